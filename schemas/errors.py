@@ -1,0 +1,33 @@
+"""The one exception that stands for a bad sample, and the codes that end up in the tables."""
+
+from typing import Final
+
+#: code -> what it means to the person who reads `videos.error_code`. Codes are stable: queries group by them.
+ERROR_CODES: Final[dict[str, str]] = {
+    "not_found": "no file at this uri, or no permission to read it",
+    "empty_file": "the file has no bytes",
+    "not_a_video": "no container or picture format was recognised",
+    "no_video_stream": "a container without a stream that holds pictures",
+    "no_frames": "a video stream that gives not one frame",
+    "decode_timeout": "decoding was stopped at the time limit",
+    "decode_memory": "decoding was stopped at the memory limit",
+    "decode_crash": "the decoding process died",
+    "explain_failed": "the model or the attribution gave values that are not finite",
+}
+
+
+class SampleError(Exception):
+    """One sample cannot be processed. Caught per row and written to the tables; anything else is a crash.
+
+    `code` must be a key of ERROR_CODES, `detail` is one line for a person.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        if code not in ERROR_CODES:
+            raise ValueError(f"unknown error code {code!r}")
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type["SampleError"], tuple[str, str]]:
+        return type(self), (self.code, self.detail)

@@ -1,0 +1,207 @@
+"""Every table: its columns with unit and meaning, its grain and its key.
+
+A lake is a folder; a run writes `LAKE/run_id=ID/TABLE/*.parquet`. `run_id` is a column of every table as well, so
+no reader needs the path. All `frame` numbers count decoded frames of the video from 0.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+
+STATUS_OK: Final = "ok"
+STATUS_NO_FACE: Final = "no_face"
+STATUS_ERROR: Final = "error"
+LABELS: Final = ("real", "fake")
+CLASS_REAL: Final = 0
+CLASS_FAKE: Final = 1
+
+
+def _column(name: str, type_: pa.DataType, meaning: str, *, null: bool = False) -> pa.Field:
+    return pa.field(name, type_, nullable=null, metadata={"meaning": meaning})
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table exists when its grain, its key and its columns are written down."""
+
+    name: str
+    grain: str
+    key: tuple[str, ...]
+    schema: pa.Schema
+
+
+def _table(name: str, grain: str, key: tuple[str, ...], columns: list[pa.Field]) -> Table:
+    schema = pa.schema(columns, metadata={"table": name, "grain": grain, "key": ",".join(key)})
+    return Table(name, grain, key, schema)
+
+
+_RUN_ID = _column("run_id", pa.string(), "run that wrote the row; hash of its config")
+_VIDEO_ID = _column("video_id", pa.string(), "from the file's name and content; the same on every machine and mount point")
+_FRAME = _column("frame", pa.int32(), "index of the decoded frame, from 0")
+_MODEL = _column("model", pa.string(), "name of the detector")
+_METHOD = _column("method", pa.string(), "attribution method: iba")
+_LAYER = _column("layer", pa.string(), "dotted name of the explained layer")
+
+MANIFEST: Final = _table(
+    "manifest",
+    "one row per input file",
+    ("video_id",),
+    [
+        _VIDEO_ID,
+        _column("uri", pa.string(), "path or URI of the file"),
+        _column("dataset", pa.string(), "source dataset"),
+        _column("label", pa.string(), "real or fake; NULL where unknown", null=True),
+        _column("split", pa.string(), "train, val or test; NULL where unknown", null=True),
+    ],
+)
+
+RUNS: Final = _table(
+    "runs",
+    "one row per run",
+    ("run_id",),
+    [
+        _RUN_ID,
+        _column("config", pa.string(), "the whole config as JSON"),
+        _column("versions", pa.string(), "package versions as JSON"),
+        _column("hardware", pa.string(), "processors, memory and accelerators as JSON"),
+        _column("started_at", pa.timestamp("us", tz="UTC"), "first start of the run"),
+        _column("ended_at", pa.timestamp("us", tz="UTC"), "last successful end; NULL while it has none", null=True),
+    ],
+)
+
+VIDEOS: Final = _table(
+    "videos",
+    "one row per input file",
+    ("run_id", "video_id"),
+    [
+        _RUN_ID,
+        *MANIFEST.schema,
+        _column("status", pa.string(), "ok, no_face or error"),
+        _column("error_stage", pa.string(), "stage that failed; NULL unless status is error", null=True),
+        _column("error_code", pa.string(), "key of schemas.errors.ERROR_CODES; NULL unless status is error", null=True),
+        _column("error_detail", pa.string(), "one line; NULL unless status is error", null=True),
+        _column("container", pa.string(), "container format as FFmpeg names it", null=True),
+        _column("codec", pa.string(), "video codec as FFmpeg names it", null=True),
+        _column("width", pa.int32(), "pixels, after rotation and pixel aspect are applied", null=True),
+        _column("height", pa.int32(), "pixels, after rotation and pixel aspect are applied", null=True),
+        _column("fps", pa.float64(), "frames per second: decoded frames over their time span", null=True),
+        _column("duration_s", pa.float64(), "seconds from the first to the end of the last decoded frame", null=True),
+        _column("n_frames", pa.int32(), "frames that were decoded", null=True),
+        _column("n_corrupt_packets", pa.int32(), "packets the decoder refused", null=True),
+        _column("prepare_s", pa.float64(), "seconds for decoding, keyframes, faces and flow", null=True),
+        _column("explain_s", pa.float64(), "seconds for inference and attribution: the video's share of its batch", null=True),
+        _column("metrics_s", pa.float64(), "seconds for the metrics", null=True),
+    ],
+)
+
+FRAMES: Final = _table(
+    "frames",
+    "one row per (video, keyframe)",
+    ("run_id", "video_id", "frame"),
+    [
+        _RUN_ID,
+        _VIDEO_ID,
+        _FRAME,
+        _column("time_s", pa.float64(), "presentation time in seconds from the first frame"),
+        _column("keyframe_score", pa.float64(), "share of the pixels that changed, over the clip's baseline"),
+        _column("status", pa.string(), "ok or no_face"),
+        _column("face_x", pa.int32(), "left edge of the crop box in pixels, enlarged and clipped", null=True),
+        _column("face_y", pa.int32(), "top edge of the crop box in pixels", null=True),
+        _column("face_width", pa.int32(), "width of the crop box in pixels", null=True),
+        _column("face_height", pa.int32(), "height of the crop box in pixels", null=True),
+        _column("face_score", pa.float64(), "dlib's detection score", null=True),
+        _column("has_flow", pa.bool_(), "false for a frame without a face or without a next frame"),
+    ],
+)
+
+PREDICTIONS: Final = _table(
+    "predictions",
+    "one row per (video, frame, model, layer, with/without bottleneck); layer is empty without",
+    ("run_id", "video_id", "frame", "model", "layer", "bottleneck"),
+    [
+        _RUN_ID,
+        _VIDEO_ID,
+        _FRAME,
+        _MODEL,
+        _column("layer", pa.string(), "layer of the bottleneck; empty without one"),
+        _column("bottleneck", pa.bool_(), "false: the model itself; true: from Z, averaged over the noise draws"),
+        _column("logit_real", pa.float32(), "logit of class 0"),
+        _column("logit_fake", pa.float32(), "logit of class 1"),
+        _column("prob_fake", pa.float32(), "probability of class fake"),
+        _column("target", pa.int8(), "class that is explained: 0 real, 1 fake"),
+    ],
+)
+
+MASKS: Final = _table(
+    "masks",
+    "one row per (video, frame, model, method, layer)",
+    ("run_id", "video_id", "frame", "model", "method", "layer"),
+    [
+        _RUN_ID,
+        _VIDEO_ID,
+        _FRAME,
+        _MODEL,
+        _METHOD,
+        _LAYER,
+        _column("height", pa.int32(), "rows of saliency"),
+        _column("width", pa.int32(), "columns of saliency"),
+        _column("saliency", pa.list_(pa.float16()), "bits per input pixel at the layer's size, row by row"),
+        _column("input_size", pa.int32(), "side of the model's square input in pixels; the crop box is scaled to it"),
+        _column("total_bits", pa.float64(), "bits that pass the bottleneck, over all elements"),
+        _column("loss_before", pa.float64(), "cross-entropy + beta * mean KL (nats) at the first step", null=True),
+        _column("loss_after", pa.float64(), "the same at the step the map belongs to", null=True),
+    ],
+)
+
+METRICS: Final = _table(
+    "metrics",
+    "one row per (video, model, method, layer, mask rule)",
+    ("run_id", "video_id", "model", "method", "layer", "mask_rule"),
+    [
+        _RUN_ID,
+        _VIDEO_ID,
+        _MODEL,
+        _METHOD,
+        _LAYER,
+        _column("mask_rule", pa.string(), "how saliency becomes a mask: max0.5, top0.1, otsu"),
+        _column("n_frames", pa.int32(), "explained frames"),
+        _column("iou", pa.float64(), "mean IoU of consecutive masks; NULL where no pair has a highlighted pixel", null=True),
+        _column("iou_adjusted", pa.float64(), "mean (IoU - chance) / (1 - chance); NULL where undefined", null=True),
+        _column("tcs", pa.float64(), "mean highlighted share of the frame (VIBA eq. 3)"),
+        _column("persistence", pa.float64(), "mean share of frames in which an ever highlighted pixel is", null=True),
+        _column("rpi", pa.float64(), "mean centroid step over the diagonal (VIBA eq. 4); NULL below two centroids", null=True),
+    ],
+)
+
+#: tables a video row carries, nested, to the sink
+NESTED: Final = (FRAMES, PREDICTIONS, MASKS, METRICS)
+#: tables the sink writes, one file each per block of videos
+SINK_TABLES: Final = (VIDEOS, *NESTED)
+#: tables of a lake
+LAKE_TABLES: Final = (RUNS, *SINK_TABLES)
+
+
+def item(table: Table) -> pa.StructType:
+    """The struct of one nested row of `table`: its columns without the ids that the video row carries."""
+    return pa.struct([field for field in table.schema if field.name not in ("run_id", "video_id")])
+
+
+#: one model input cut from one keyframe; lives between the stages and is never written
+INPUT: Final = pa.struct(
+    [
+        _FRAME,
+        _column("kind", pa.string(), "crop or flow"),
+        _column("size", pa.int32(), "side in pixels"),
+        _column("pixels", pa.binary(), "size * size * 3 bytes, RGB, row by row"),
+    ]
+)
+
+#: what travels between the stages: one row per video, results nested in it
+VIDEO_ROW: Final = pa.schema(
+    [
+        *VIDEOS.schema,
+        pa.field("inputs", pa.list_(INPUT), nullable=False),
+        *[pa.field(table.name, pa.list_(item(table)), nullable=False) for table in NESTED],
+    ]
+)

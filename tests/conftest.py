@@ -1,0 +1,17 @@
+"""Fixtures every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def clips() -> Path:
+    """The folder of real clips, with its index.csv."""
+    folder = Path(os.environ.get("VIBA_CLIPS", ROOT / ".." / "shared" / "clips")).resolve()
+    if not (folder / "index.csv").is_file():
+        pytest.skip(f"no real clips at {folder}; set VIBA_CLIPS to a folder that has them")
+    return folder
