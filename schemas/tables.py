@@ -37,7 +37,9 @@ def _table(name: str, grain: str, key: tuple[str, ...], columns: list[pa.Field])
 
 
 _RUN_ID = _column("run_id", pa.string(), "run that wrote the row; hash of its config")
-_VIDEO_ID = _column("video_id", pa.string(), "from the file's name and content; the same on every machine and mount point")
+_VIDEO_ID = _column(
+    "video_id", pa.string(), "from the file's name and content; the same on every machine and mount point"
+)
 _FRAME = _column("frame", pa.int32(), "index of the decoded frame, from 0")
 _MODEL = _column("model", pa.string(), "name of the detector")
 _METHOD = _column("method", pa.string(), "attribution method: iba")
@@ -90,7 +92,12 @@ VIDEOS: Final = _table(
         _column("n_frames", pa.int32(), "frames that were decoded", null=True),
         _column("n_corrupt_packets", pa.int32(), "packets the decoder refused", null=True),
         _column("prepare_s", pa.float64(), "seconds for decoding, keyframes, faces and flow", null=True),
-        _column("explain_s", pa.float64(), "seconds for inference and attribution: the video's share of its batch", null=True),
+        _column(
+            "explain_s",
+            pa.float64(),
+            "seconds for inference and attribution: the video's share of its batch",
+            null=True,
+        ),
         _column("metrics_s", pa.float64(), "seconds for the metrics", null=True),
     ],
 )
@@ -166,11 +173,18 @@ METRICS: Final = _table(
         _LAYER,
         _column("mask_rule", pa.string(), "how saliency becomes a mask: max0.5, top0.1, otsu"),
         _column("n_frames", pa.int32(), "explained frames"),
-        _column("iou", pa.float64(), "mean IoU of consecutive masks; NULL where no pair has a highlighted pixel", null=True),
+        _column(
+            "iou", pa.float64(), "mean IoU of consecutive masks; NULL where no pair has a highlighted pixel", null=True
+        ),
         _column("iou_adjusted", pa.float64(), "mean (IoU - chance) / (1 - chance); NULL where undefined", null=True),
         _column("tcs", pa.float64(), "mean highlighted share of the frame (VIBA eq. 3)"),
         _column("persistence", pa.float64(), "mean share of frames in which an ever highlighted pixel is", null=True),
-        _column("rpi", pa.float64(), "mean centroid step over the diagonal (VIBA eq. 4); NULL below two centroids", null=True),
+        _column(
+            "rpi",
+            pa.float64(),
+            "mean centroid step over the diagonal (VIBA eq. 4); NULL below two centroids",
+            null=True,
+        ),
     ],
 )
 
@@ -197,10 +211,10 @@ INPUT: Final = pa.struct(
     ]
 )
 
-#: what travels between the stages: one row per video, results nested in it
+#: what travels between the stages: one row per video, results nested in it; the sink adds the run id
 VIDEO_ROW: Final = pa.schema(
     [
-        *VIDEOS.schema,
+        *[field for field in VIDEOS.schema if field.name != "run_id"],
         pa.field("inputs", pa.list_(INPUT), nullable=False),
         *[pa.field(table.name, pa.list_(item(table)), nullable=False) for table in NESTED],
     ]

@@ -1,0 +1,169 @@
+"""Inference and attribution over a table of videos: samples of many videos share a batch."""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from operators import statistics
+from operators.bottleneck import Bottleneck, Explanation, fit
+from operators.models import Detector, to_input
+from operators.split import Split, split
+from schemas.errors import SampleError
+from schemas.tables import CLASS_FAKE, CLASS_REAL, STATUS_ERROR, VIDEO_ROW
+
+METHOD = "iba"
+
+
+@dataclass(frozen=True)
+class _Layer:
+    name: str
+    cut: Split
+    mean: Tensor
+    std: Tensor
+    active: Tensor
+
+
+class _Loaded:
+    """A detector on its device, frozen, cut at each of its layers."""
+
+    def __init__(self, detector: Detector, statistics_folder: Path, device: torch.device) -> None:
+        self.spec = detector.spec
+        self.model = detector.load().to(device, memory_format=torch.channels_last).requires_grad_(False)
+        example = torch.zeros(1, 3, self.spec.input_size, self.spec.input_size, device=device)
+        self.layers = []
+        for name in detector.layers:
+            known = statistics.load(statistics.path_in(statistics_folder, self.spec.name, name))
+            tensors = (known.mean.float(), known.std(), known.active())
+            self.layers.append(
+                _Layer(name, split(self.model, name, example), *(tensor.to(device) for tensor in tensors))
+            )
+
+
+class Explainer:
+    """Predictions and maps for every sample of a batch of videos; made once per actor.
+
+    A video for which a detector or the attribution gives values that are not finite becomes an error row.
+    """
+
+    def __init__(
+        self,
+        detectors: tuple[Detector, ...],
+        bottleneck: Bottleneck,
+        statistics_folder: Path,
+        batch_samples: int,
+        threads: int,
+    ) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._bottleneck = bottleneck
+        self._batch_samples = batch_samples
+        self._detectors = detectors
+        self._folder = statistics_folder
+        self._loaded: dict[str, _Loaded] = {}
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """VIDEO_ROW in, VIDEO_ROW out: predictions and masks filled, inputs dropped."""
+        rows = table.to_pylist()
+        for detector in self._detectors:
+            spec = detector.spec
+            samples = [
+                (row, item)
+                for row in rows
+                for item in row["inputs"]
+                if (item["kind"], item["size"]) == (spec.input, spec.input_size)
+            ]
+            for start in range(0, len(samples), self._batch_samples):
+                self._explain(detector, samples[start : start + self._batch_samples])
+        for row in rows:
+            row["inputs"] = []
+            try:
+                _require_finite(row)
+            except SampleError as error:
+                row |= {"status": STATUS_ERROR, "error_stage": "explain"}
+                row |= {"error_code": error.code, "error_detail": error.detail, "predictions": [], "masks": []}
+        return pa.Table.from_pylist(rows, schema=VIDEO_ROW)
+
+    def _explain(self, detector: Detector, samples: list[tuple[dict, dict]]) -> None:
+        started = time.perf_counter()
+        if detector.spec.name not in self._loaded:
+            self._loaded[detector.spec.name] = _Loaded(detector, self._folder, self._device)
+        loaded = self._loaded[detector.spec.name]
+        size = loaded.spec.input_size
+        pixels = np.stack([np.frombuffer(item["pixels"], np.uint8).reshape(size, size, 3) for _, item in samples])
+        images = to_input(pixels, loaded.spec).to(self._device, memory_format=torch.channels_last)
+        with torch.no_grad():
+            logits = loaded.model(images).float()
+        targets = logits.argmax(1)
+        plain = logits.softmax(1).cpu().numpy()
+        for (row, item), values, probabilities, target in zip(
+            samples, logits.cpu().numpy(), plain, targets.tolist(), strict=True
+        ):
+            row["predictions"].append(
+                _prediction(item["frame"], loaded.spec.name, "", False, values, probabilities, target)
+            )
+        for layer in loaded.layers:
+            explanation = fit(layer.cut, images, targets, layer.mean, layer.std, layer.active, self._bottleneck)
+            self._record(loaded, layer.name, samples, explanation, targets.tolist())
+        seconds = (time.perf_counter() - started) / len(samples)
+        for row, _ in samples:
+            row["explain_s"] = (row["explain_s"] or 0.0) + seconds
+
+    def _record(
+        self, loaded: _Loaded, layer: str, samples: list[tuple[dict, dict]], found: Explanation, targets: list[int]
+    ) -> None:
+        height, width = found.capacity.shape[1:]
+        size = loaded.spec.input_size
+        capacity = found.capacity.cpu().numpy()
+        saliency = (capacity * (height * width / size**2)).astype(np.float16)
+        logits, probabilities = found.logits.cpu().numpy(), found.probabilities.cpu().numpy()
+        before, after = found.loss_before.tolist(), found.loss_after.tolist()
+        for i, (row, item) in enumerate(samples):
+            row["predictions"].append(
+                _prediction(item["frame"], loaded.spec.name, layer, True, logits[i], probabilities[i], targets[i])
+            )
+            row["masks"].append(
+                {
+                    "frame": item["frame"],
+                    "model": loaded.spec.name,
+                    "method": METHOD,
+                    "layer": layer,
+                    "height": height,
+                    "width": width,
+                    "saliency": saliency[i].ravel(),
+                    "input_size": size,
+                    "total_bits": float(capacity[i].sum(dtype=np.float64)),
+                    "loss_before": before[i],
+                    "loss_after": after[i],
+                }
+            )
+
+
+def _prediction(
+    frame: int, model: str, layer: str, bottleneck: bool, logits: np.ndarray, probabilities: np.ndarray, target: int
+) -> dict:
+    return {
+        "frame": frame,
+        "model": model,
+        "layer": layer,
+        "bottleneck": bottleneck,
+        "logit_real": float(logits[CLASS_REAL]),
+        "logit_fake": float(logits[CLASS_FAKE]),
+        "prob_fake": float(probabilities[CLASS_FAKE]),
+        "target": target,
+    }
+
+
+def _require_finite(row: dict) -> None:
+    for prediction in row["predictions"]:
+        if not math.isfinite(prediction["logit_real"] + prediction["logit_fake"]):
+            raise SampleError("explain_failed", f"{prediction['model']} gave logits that are not finite")
+    for mask in row["masks"]:
+        if not (np.isfinite(mask["saliency"]).all() and math.isfinite(mask["total_bits"])):
+            raise SampleError("explain_failed", f"map of {mask['model']} {mask['layer']} is not finite")

@@ -1,0 +1,82 @@
+"""Keyframes after Ibaceta: the frames that change most, over the clip's own slow course of change."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.signal import find_peaks
+
+cv2.setNumThreads(1)
+
+_MAX_FITS = 100
+_FIT_TOLERANCE = 1e-3
+#: below one pixel of any picture; what is left here is rounding
+_NO_CHANGE = 1e-9
+
+
+@dataclass(frozen=True)
+class KeyframeParams:
+    """How keyframes are chosen."""
+
+    max_keyframes: int = 16
+    threshold: float = 0.3  #: share of the way from the signal's least to its greatest height over the baseline
+    min_distance_frames: int = 10
+    blur_px: int = 9  #: side of the Gaussian kernel, odd
+    baseline_degree: int = 2
+
+
+class ChangeSignal:
+    """Share of pixels that got brighter since the previous frame, frame by frame; keeps one frame and the shares."""
+
+    def __init__(self, params: KeyframeParams) -> None:
+        self._blur_px = params.blur_px
+        self._previous: np.ndarray | None = None
+        self._shares: list[float] = []
+
+    def update(self, gray: np.ndarray) -> None:
+        """Takes the next frame, uint8 (H,W). The first frame counts 0, one of another size than the last counts 1."""
+        blurred = cv2.GaussianBlur(gray, (self._blur_px, self._blur_px), 0)
+        share = 0.0
+        if self._previous is not None and self._previous.shape != blurred.shape:
+            share = 1.0
+        elif self._previous is not None:
+            share = cv2.countNonZero(cv2.subtract(blurred, self._previous)) / blurred.size
+        self._previous = blurred
+        self._shares.append(share)
+
+    def values(self) -> np.ndarray:
+        """float64 (n_frames,), in [0, 1]."""
+        return np.asarray(self._shares, np.float64)
+
+
+def baseline(signal: np.ndarray, degree: int) -> np.ndarray:
+    """The polynomial that runs below the peaks of `signal` (n,): fit, cut the signal down to the fit, fit again.
+
+    Ends when the coefficients, in an orthonormal basis, change by less than 0.1 %. Returns float64 (n,).
+    """
+    n = len(signal)
+    basis, _ = np.linalg.qr(np.vander(np.linspace(-1, 1, n), min(degree + 1, n)))
+    lowered, before = signal, np.zeros(basis.shape[1])
+    for _ in range(_MAX_FITS):
+        coefficients = basis.T @ lowered
+        if np.linalg.norm(coefficients - before) <= _FIT_TOLERANCE * np.linalg.norm(before):
+            break
+        lowered, before = np.minimum(lowered, basis @ coefficients), coefficients
+    return basis @ before
+
+
+def pick_keyframes(signal: np.ndarray, params: KeyframeParams) -> tuple[np.ndarray, np.ndarray]:
+    """Peaks of `signal` (n,) over its baseline: (indices, in time order; heights over the baseline).
+
+    The highest `max_keyframes` are kept, the earlier of two equal ones. Without a peak (no motion, fewer than three
+    frames) it is the first frame, with height 0. An empty signal has none.
+    """
+    height = signal - baseline(signal, params.baseline_degree) if len(signal) else signal
+    peaks = np.empty(0, np.intp)
+    if len(height) and np.ptp(height) > _NO_CHANGE:
+        least = height.min() + params.threshold * np.ptp(height)
+        peaks, _ = find_peaks(height, height=least, distance=params.min_distance_frames)
+    if not len(peaks):
+        return np.arange(min(len(signal), 1)), np.zeros(min(len(signal), 1))
+    kept = np.sort(peaks[np.argsort(-height[peaks], kind="stable")][: params.max_keyframes])
+    return kept, height[kept]

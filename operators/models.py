@@ -1,0 +1,198 @@
+"""Detectors: which network, what it sees, and how published weights map onto it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import timm
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from schemas.tables import CLASS_FAKE, CLASS_REAL
+
+InputKind = Literal["crop", "flow"]
+N_CLASSES: Final = 2
+assert (CLASS_REAL, CLASS_FAKE) == (0, 1)  # the order of the published FaceForensics++ detectors
+_METADATA_KEY: Final = "viba.model_spec"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What must travel with a detector so that nobody guesses it.
+
+    `mean` and `std` apply to RGB scaled to [0, 1]; `layer` is the dotted name of the default bottleneck layer.
+    """
+
+    name: str
+    architecture: str
+    input: InputKind
+    input_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    layer: str
+
+
+XCEPTION: Final = ModelSpec("xception", "legacy_xception", "crop", 299, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "block4")
+VGG11_FLOW: Final = ModelSpec("vgg11-flow", "vgg11_bn", "flow", 256, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "features.9")
+#: the layers the paper compares (VIBA appendix E and F)
+PAPER_LAYERS: Final = {
+    "xception": ("block4", "bn3", "conv3", "block12", "bn4"),
+    "vgg11-flow": ("features.9", "features.12", "features.16"),
+}
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A spec with its weights and the layers to explain. `weights` None: untrained, initialised from `seed`.
+
+    The path of the weights is no part of a run's identity, their digest is.
+    """
+
+    spec: ModelSpec
+    layers: tuple[str, ...]
+    weights: str | None = field(default=None, metadata={"identity": False})
+    weights_sha256: str | None = None
+    seed: int = 0
+
+    def load(self) -> nn.Module:
+        """The network in eval mode on the CPU."""
+        return load_model(self.spec, Path(self.weights) if self.weights else None, self.seed)
+
+
+def spec_for(name: str) -> ModelSpec:
+    """The spec of `xception`, `vgg11-flow` or any timm classifier, whose own input size, mean and std are taken.
+
+    Raises ValueError for a name timm does not know and for an architecture without a spatial layer to explain.
+    """
+    for spec in (XCEPTION, VGG11_FLOW):
+        if name == spec.name:
+            return spec
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name}*")[:5]
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        raise ValueError(f"no detector named {name!r}: use xception, vgg11-flow or a timm architecture{hint}")
+    with torch.device("meta"):
+        model = timm.create_model(name, num_classes=N_CLASSES)
+    data = timm.data.resolve_model_data_config(model)
+    return ModelSpec(
+        name, name, "crop", max(data["input_size"][1:]), tuple(data["mean"]), tuple(data["std"]), _default_layer(model)
+    )
+
+
+def _default_layer(model: nn.Module) -> str:
+    """The deepest stage that still has a cell for every 16 pixels or fewer, as block4 of Xception has."""
+    modules = dict(model.named_modules())
+    stages = [
+        info["module"]
+        for info in getattr(model, "feature_info", None) or []
+        if isinstance(info, Mapping) and info["reduction"] <= 16 and info["module"] in modules
+    ]
+    if not stages:
+        raise ValueError(f"{type(model).__name__} names no stages in timm: give the layer to explain with --layer")
+    return stages[-1]
+
+
+def load_model(spec: ModelSpec, weights: Path | None = None, seed: int = 0) -> nn.Module:
+    """The detector in eval mode on the CPU, two classes; without `weights` initialised from `seed` (untrained).
+
+    Raises ValueError where the weights do not fit, naming the first keys that differ.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = timm.create_model(spec.architecture, pretrained=False, num_classes=N_CLASSES)
+    if weights is not None:
+        state = map_keys(read_state(weights))
+        own = model.state_dict()
+        # published BatchNorm states of old PyTorch releases lack the counter, which inference never reads
+        state |= {k: v for k, v in own.items() if k.endswith("num_batches_tracked") and k not in state}
+        wrong = sorted(own.keys() ^ state.keys()) or [k for k in own if own[k].shape != state[k].shape]
+        if wrong:
+            raise ValueError(
+                f"{weights} does not fit {spec.architecture} with {N_CLASSES} classes: {len(wrong)} keys differ, "
+                f"first {', '.join(wrong[:3])}"
+            )
+        model.load_state_dict(state)
+    return model.eval()
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """A state dict from a safetensors file or a PyTorch file, never running pickled code.
+
+    Raises ValueError for anything else, a pickled whole model included.
+    """
+    if not path.is_file():
+        raise ValueError(f"no weights file at {path}")
+    try:
+        return load_file(path)
+    except SafetensorError:
+        pass
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises what its parsers raise: KeyError, RuntimeError, UnpicklingError, ...
+        raise ValueError(
+            f"{path} is neither safetensors nor a plain state dict ({type(error).__name__}); a pickled model has to be "
+            "converted once where it is trusted: torch.save(model.state_dict(), 'state.pth')"
+        ) from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path} holds no state dict")
+    return state
+
+
+def map_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Published FaceForensics++ Xception keys to timm's; ours pass through.
+
+    `model.` (and DataParallel's `module.`) is stripped, `last_linear.1` or `last_linear` becomes `fc`, and 2-D
+    pointwise kernels (out, in) of the first releases become (out, in, 1, 1).
+    """
+    mapped = {}
+    for key, value in state.items():
+        key = key.removeprefix("module.").removeprefix("model.")
+        key = key.replace("last_linear.1.", "fc.").replace("last_linear.", "fc.")
+        if key.endswith("pointwise.weight") and value.ndim == 2:
+            value = value[:, :, None, None]
+        mapped[key] = value
+    return mapped
+
+
+def save_model(model: nn.Module, spec: ModelSpec, path: Path) -> None:
+    """Weights as safetensors with the spec in the file's metadata, replaced in one step."""
+    temporary = path.with_name(path.name + ".tmp")
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    save_file(state, temporary, metadata={_METADATA_KEY: json.dumps(asdict(spec))})
+    temporary.replace(path)
+
+
+def spec_of(path: Path) -> ModelSpec | None:
+    """The spec a weights file of ours carries; None for a file of other origin."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = (file.metadata() or {}).get(_METADATA_KEY)
+    except (SafetensorError, OSError):
+        return None
+    if metadata is None:
+        return None
+    values = json.loads(metadata)
+    known = {each.name for each in fields(ModelSpec)}
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key in known}
+    return ModelSpec(**values)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a weights file, hexadecimal: what a run's identity depends on, wherever the file lies."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def to_input(pixels: np.ndarray, spec: ModelSpec) -> Tensor:
+    """(N, S, S, 3) uint8 RGB to the (N, 3, S, S) float32 the detector was trained on: (x / 255 - mean) / std."""
+    images = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(255)
+    mean = torch.tensor(spec.mean).view(1, 3, 1, 1)
+    std = torch.tensor(spec.std).view(1, 3, 1, 1)
+    return images.sub_(mean).div_(std)

@@ -1,0 +1,250 @@
+"""Heat over pictures: saliency in bits per pixel placed back where it was computed, with captions and a colour bar."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+import cv2
+import numpy as np
+
+cv2.setNumThreads(1)
+
+Box = tuple[int, int, int, int]
+"""Left, top, width, height in pixels."""
+
+_BACKGROUND: Final = (18, 18, 20)
+_TEXT: Final = (236, 236, 236)
+_QUIET: Final = (158, 158, 164)
+_OUTLINE: Final = (255, 255, 255)
+#: what the colour bar's heat lies over: a middle grey, as skin is
+_BAR_BACKGROUND: Final = 128
+_REGULAR: Final = 400
+_BOLD: Final = 700
+#: a face smaller than this share of the picture's height is shown once more, enlarged to `_INSET` of that height
+_SMALL_FACE: Final = 0.4
+_INSET: Final = 0.45
+
+
+@dataclass(frozen=True)
+class OverlayParams:
+    """How a panel looks; fonts and lines follow the picture's height."""
+
+    picture_height_px: int = 480
+    max_picture_width_px: int = 856
+    max_opacity: float = 0.85
+
+    @property
+    def font_px(self) -> int:
+        return max(10, round(self.picture_height_px * 0.046))
+
+    @property
+    def margin_px(self) -> int:
+        return round(self.picture_height_px * 0.025)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One explained picture and what is written under it.
+
+    `picture` (H, W, 3) uint8 RGB; `saliency` (h, w) bits per pixel over `box` of the picture, the whole of it where
+    `box` is None; `scale_bits` the bits per pixel of the brightest colour.
+    """
+
+    picture: np.ndarray
+    saliency: np.ndarray
+    box: Box | None
+    scale_bits: float
+    title: str
+    lines: tuple[str, ...]
+
+
+def place(saliency: np.ndarray, box: Box, height: int, width: int) -> np.ndarray:
+    """Saliency (h, w) over `box` of a (height, width) picture, float32: bilinear, align_corners=False; 0 outside."""
+    x, y, box_width, box_height = box
+    placed = np.zeros((height, width), np.float32)
+    inside = cv2.resize(saliency.astype(np.float32), (box_width, box_height), interpolation=cv2.INTER_LINEAR)
+    placed[y : y + box_height, x : x + box_width] = inside
+    return placed
+
+
+def blend(picture: np.ndarray, saliency: np.ndarray, scale_bits: float, max_opacity: float) -> np.ndarray:
+    """Heat over a picture (H, W, 3) uint8 RGB; `saliency` (H, W), full heat at `scale_bits` bits per pixel.
+
+    Inferno grows evenly in lightness, so that equal steps of bits look equal; opacity grows with the heat, so that
+    the picture stays visible where no information passes.
+    """
+    heat = np.clip(saliency / scale_bits, 0, 1) if scale_bits > 0 else np.zeros_like(saliency)
+    colours = cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    opacity = (max_opacity * heat * (2 - heat))[..., None]
+    return np.rint(opacity * colours + (1 - opacity) * picture).astype(np.uint8)
+
+
+def fit(height: int, width: int, params: OverlayParams) -> tuple[int, int]:
+    """The (height, width) at which a picture is shown: the panel's height, less where it would be too wide."""
+    ratio = min(params.picture_height_px / height, params.max_picture_width_px / width)
+    return max(1, round(height * ratio)), max(1, round(width * ratio))
+
+
+def draw_panel(panel: Panel, params: OverlayParams) -> np.ndarray:
+    """The picture with its heat and box, captions and the colour bar below; (H, W, 3) uint8 RGB.
+
+    All panels of the same picture size and number of lines have the same size.
+    """
+    height, width = fit(panel.picture.shape[0], panel.picture.shape[1], params)
+    box = (0, 0, width, height) if panel.box is None else _scaled(panel.box, panel.picture.shape, height, width)
+    saliency = place(panel.saliency, box, height, width)
+    picture = blend(_resized(panel.picture, height, width), saliency, panel.scale_bits, params.max_opacity)
+    if panel.box is not None:
+        _outline(picture, box, params)
+        _draw_inset(picture, panel, box, params)
+
+    font, margin = params.font_px, params.margin_px
+    line_px = round(font * 1.35)
+    bar = _colour_bar(max(width, params.picture_height_px), panel.scale_bits, params)
+    canvas = _canvas(
+        params.picture_height_px + margin + line_px * (1 + len(panel.lines)) + margin // 2 + bar.shape[0], bar.shape[1]
+    )
+    top, left = (params.picture_height_px - height) // 2, (canvas.shape[1] - width) // 2
+    canvas[top : top + height, left : left + width] = picture
+    y = params.picture_height_px + margin
+    for number, line in enumerate((panel.title, *panel.lines)):
+        _write(canvas, line, margin, y, font, bold=number == 0, quiet=number > 0)
+        y += line_px
+    canvas[-bar.shape[0] :] = bar
+    return canvas
+
+
+def draw_page(panels: Sequence[np.ndarray], left: str, right: str, params: OverlayParams) -> np.ndarray:
+    """Panels in a grid that is about 16:9, `left` and `right` written above them; (H, W, 3) uint8 RGB, even sides."""
+    gap = params.margin_px
+    height, width = (max(panel.shape[axis] for panel in panels) for axis in (0, 1))
+    columns = min(range(1, len(panels) + 1), key=lambda n: _grid_cost(n, len(panels), height, width))
+    rows = math.ceil(len(panels) / columns)
+    widths = [max(p.shape[1] for p in panels[column::columns]) for column in range(columns)]
+    header = round(params.font_px * 2.1)
+    page = _canvas(header + rows * (height + gap), sum(widths) + gap * (columns + 1))
+    page = np.pad(page, ((0, page.shape[0] % 2), (0, page.shape[1] % 2), (0, 0)), mode="edge")
+    for number, panel in enumerate(panels):
+        row, column = divmod(number, columns)
+        y, x = header + row * (height + gap), gap + sum(widths[:column]) + column * gap
+        page[y : y + panel.shape[0], x : x + panel.shape[1]] = panel
+    font, margin = params.font_px, 2 * gap
+    text_y = (header - font) // 2
+    right_x = page.shape[1] - margin - _text_width(right, font, bold=False)
+    _write(page, right, right_x, text_y, font, quiet=True)
+    _write(page, _shorten(left, right_x - 2 * margin, font), margin, text_y, font, bold=True)
+    return page
+
+
+def _draw_inset(picture: np.ndarray, panel: Panel, box: Box, params: OverlayParams) -> None:
+    """A small face once more, enlarged, in the corner farthest from it; nothing where it would cover the face."""
+    height, width = picture.shape[:2]
+    x, y, box_width, box_height = box
+    if panel.box is None or box_height >= _SMALL_FACE * height:
+        return
+    inset_height = round(_INSET * height)
+    inset_width = round(inset_height * box_width / box_height)
+    left = params.margin_px if x + box_width / 2 > width / 2 else width - params.margin_px - inset_width
+    top = params.margin_px if y + box_height / 2 > height / 2 else height - params.margin_px - inset_height
+    apart = left >= x + box_width or left + inset_width <= x or top >= y + box_height or top + inset_height <= y
+    if left < 0 or left + inset_width > width or not apart:
+        return
+    face_x, face_y, face_width, face_height = panel.box
+    face = panel.picture[face_y : face_y + face_height, face_x : face_x + face_width]
+    inset = (0, 0, inset_width, inset_height)
+    picture[top : top + inset_height, left : left + inset_width] = blend(
+        _resized(face, inset_height, inset_width),
+        place(panel.saliency, inset, inset_height, inset_width),
+        panel.scale_bits,
+        params.max_opacity,
+    )
+    _outline(picture, (left, top, inset_width, inset_height), params)
+
+
+def nice_ticks(top: float) -> list[float]:
+    """Round numbers from 0 to at most `top`, three to six of them: steps of 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(top / 2))
+    step = max(step for step in (power, 2 * power, 5 * power) if step <= top / 2)
+    return [step * n for n in range(math.floor(top / step * (1 + 1e-9)) + 1)]
+
+
+def _grid_cost(columns: int, count: int, height: int, width: int) -> float:
+    """How far a grid is from 16:9, and how many of its cells are empty."""
+    rows = math.ceil(count / columns)
+    return abs(math.log(columns * width / (rows * height) * 9 / 16)) + (rows * columns - count) / count
+
+
+@cache
+def _font() -> cv2.FontFace:
+    return cv2.FontFace("sans")
+
+
+def _scaled(box: Box, shape: tuple[int, ...], height: int, width: int) -> Box:
+    """A box of a picture of `shape` in the same picture of (height, width), at least one pixel of it."""
+    x, y, box_width, box_height = box
+    across, down = width / shape[1], height / shape[0]
+    left, top = min(round(x * across), width - 1), min(round(y * down), height - 1)
+    right, bottom = min(round((x + box_width) * across), width), min(round((y + box_height) * down), height)
+    return left, top, max(1, right - left), max(1, bottom - top)
+
+
+def _resized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    smaller = height * width < picture.shape[0] * picture.shape[1]
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LANCZOS4)
+
+
+def _outline(picture: np.ndarray, box: Box, params: OverlayParams) -> None:
+    x, y, width, height = box
+    thickness = max(1, params.picture_height_px // 240)
+    cv2.rectangle(picture, (x, y), (x + width - 1, y + height - 1), _OUTLINE, thickness)
+
+
+def _colour_bar(width: int, scale_bits: float, params: OverlayParams) -> np.ndarray:
+    """What the heat means: the colours over grey, with ticks in bits per pixel."""
+    font, margin = round(params.font_px * 0.85), params.margin_px
+    thickness = round(params.font_px * 0.7)
+    bar = _canvas(thickness + round(font * 1.9), width)
+    unit = "bits / pixel"
+    unit_width = _text_width(unit, font, bold=False)
+    length = width - 3 * margin - unit_width
+    ramp = np.tile(np.linspace(0, 1, length, dtype=np.float32), (thickness, 1))
+    grey = np.full((thickness, length, 3), _BAR_BACKGROUND, np.uint8)
+    bar[:thickness, margin : margin + length] = blend(grey, ramp, 1.0, params.max_opacity)
+    _write(bar, unit, width - margin - unit_width, (thickness - font) // 2, font, quiet=True)
+    if scale_bits <= 0:
+        return bar
+    for tick in nice_ticks(scale_bits):
+        x = margin + round(tick / scale_bits * (length - 1))
+        cv2.line(bar, (x, thickness), (x, thickness + font // 3), _QUIET, max(1, font // 12), cv2.LINE_AA)
+        label = f"{tick:.3g}"
+        label_width = _text_width(label, font, bold=False)
+        label_x = min(max(x - label_width // 2, margin), margin + length - label_width)
+        _write(bar, label, label_x, thickness + font // 2, font, quiet=True)
+    return bar
+
+
+def _canvas(height: int, width: int) -> np.ndarray:
+    return np.full((height, width, 3), _BACKGROUND, np.uint8)
+
+
+def _text_width(text: str, font_px: int, bold: bool) -> int:
+    _, _, width, _ = cv2.getTextSize((0, 0), text, (0, 0), _font(), font_px, _BOLD if bold else _REGULAR)
+    return width
+
+
+def _shorten(text: str, width_px: int, font_px: int) -> str:
+    """The text with its middle left out where it is too wide: both ends of a file name tell files apart."""
+    shown = text
+    keep = len(text)
+    while keep > 2 and _text_width(shown, font_px, bold=True) > width_px:
+        keep -= 1
+        shown = text[: math.ceil(keep / 2)] + "…" + text[len(text) - keep // 2 :]
+    return shown
+
+
+def _write(image: np.ndarray, text: str, x: int, y: int, font_px: int, bold: bool = False, quiet: bool = False) -> None:
+    """Text whose line is `font_px` high and starts at the top left point (x, y)."""
+    baseline = y + round(font_px * 0.8)
+    cv2.putText(image, text, (x, baseline), _QUIET if quiet else _TEXT, _font(), font_px, _BOLD if bold else _REGULAR)

@@ -1,0 +1,88 @@
+"""One video in, its keyframes, faces and model inputs out."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from operators.faces import Box, FaceParams, crop, find_face
+from operators.flow import FlowParams, farneback, flow_map
+from operators.keyframes import ChangeSignal, KeyframeParams, pick_keyframes
+from operators.sandbox import progress
+from operators.video import Frame, read_frames
+from schemas.tables import STATUS_NO_FACE, STATUS_OK
+
+
+@dataclass(frozen=True)
+class PrepareParams:
+    """Everything that decides what is cut from a video."""
+
+    keyframes: KeyframeParams = field(default_factory=KeyframeParams)
+    faces: FaceParams = field(default_factory=FaceParams)
+    flow: FlowParams = field(default_factory=FlowParams)
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """A picture some model wants: the face ("crop") or its motion ("flow"), `size` pixels square."""
+
+    kind: Literal["crop", "flow"]
+    size: int
+
+
+def prepare_video(uri: str, params: PrepareParams, inputs: tuple[ModelInput, ...]) -> dict[str, Any]:
+    """The probe columns and `status` (ok, no_face) of table `videos`, with `frames` and `inputs` nested.
+
+    `frames` holds one dict per keyframe (columns of table `frames`), `inputs` one dict (`schemas.tables.INPUT`) per
+    keyframe with a face and wanted input; the flow to the next frame needs one, of the same size. The video is decoded
+    twice, first for the keyframes, then up to the last of them, so that memory does not grow with its length.
+    Raises SampleError as `operators.video.read_frames` does.
+    """
+    reader = read_frames(uri, "gray", on_packet=progress)
+    signal = ChangeSignal(params.keyframes)
+    for frame in reader:
+        signal.update(frame.image)
+    indices, scores = pick_keyframes(signal.values(), params.keyframes)
+    keyframes = dict(zip(indices.tolist(), scores.tolist(), strict=True))
+    rows, pictures = [], []
+    for frame, following in _with_next(uri, set(keyframes)):
+        box = find_face(frame.image, params.faces)
+        progress()
+        has_flow = box is not None and following is not None and following.image.shape == frame.image.shape
+        rows.append(_frame_row(frame, keyframes[frame.index], box, has_flow))
+        for wanted in inputs:
+            if box is None or (wanted.kind == "flow" and not has_flow):
+                continue
+            pixels = crop(frame.image, box, wanted.size)
+            if wanted.kind == "flow" and following is not None:
+                flow = farneback(pixels, crop(following.image, box, wanted.size), params.flow)
+                pixels = flow_map(flow, params.flow.full_scale_px)
+            picture = {"frame": frame.index, "kind": wanted.kind, "size": wanted.size, "pixels": pixels.tobytes()}
+            pictures.append(picture)
+    status = STATUS_OK if any(row["status"] == STATUS_OK for row in rows) else STATUS_NO_FACE
+    return {**asdict(reader.probe), "status": status, "frames": rows, "inputs": pictures}
+
+
+def _with_next(uri: str, keyframes: set[int]) -> Iterator[tuple[Frame, Frame | None]]:
+    """Each keyframe with the frame after it; None after the last frame of the video."""
+    keyframe: Frame | None = None
+    for frame in read_frames(uri, "rgb24", only=keyframes | {index + 1 for index in keyframes}, on_packet=progress):
+        if keyframe is not None:
+            yield keyframe, frame
+        keyframe = frame if frame.index in keyframes else None
+    if keyframe is not None:
+        yield keyframe, None
+
+
+def _frame_row(frame: Frame, score: float, box: Box | None, has_flow: bool) -> dict[str, Any]:
+    return {
+        "frame": frame.index,
+        "time_s": frame.time_s,
+        "keyframe_score": score,
+        "status": STATUS_NO_FACE if box is None else STATUS_OK,
+        "face_x": None if box is None else box.x,
+        "face_y": None if box is None else box.y,
+        "face_width": None if box is None else box.width,
+        "face_height": None if box is None else box.height,
+        "face_score": None if box is None else box.score,
+        "has_flow": has_flow,
+    }

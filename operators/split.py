@@ -1,0 +1,203 @@
+"""Cutting a model at a named layer into what lies below and above, so that below runs once."""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, fx, nn
+
+
+@dataclass(frozen=True)
+class Split:
+    """A model cut at `layer`.
+
+    `below(images) -> (R, rest)`: the layer's output and what else crosses the cut (residual paths).
+    `above(Z, rest) -> logits`: the rest of the model from a replaced layer output.
+    `kind` says how it was cut: `graph` recomputes nothing; `hooks` runs the whole model again for every `above`.
+    """
+
+    layer: str
+    kind: Literal["graph", "hooks"]
+    _below: nn.Module
+    _above: nn.Module
+
+    def below(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """(N, 3, H, W) images -> R (N, C, h, w) and the crossing tensors, each with N rows."""
+        return self._below(images)
+
+    def above(self, z: Tensor, rest: tuple[Tensor, ...]) -> Tensor:
+        """Z (M, C, h, w) and crossing tensors of M rows -> logits (M, classes)."""
+        return self._above(z, rest)
+
+
+def split(model: nn.Module, layer: str, example: Tensor) -> Split:
+    """Cut `model` at the module named `layer`; by graph where that gives the model's own output, else by hooks.
+
+    `example` is an input batch of at least one row; the graph is only trusted after its output on the example, and on
+    the example doubled above the cut alone, equals the model's to float tolerance. Parameters are shared, not copied.
+
+    Raises ValueError for an unknown layer and for a layer that is not run exactly once or gives no tensor.
+    """
+    if layer not in dict(model.named_modules()) or not layer:
+        raise ValueError(f"{type(model).__name__} has no layer {layer!r}; it has {_some_layers(model)}")
+    by_hooks = Split(layer, "hooks", _HookBelow(model, layer), _HookAbove(model, layer))
+    try:
+        by_graph = _split_graph(model, layer)
+        with torch.no_grad():
+            expected = model(example)
+            r, rest = by_graph.below(example)
+            twice = by_graph.above(torch.cat([r, r]), tuple(torch.cat([t, t]) for t in rest))
+    except Exception:  # a model that cannot be traced fails in as many ways as there are models
+        return _checked(by_hooks, example)
+    same = twice.shape[0] == 2 * expected.shape[0] and torch.allclose(
+        twice, torch.cat([expected, expected]), rtol=1e-3, atol=1e-4
+    )
+    return by_graph if same else _checked(by_hooks, example)
+
+
+def _checked(by_hooks: Split, example: Tensor) -> Split:
+    with torch.no_grad():
+        by_hooks.above(*by_hooks.below(example))
+    return by_hooks
+
+
+def _some_layers(model: nn.Module) -> str:
+    names = [name for name, _ in model.named_children()]
+    return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+
+
+class _PathTracer(fx.Tracer):
+    """Traces only the modules that contain the layer; every other one stays one opaque call."""
+
+    def __init__(self, layer: str) -> None:
+        super().__init__()
+        self._layer = layer
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return not self._layer.startswith(module_qualified_name + ".")
+
+
+def _split_graph(model: nn.Module, layer: str) -> Split:
+    options = list(inspect.signature(model.forward).parameters.values())[1:]
+    graph = _PathTracer(layer).trace(model, {each.name: each.default for each in options})
+    cuts = [node for node in graph.nodes if node.op == "call_module" and node.target == layer]
+    if len(cuts) != 1:
+        raise ValueError(f"layer {layer!r} is run {len(cuts)} times in one pass")
+    cut = cuts[0]
+    dependent = {cut}
+    for node in graph.nodes:
+        if any(source in dependent for source in node.all_input_nodes):
+            dependent.add(node)
+    output = next(node for node in graph.nodes if node.op == "output")
+    # What dependent nodes read from outside, parameters apart, has to be handed over the cut.
+    crossing = []
+    for node in graph.nodes:
+        if node in dependent and node is not cut:
+            for source in node.all_input_nodes:
+                if source not in dependent and source.op != "get_attr" and source not in crossing:
+                    crossing.append(source)
+
+    below = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in graph.nodes:
+        if node is output or (node in dependent and node is not cut):
+            continue
+        copies[node] = below.node_copy(node, copies.__getitem__)
+    below.output((copies[cut], tuple(copies[node] for node in crossing)))
+
+    above = fx.Graph()
+    z = above.placeholder("z")
+    rest = above.placeholder("rest")
+    copies = {cut: z}
+    for i, node in enumerate(crossing):
+        copies[node] = above.call_function(_item, (rest, i))
+    for node in graph.nodes:
+        if node is cut or node is output:
+            continue
+        if node in dependent or node.op == "get_attr":
+            copies[node] = above.node_copy(node, copies.__getitem__)
+    above.output(fx.map_arg(output.args[0], copies.__getitem__))
+    return Split(layer, "graph", _module(model, below), _module(model, above))
+
+
+def _module(model: nn.Module, graph: fx.Graph) -> fx.GraphModule:
+    module = fx.GraphModule(model, graph)
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return module
+
+
+def _item(values: tuple[Tensor, ...], index: int) -> Tensor:
+    return values[index]
+
+
+class _Stop(Exception):
+    """Ends a forward pass at the layer: nothing above it is needed."""
+
+
+class _HookBelow(nn.Module):
+    def __init__(self, model: nn.Module, layer: str) -> None:
+        super().__init__()
+        self._model = [model]  # in a list: not a submodule, so that nothing is registered twice
+        self._layer = layer
+
+    def forward(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        caught: list[Tensor] = []
+
+        def catch(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            caught.append(output)
+            raise _Stop
+
+        with _hooked(self._model[0].get_submodule(self._layer), catch), suppress(_Stop):
+            self._model[0](images)
+        if not caught or not isinstance(caught[0], Tensor):
+            raise ValueError(f"layer {self._layer!r} gives no tensor in a forward pass")
+        return caught[0], (images,)
+
+
+class _HookAbove(nn.Module):
+    def __init__(self, model: nn.Module, layer: str) -> None:
+        super().__init__()
+        self._model = [model]
+        self._layer = layer
+
+    def forward(self, z: Tensor, rest: tuple[Tensor, ...]) -> Tensor:
+        runs = 0
+
+        def replace(_module: nn.Module, _inputs: object, _output: Tensor) -> Tensor:
+            nonlocal runs
+            runs += 1
+            return z
+
+        with _hooked(self._model[0].get_submodule(self._layer), replace):
+            logits = self._model[0](rest[0])
+        if runs != 1:
+            raise ValueError(f"layer {self._layer!r} is run {runs} times in one pass")
+        return logits
+
+
+@contextmanager
+def _hooked(module: nn.Module, hook: object) -> Iterator[None]:
+    handle = module.register_forward_hook(hook)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Eval mode and no weight gradients inside; training flags and requires_grad as before outside."""
+    training = {module: module.training for module in model.modules()}
+    requires_grad = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    model.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, flag in training.items():
+            module.training = flag
+        for parameter, flag in requires_grad.items():
+            parameter.requires_grad_(flag)

@@ -1,0 +1,82 @@
+"""The one abstraction: what runs, apart from how it is scheduled. The only operator module that knows Ray."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from ray.actor import ActorHandle
+from ray.data import ActorPoolStrategy, Dataset
+
+from schemas.conform import conform
+from schemas.tables import STATUS_ERROR
+
+TableFunction = Callable[..., pa.Table]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a pipeline.
+
+    `fn` is a function `(table, **kwargs) -> table`, or, with `actors`, a class that is made once per actor by
+    `fn(**kwargs)` and called with each table. `batch_size` counts rows; `num_cpus` and `num_gpus` are per task
+    or actor. `counter.add(name, rows)` is told of every batch that is done.
+    """
+
+    name: str
+    fn: TableFunction | type
+    schema: pa.Schema
+    batch_size: int
+    num_cpus: float = 1
+    num_gpus: float = 0
+    actors: int | None = None
+    counter: ActorHandle | None = None
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def apply(ds: Dataset, stage: Stage) -> Dataset:
+    """Run `stage` over the rows that have not failed; every batch that leaves it has the stage's schema."""
+    options: dict[str, Any] = {
+        "batch_format": "pyarrow",
+        "batch_size": stage.batch_size,
+        "zero_copy_batch": True,
+        "num_cpus": stage.num_cpus,
+    }
+    if stage.num_gpus:
+        options["num_gpus"] = stage.num_gpus
+    if stage.actors is None:
+
+        def run(table: pa.Table) -> pa.Table:
+            return run_table(stage, stage.fn, table, stage.kwargs)
+
+        run.__name__ = stage.name  # what Ray's progress bars show
+        return ds.map_batches(run, **options)
+
+    class Actor:
+        def __init__(self) -> None:
+            self._fn = stage.fn(**stage.kwargs)
+
+        def __call__(self, table: pa.Table) -> pa.Table:
+            return run_table(stage, self._fn, table, {})
+
+    Actor.__name__ = stage.name
+    return ds.map_batches(Actor, compute=ActorPoolStrategy(size=stage.actors), **options)
+
+
+def run_table(stage: Stage, fn: TableFunction, table: pa.Table, kwargs: Mapping[str, Any]) -> pa.Table:
+    """One batch through a stage: failed rows pass by (or end, in a stage without status), the rest goes through `fn`.
+
+    Raises ValueError where `fn` returns a table that is not of the stage's schema.
+    """
+    parts = []
+    todo = table
+    if "status" in table.column_names:
+        failed = pc.equal(table["status"], STATUS_ERROR)
+        todo = table.filter(pc.invert(failed))
+        if "status" in stage.schema.names:
+            parts.append(conform(table.filter(failed), stage.schema))
+    parts.append(conform(fn(todo, **kwargs), stage.schema) if len(todo) else stage.schema.empty_table())
+    if stage.counter is not None:
+        stage.counter.add.remote(stage.name, len(table))
+    return pa.concat_tables(parts)

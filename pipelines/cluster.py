@@ -1,0 +1,55 @@
+"""Where the work runs: a Ray cluster that is there, or this machine."""
+
+import logging
+import os
+from dataclasses import dataclass
+
+import ray
+from ray.data import DataContext
+
+from pipelines.config import Resources
+from pipelines.errors import UserError
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """How many attribution actors there are and what each takes."""
+
+    actors: int
+    cpus_per_actor: int
+    gpus_per_actor: float
+    threads_per_actor: int
+    batch_samples: int
+
+
+def connect(resources: Resources) -> Cluster:
+    """Join the cluster RAY_ADDRESS names (set inside `ray job submit`), else start Ray on this machine.
+
+    Raises UserError for a cluster with too few processors.
+    """
+    if not ray.is_initialized():
+        options = {"log_to_driver": False, "logging_level": "ERROR"}
+        if "RAY_ADDRESS" in os.environ:
+            ray.init(**options)
+        else:
+            # The actor holds logical CPUs for its threads and Ray's checkpoint filter one: with so many more than the
+            # machine has, all of its processors decode while there is something to decode, also in a resumed run.
+            cpus = os.cpu_count() or 1
+            ray.init(address="local", num_cpus=2 * cpus + 1, include_dashboard=False, **options)
+    DataContext.get_current().enable_progress_bars = False  # pipelines.progress speaks of our stages instead
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    available = ray.cluster_resources()
+    gpus = available.get("GPU", 0)
+    per_actor = resources.gpus_per_actor if gpus else 0.0
+    actors = resources.actors or (int(gpus / per_actor) if gpus else 1)
+    threads = resources.threads_per_actor or (1 if gpus else os.cpu_count() or 1)
+    # Unequal to the one CPU of a decoding task on purpose: Ray fuses a task into an actor of equal resources, and
+    # then nothing is decoded but by the actor.
+    cpus = 1 if gpus else threads
+    needed = actors * cpus + 2
+    if available.get("CPU", 0) < needed:
+        raise UserError(
+            f"the cluster has {available.get('CPU', 0):.0f} CPUs and needs {needed}: {cpus} per attribution actor, one "
+            "for the checkpoint filter and one to decode; set resources.actors or resources.threads_per_actor lower"
+        )
+    return Cluster(actors, cpus, per_actor, threads, resources.batch_samples or (32 if gpus else 4))

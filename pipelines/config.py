@@ -1,0 +1,205 @@
+"""The config of a run: frozen dataclasses, filled from TOML and flags, and the run id made from them."""
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from operators.bottleneck import Bottleneck
+from operators.metrics import MaskRule
+from operators.models import Detector, digest, spec_for, spec_of
+from operators.prepare import ModelInput, PrepareParams
+from operators.sandbox import Limits
+from operators.statistics import path_in
+from pipelines.errors import UserError
+
+
+@dataclass(frozen=True)
+class StatisticsParams:
+    """Where the layers' mean and standard deviation come from.
+
+    `files` are given ones, as "MODEL/LAYER sha256" below `folder`; the others are estimated from at most `max_videos`
+    of the run's own videos.
+    """
+
+    max_videos: int = 256
+    folder: str | None = field(default=None, metadata={"identity": False})
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Resources:
+    """How the work is scheduled. Changes no result, so it is no part of a run's identity."""
+
+    videos_per_block: int = 4
+    batch_samples: int = 0  # samples that go through a detector together; 0: 4 on a CPU, 32 on a GPU
+    actors: int = 0  # attribution actors; 0: one per GPU, or one on a machine without
+    gpus_per_actor: float = 1.0
+    threads_per_actor: int = 0  # 0: all of the machine's processors without a GPU
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a run's results depend on, and how it is scheduled."""
+
+    detectors: tuple[Detector, ...]
+    prepare: PrepareParams = field(default_factory=PrepareParams)
+    limits: Limits = field(default_factory=Limits)
+    bottleneck: Bottleneck = field(default_factory=Bottleneck)
+    statistics: StatisticsParams = field(default_factory=StatisticsParams)
+    mask_rules: tuple[str, ...] = ("max0.5", "top0.1", "otsu")
+    resources: Resources = field(default_factory=Resources, metadata={"identity": False})
+
+    @property
+    def run_id(self) -> str:
+        """12 hexadecimal digits of the SHA-256 over everything that changes results."""
+        identity = json.dumps(_plain(self, identity_only=True), sort_keys=True)
+        return hashlib.sha256(identity.encode()).hexdigest()[:12]
+
+    def to_json(self) -> str:
+        """The whole config, for the table `runs`."""
+        return json.dumps(_plain(self, identity_only=False), sort_keys=True)
+
+    @property
+    def inputs(self) -> tuple[ModelInput, ...]:
+        """The distinct inputs the detectors want cut from each keyframe."""
+        wanted = {ModelInput(each.spec.input, each.spec.input_size) for each in self.detectors}
+        return tuple(sorted(wanted, key=lambda want: (want.kind, want.size)))
+
+
+def _plain(value: Any, identity_only: bool) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {
+            each.name: _plain(getattr(value, each.name), identity_only)
+            for each in dataclasses.fields(value)
+            if not identity_only or each.metadata.get("identity", True)
+        }
+    if isinstance(value, tuple):
+        return [_plain(item, identity_only) for item in value]
+    return value
+
+
+def load(file: Path | None, settings: list[str]) -> dict[str, Any]:
+    """The tables of a TOML file with `section.key=value` settings (TOML values) laid over them.
+
+    Raises UserError for what cannot be read.
+    """
+    tables: dict[str, Any] = {}
+    if file is not None:
+        try:
+            tables = tomllib.loads(file.read_text())
+        except FileNotFoundError as error:
+            raise UserError(f"no config file at {file}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UserError(f"{file} is not valid TOML: {error}") from error
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError as error:
+            raise UserError(f"cannot read --set {setting}: write section.key=value, texts in quotes") from error
+        *sections, key = name.strip().split(".")
+        table = tables
+        for section in sections:
+            table = table.setdefault(section, {})
+        table[key] = parsed
+    return tables
+
+
+def build(
+    tables: Mapping[str, Any],
+    models: list[str],
+    layers: list[str],
+    weights: Mapping[str, Path],
+    statistics: Path | None = None,
+) -> Config:
+    """A Config from TOML tables and the flags. Raises UserError naming the field that is wrong."""
+    detectors = _detectors(models, layers, weights)
+    known = {each.name: each for each in dataclasses.fields(Config) if each.name != "detectors"}
+    values: dict[str, Any] = {}
+    for name, value in tables.items():
+        if name not in known:
+            raise UserError(f"unknown config section {name!r}; there are {', '.join(known)}")
+        values[name] = _fill(typing.get_type_hints(Config)[name], value, name)
+    config = Config(detectors, **values)
+    if statistics is not None:
+        config = dataclasses.replace(config, statistics=_given(config, statistics))
+    for rule in config.mask_rules:
+        try:
+            MaskRule.parse(rule)
+        except ValueError as error:
+            raise UserError(f"mask_rules: {error}") from error
+    return config
+
+
+def _given(config: Config, folder: Path) -> StatisticsParams:
+    if not folder.is_dir():
+        raise UserError(f"no folder of statistics at {folder}")
+    files = []
+    for detector in config.detectors:
+        for layer in detector.layers:
+            path = path_in(folder, detector.spec.name, layer)
+            if path.is_file():
+                files.append(f"{detector.spec.name}/{layer} {digest(path)}")
+    if not files:
+        raise UserError(f"{folder} has no statistics of these detectors and layers: it needs MODEL/LAYER.safetensors")
+    return dataclasses.replace(config.statistics, folder=str(folder.resolve()), files=tuple(files))
+
+
+def _fill(kind: Any, value: Any, where: str) -> Any:
+    """`value` from TOML as `kind`: a dataclass from a table, a tuple from an array, a number or text as it is."""
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, Mapping):
+            raise UserError(f"config {where} is a table")
+        hints = typing.get_type_hints(kind)
+        names = [each.name for each in dataclasses.fields(kind)]
+        unknown = [key for key in value if key not in names]
+        if unknown:
+            raise UserError(f"unknown config field {where}.{unknown[0]}; there are {', '.join(names)}")
+        try:
+            return kind(**{key: _fill(hints[key], item, f"{where}.{key}") for key, item in value.items()})
+        except ValueError as error:
+            raise UserError(f"config {where}: {error}") from error
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            raise UserError(f"config {where} is an array")
+        return tuple(_fill(typing.get_args(kind)[0], item, where) for item in value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    accepted = kind if isinstance(kind, type | types.UnionType) else object
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        raise UserError(f"config {where} is {getattr(kind, '__name__', kind)}, not {value!r}")
+    return value
+
+
+def _detectors(models: list[str], layers: list[str], weights: Mapping[str, Path]) -> tuple[Detector, ...]:
+    names = models or ["xception", "vgg11-flow"]
+    if len(set(names)) != len(names):
+        raise UserError("a --model is named twice")
+    stray = [name for name in weights if name not in names]
+    if stray:
+        raise UserError(f"--weights names {stray[0]!r}, which is not among the models {', '.join(names)}")
+    detectors = []
+    unplaced = set(layers)
+    for name in names:
+        path = weights.get(name)
+        if path is not None and not path.is_file():
+            raise UserError(f"no weights file at {path}")
+        try:
+            spec = (spec_of(path) if path else None) or spec_for(name)
+            spec = dataclasses.replace(spec, name=name)
+            modules = dict(Detector(spec, ()).load().named_modules()) if layers else {}
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        own = tuple(layer for layer in layers if layer in modules) or (spec.layer,)
+        unplaced -= set(own)
+        detectors.append(Detector(spec, own, str(path.resolve()) if path else None, digest(path) if path else None))
+    if unplaced:
+        raise UserError(f"no model has a layer named {', '.join(sorted(unplaced))}")
+    return tuple(detectors)

@@ -1,0 +1,107 @@
+"""Opens a lake for reading: one view per table in DuckDB, over the rows of committed videos only."""
+
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from pipelines.errors import UserError
+from schemas.tables import LAKE_TABLES, RUNS, VIDEOS
+
+QUERIES: Final = Path(__file__).resolve().parents[1] / "queries"
+CHECKPOINTS: Final = "_checkpoints"
+_RUN: Final = "run_id="
+_PENDING: Final = ".pending.parquet"
+_COMMITTED: Final = pa.schema([VIDEOS.schema.field(name) for name in VIDEOS.key])
+
+
+def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnection:
+    """A connection with a view per table of schemas.tables.LAKE_TABLES, of all runs or of one.
+
+    A video is visible once its checkpoint is committed. The views read through Arrow; DuckDB itself is locked away
+    from every file and from the network, so no statement can read or write anything else. UserError: no lake, no
+    run in it, no such run.
+    """
+    known = runs(lake)
+    if run_id is not None and run_id not in known:
+        raise UserError(f"no run {run_id} in {lake}: it has {', '.join(known)}")
+    chosen = known if run_id is None else [run_id]
+    # listed before the checkpoints: a file seen here is either complete or still marked as pending below
+    files = {table.name: {run: _parquet(_folder(lake, run) / table.name) for run in chosen} for table in LAKE_TABLES}
+    pending = {
+        run: tuple(p.name.removesuffix(_PENDING) for p in _checkpoints(lake, run, pending=True)) for run in chosen
+    }
+
+    connection = duckdb.connect(":memory:", config={"python_enable_replacements": False})
+    committed = connection.from_arrow(_committed(lake, chosen))
+    for table in LAKE_TABLES:
+        paths = [p for run in chosen for p in files[table.name][run] if not p.name.startswith(pending[run])]
+        rows = connection.from_arrow(_dataset(paths, table.schema))
+        if table is not RUNS:
+            rows = rows.set_alias(table.name).join(committed, ", ".join(VIDEOS.key), how="semi")
+        rows.create_view(table.name)
+    for setting in (
+        "set timezone = 'UTC'",
+        "set autoinstall_known_extensions = false",
+        "set autoload_known_extensions = false",
+        "set enable_external_access = false",
+        "set lock_configuration = true",
+    ):
+        connection.execute(setting)
+    return connection
+
+
+def runs(lake: Path) -> list[str]:
+    """The run ids of a lake, the latest start last. UserError where there is no lake or no run in it."""
+    if not lake.is_dir():
+        raise UserError(f"no lake at {lake}: make one with python -m pipelines explain PATH --lake {lake}")
+    found = sorted(path.name.removeprefix(_RUN) for path in lake.glob(f"{_RUN}*") if path.is_dir())
+    if not found:
+        raise UserError(f"no run in {lake}: start one with python -m pipelines explain PATH --lake {lake}")
+    files = [file for run_id in found for file in _parquet(_folder(lake, run_id) / RUNS.name)]
+    rows = _dataset(files, RUNS.schema).to_table(columns=["run_id", "started_at"]).to_pylist()
+    starts = {row["run_id"]: row["started_at"].timestamp() for row in rows}
+    return sorted(found, key=lambda run_id: starts.get(run_id, 0.0))
+
+
+def queries(folder: str) -> dict[str, str]:
+    """Name -> SQL of queries/FOLDER/*.sql (checks, tables, report), in order of name."""
+    return {path.stem: path.read_text(encoding="utf-8") for path in sorted((QUERIES / folder).glob("*.sql"))}
+
+
+def _folder(lake: Path, run_id: str) -> Path:
+    return lake / f"{_RUN}{run_id}"
+
+
+def _parquet(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.parquet"))
+
+
+def _checkpoints(lake: Path, run_id: str, *, pending: bool) -> list[Path]:
+    files = _parquet(lake / CHECKPOINTS / f"{_RUN}{run_id}")
+    return [path for path in files if path.name.endswith(_PENDING) == pending]
+
+
+def _committed(lake: Path, run_ids: list[str]) -> pa.Table:
+    """(run_id, video_id) of every video whose rows are all written."""
+    tables = [_COMMITTED.empty_table()]
+    for run_id in run_ids:
+        for path in _checkpoints(lake, run_id, pending=False):
+            ids = pq.ParquetFile(path).read(columns=["video_id"])["video_id"].cast(pa.string())
+            tables.append(pa.table([pa.array([run_id] * len(ids), pa.string()), ids], schema=_COMMITTED))
+    return pa.concat_tables(tables)
+
+
+def _dataset(files: list[Path], schema: pa.Schema) -> ds.Dataset:
+    readable = pa.schema([field.with_type(_readable(field.type)) for field in schema])
+    return ds.dataset([str(path) for path in files], schema=readable, format="parquet")
+
+
+def _readable(type_: pa.DataType) -> pa.DataType:
+    """DuckDB takes no half floats from Arrow: they are widened while reading."""
+    if pa.types.is_list(type_):
+        return pa.list_(_readable(type_.value_type))
+    return pa.float32() if pa.types.is_float16(type_) else type_

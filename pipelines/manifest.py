@@ -1,0 +1,172 @@
+"""The manifest: one row per input file, with an identity that is the same on every machine."""
+
+import hashlib
+import os
+import urllib.parse
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from operators.video import open_uri
+from pipelines.errors import UserError
+from schemas.conform import conform
+from schemas.errors import SampleError
+from schemas.tables import LABELS, MANIFEST
+
+#: what lies beside videos in datasets and is certainly none
+PASSED_OVER = frozenset(
+    {".csv", ".json", ".jsonl", ".tsv", ".parquet", ".npy", ".npz", ".pkl", ".txt", ".md", ".html", ".htm", ".xml"}
+    | {".yaml", ".yml", ".toml", ".ini", ".pdf", ".log", ".py", ".sh", ".srt", ".vtt", ".sha256", ".md5"}
+)
+_MANIFEST_SUFFIXES = frozenset({".csv", ".parquet"})
+_BLOCK_BYTES = 64 * 1024
+_BLOCKS = 16
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The rows, and how many files of a folder were passed over, by suffix."""
+
+    table: pa.Table
+    passed_over: Counter[str]
+
+
+def build(paths: list[Path]) -> Manifest:
+    """The manifest of folders (read recursively), single files and manifests (Parquet or CSV with at least `uri`).
+
+    Raises UserError for a path that is not there, nothing to explain, and a manifest without `uri` or with a label
+    other than real and fake.
+    """
+    rows: list[dict[str, str | None]] = []
+    passed_over: Counter[str] = Counter()
+    for path in paths:
+        if path.is_dir():
+            root = path.resolve()
+            for file in _files(root):
+                suffix = file.suffix.lower()
+                if suffix in PASSED_OVER or file.name.startswith("."):
+                    passed_over[suffix or file.name] += 1
+                else:
+                    rows.append({"uri": _uri(file), "dataset": root.name, "label": _label(file, root), "split": None})
+        elif path.suffix.lower() in _MANIFEST_SUFFIXES and path.is_file():
+            rows += _read(path)
+        elif path.is_file():
+            file = path.resolve()
+            rows.append({"uri": _uri(file), "dataset": file.parent.name, "label": _label(file, None), "split": None})
+        else:
+            raise UserError(f"no file or folder at {path}")
+    if not rows:
+        raise UserError(f"nothing to explain in {', '.join(map(str, paths))}: no file that could be a video")
+    unique = {row["uri"]: row for row in rows}  # a file named twice is one row
+    return Manifest(_identified(list(unique.values())), passed_over)
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Every file below `root` in a fixed order, links followed once."""
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        yield from (Path(folder, name) for name in sorted(names))
+
+
+def _uri(file: Path) -> str:
+    """The path itself, or a percent-encoded file URI for a name that is not UTF-8, which no table could hold."""
+    text = str(file)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "file://" + urllib.parse.quote(os.fsencode(text))
+    return text
+
+
+def _label(file: Path, root: Path | None) -> str | None:
+    """real or fake from the nearest parent folder of that name, the given folder itself included."""
+    for parent in file.parents:
+        if parent.name.lower() in LABELS:
+            return parent.name.lower()
+        if parent == root:
+            break
+    return None
+
+
+def _read(path: Path) -> list[dict[str, str | None]]:
+    try:
+        if path.suffix.lower() == ".csv":
+            table = pyarrow.csv.read_csv(
+                path, convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=True, null_values=["", "NULL"])
+            )
+        else:
+            table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"cannot read the manifest {path}: {str(error).splitlines()[0]}") from error
+    if "uri" not in table.column_names:
+        raise UserError(f"the manifest {path} has no column uri; it has {', '.join(table.column_names)}")
+    if table["uri"].null_count:
+        raise UserError(f"the manifest {path} has a row without a uri")
+    columns = [name for name in ("video_id", "uri", "dataset", "label", "split") if name in table.column_names]
+    rows = []
+    for values in table.select(columns).to_pylist():
+        row = {name: None if value is None else str(value) for name, value in values.items()}
+        label = row.get("label")
+        if label is not None and label not in LABELS:
+            raise UserError(f"the manifest {path} has the label {label!r}; labels are real, fake or empty")
+        uri = str(row["uri"])
+        if "://" not in uri:  # relative to the manifest, not to where the command is typed
+            uri = str((path.parent / uri).resolve() if not os.path.isabs(uri) else Path(uri))
+        rows.append(
+            {
+                "video_id": row.get("video_id"),
+                "uri": uri,
+                "dataset": row.get("dataset") or path.stem,
+                "label": label,
+                "split": row.get("split"),
+            }
+        )
+    return rows
+
+
+def _identified(rows: list[dict[str, str | None]]) -> pa.Table:
+    with ThreadPoolExecutor(16) as pool:
+        ids = list(pool.map(lambda row: row.get("video_id") or video_id(str(row["uri"])), rows))
+    # Twins of one name and content differ by nothing but their order.
+    count: Counter[str] = Counter()
+    for row, identity in sorted(zip(rows, ids, strict=True), key=lambda pair: str(pair[0]["uri"])):
+        count[identity] += 1
+        row["video_id"] = identity if count[identity] == 1 else f"{identity}-{count[identity]}"
+    rows.sort(key=lambda row: str(row["video_id"]))
+    return conform(pa.Table.from_pylist(rows, schema=MANIFEST.schema), MANIFEST.schema)
+
+
+def video_id(uri: str) -> str:
+    """16 hexadecimal digits from the file's name and content, wherever it lies.
+
+    Files up to 1 MiB are hashed whole; of larger ones the size and 16 blocks of 64 KiB spread evenly from the first
+    byte to the last. A file that cannot be read has its name alone.
+    """
+    name = urllib.parse.unquote_to_bytes(uri) if uri.startswith("file://") else os.fsencode(uri)
+    digest = hashlib.sha256(name.rsplit(b"/", 1)[-1] + b"\0")
+    try:
+        with open_uri(uri) as file:
+            size = file.seek(0, os.SEEK_END)
+            digest.update(str(size).encode())
+            last = max(size - _BLOCK_BYTES, 0)
+            starts = range(0, size, _BLOCK_BYTES)
+            if len(starts) > _BLOCKS:
+                starts = [last * i // (_BLOCKS - 1) for i in range(_BLOCKS)]
+            for start in starts:
+                file.seek(start)
+                digest.update(file.read(_BLOCK_BYTES))
+    except (SampleError, OSError):
+        digest.update(b"unreadable")
+    return digest.hexdigest()[:16]

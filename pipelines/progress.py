@@ -1,0 +1,68 @@
+"""How far each stage is: live bars in a terminal, a line now and then in a log."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray.actor import ActorHandle
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_LOG_EVERY_S = 15.0
+_POLL_S = 0.5
+
+
+@ray.remote(num_cpus=0)
+class _Counter:
+    """Rows that have left each stage."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, int] = {}
+
+    def add(self, stage: str, rows: int) -> None:
+        self._rows[stage] = self._rows.get(stage, 0) + rows
+
+    def rows(self) -> dict[str, int]:
+        return self._rows
+
+
+@contextmanager
+def progress(stages: list[str], total: int, console: Console) -> Iterator[ActorHandle]:
+    """Shows the progress of `stages` over `total` videos while the block runs; yields the counter stages report to."""
+    counter = _Counter.remote()
+    done = threading.Event()
+    show = _bars if console.is_terminal else _lines
+    thread = threading.Thread(target=show, args=(counter, stages, total, console, done), daemon=True)
+    thread.start()
+    try:
+        yield counter
+    finally:
+        done.set()
+        thread.join()
+
+
+def _rows(counter: ActorHandle) -> dict[str, int]:
+    return ray.get(counter.rows.remote())
+
+
+def _bars(counter: ActorHandle, stages: list[str], total: int, console: Console, done: threading.Event) -> None:
+    columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TextColumn("videos"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bars:
+        tasks = {stage: bars.add_task(stage, total=total) for stage in stages}
+        finished = False
+        while not finished:
+            finished = done.wait(_POLL_S)
+            for stage, rows in _rows(counter).items():
+                bars.update(tasks[stage], completed=rows)
+
+
+def _lines(counter: ActorHandle, stages: list[str], total: int, console: Console, done: threading.Event) -> None:
+    started = time.monotonic()
+    finished = False
+    while not finished:
+        finished = done.wait(_LOG_EVERY_S)
+        rows = _rows(counter)
+        counts = ", ".join(f"{stage} {rows.get(stage, 0)}/{total}" for stage in stages)
+        console.print(f"{time.monotonic() - started:5.0f} s: {counts} videos", highlight=False)

@@ -1,0 +1,52 @@
+"""One sink, several tables, committed together."""
+
+import posixpath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ray.data.block import BlockAccessor
+from ray.data.datasource import BlockBasedFileDatasink
+
+from schemas.conform import conform
+from schemas.tables import NESTED, SINK_TABLES, Table
+
+
+class LakeSink(BlockBasedFileDatasink):
+    """Writes a block of VIDEO_ROW as `RUN/TABLE/<base name>.parquet`, one file per table.
+
+    Ray records the block's ids as pending under the base name, lets this sink write, and then commits. On resume it
+    deletes every file below the run's folder whose name starts with a pending base name: all tables roll back together.
+    """
+
+    def __init__(self, path: str, run_id: str) -> None:
+        super().__init__(path, file_format="parquet")
+        self._run_id = run_id
+
+    def write_block(self, block: BlockAccessor, block_index: int, ctx: Any) -> None:
+        """Split the nested block and write one file per table."""
+        from ray.data._internal.planner.plan_write_op import WRITE_UUID_KWARG_NAME
+
+        name = self.filename_provider.get_filename_for_task(ctx.kwargs[WRITE_UUID_KWARG_NAME], ctx.task_idx)
+        rows = block.to_arrow()
+        for table in SINK_TABLES:
+            values = unnest(rows, table, self._run_id)
+            folder = posixpath.join(self.path, table.name)
+            self.filesystem.create_dir(folder, recursive=True)
+            path = posixpath.join(folder, name)
+            with self.open_output_stream(path + ".part") as file:
+                pq.write_table(values, file, compression="zstd")
+            self.filesystem.move(path + ".part", path)  # a reader never meets half a file
+
+
+def unnest(rows: pa.Table, table: Table, run_id: str) -> pa.Table:
+    """The rows of `table` that a block of VIDEO_ROW carries, with the ids they hang on."""
+    if table not in NESTED:
+        values = rows.select([name for name in table.schema.names if name != "run_id"])
+    else:
+        nested = rows[table.name].combine_chunks()
+        ids = rows["video_id"].combine_chunks()
+        values = pa.Table.from_struct_array(nested.flatten())
+        values = values.append_column("video_id", ids.take(nested.value_parent_indices()))
+    run_ids = pa.array([run_id] * len(values), pa.string())
+    return conform(values.append_column("run_id", run_ids), table.schema)

@@ -1,0 +1,83 @@
+-- What is made together is there together.
+-- Grain: one row per (video, frame, model) without both kinds of prediction, per mask without the prediction from its
+-- bottleneck, and per (video, model, method, layer) whose masks have no metrics or another number of frames.
+with predicted as (
+    select
+        run_id,
+        video_id,
+        frame,
+        model,
+        count(*) filter (where not bottleneck) as n_without,
+        count(*) filter (where bottleneck) as n_with,
+        count(*) filter (where bottleneck = (layer = '')) as n_misnamed,
+        count(distinct target) as n_targets
+    from predictions
+    group by run_id, video_id, frame, model
+),
+
+explained as (
+    select
+        run_id,
+        video_id,
+        model,
+        method,
+        layer,
+        count(*) as n_masks
+    from masks
+    group by run_id, video_id, model, method, layer
+),
+
+problems as (
+    select
+        case
+            when n_without = 0 then 'no prediction without the bottleneck'
+            when n_with = 0 then 'no prediction with the bottleneck'
+            when n_misnamed > 0 then 'prediction whose layer does not fit its bottleneck'
+            else 'predictions of one frame name different targets'
+        end as problem,
+        run_id,
+        video_id,
+        concat_ws(' ', frame, model) as key
+    from predicted
+    where n_without = 0 or n_with = 0 or n_misnamed > 0 or n_targets > 1
+    union all
+    select
+        'masks row without the prediction from its bottleneck' as problem,
+        masks.run_id,
+        masks.video_id,
+        concat_ws(' ', masks.frame, masks.model, masks.method, masks.layer) as key
+    from masks
+    anti join predictions
+        on
+            masks.run_id = predictions.run_id
+            and masks.video_id = predictions.video_id
+            and masks.frame = predictions.frame
+            and masks.model = predictions.model
+            and masks.layer = predictions.layer
+            and predictions.bottleneck
+    union all
+    select
+        'masks without metrics' as problem,
+        explained.run_id,
+        explained.video_id,
+        concat_ws(' ', explained.model, explained.method, explained.layer) as key
+    from explained
+    anti join metrics using (run_id, video_id, model, method, layer)
+    union all
+    select
+        'metrics over another number of frames than there are masks' as problem,
+        metrics.run_id,
+        metrics.video_id,
+        concat_ws(' ', metrics.model, metrics.method, metrics.layer, metrics.mask_rule) as key
+    from metrics
+    inner join explained using (run_id, video_id, model, method, layer)
+    where metrics.n_frames != explained.n_masks
+),
+
+final as (
+    select *
+    from problems
+    order by problem, run_id, video_id, key
+)
+
+select * from final

@@ -1,0 +1,25 @@
+-- Table 3: how steady the explanations of a video are, mean over videos.
+-- Grain: one row per (model, method, layer, mask_rule, label); label is NULL for videos whose label is unknown.
+-- n_videos counts the explained videos; each mean is over those of them where the figure is defined, NULL where there
+-- is none. iou, tcs, persistence, rpi: shares in [0, 1]; iou_adjusted: 1 is full overlap, 0 the overlap of independent
+-- masks of the same areas.
+with final as (
+    select
+        metrics.model,
+        metrics.method,
+        metrics.layer,
+        metrics.mask_rule,
+        videos.label,
+        count(*) as n_videos,
+        avg(metrics.iou) as iou,
+        avg(metrics.iou_adjusted) as iou_adjusted,
+        avg(metrics.tcs) as tcs,
+        avg(metrics.persistence) as persistence,
+        avg(metrics.rpi) as rpi
+    from metrics
+    inner join videos using (run_id, video_id)
+    group by metrics.model, metrics.method, metrics.layer, metrics.mask_rule, videos.label
+    order by metrics.model, metrics.method, metrics.layer, metrics.mask_rule, videos.label
+)
+
+select * from final

@@ -1,0 +1,76 @@
+"""Lakes made of hand-written rows, laid out as a run writes them."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.lake import open_lake
+from schemas.tables import LAKE_TABLES, Table
+
+Rows = dict[str, list[dict]]
+
+#: what a row says unless told
+DEFAULTS: dict[str, dict] = {
+    "runs": {"started_at": datetime(2026, 1, 1, tzinfo=UTC)},
+    "videos": {"video_id": "v", "dataset": "d", "status": "ok", "width": 64, "height": 48, "n_frames": 9},
+    "frames": {"video_id": "v", "keyframe_score": 1.0, "status": "ok", "has_flow": True}
+    | {"face_x": 0, "face_y": 0, "face_width": 64, "face_height": 48, "face_score": 1.0},
+    "predictions": {"video_id": "v", "model": "m", "prob_fake": 0.5, "target": 1},
+    "masks": {"video_id": "v", "model": "m", "method": "iba", "layer": "l", "height": 1, "width": 2, "input_size": 4}
+    | {"saliency": [1.0, 0.5], "total_bits": 3.0, "loss_before": 1.0, "loss_after": 0.5},
+    "metrics": {"video_id": "v", "model": "m", "method": "iba", "layer": "l", "mask_rule": "max0.5", "n_frames": 1}
+    | {"tcs": 0.5, "persistence": 1.0},
+}
+
+
+@pytest.fixture
+def make_lake(tmp_path: Path) -> Callable[..., Path]:
+    """make_lake(tables) -> a lake with one run and its videos committed; again adds to it.
+
+    `name` names the files, as a block of videos does; `pending` leaves the block uncommitted.
+    """
+
+    def make(
+        tables: Rows, run_id: str = "r1", *, lake: Path = tmp_path / "lake", name: str = "a", pending: bool = False
+    ) -> Path:
+        ids = set()
+        for table in LAKE_TABLES:
+            rows = [_full(table, run_id, row) for row in tables.get(table.name, [])]
+            ids |= {row["video_id"] for row in rows if "video_id" in row}
+            _write(pa.Table.from_pylist(rows, schema=table.schema), lake / f"run_id={run_id}" / table.name / name)
+        committed = lake / "_checkpoints" / f"run_id={run_id}" / (f"{name}.pending" if pending else name)
+        _write(pa.table({"video_id": pa.array(sorted(ids), pa.string())}), committed)
+        return lake
+
+    return make
+
+
+@pytest.fixture
+def views(make_lake: Callable[..., Path]) -> Callable[..., duckdb.DuckDBPyConnection]:
+    """views(videos=[...], masks=[...]) -> the views over these rows."""
+    return lambda **tables: open_lake(make_lake({"runs": [{}]} | tables))
+
+
+def _write(table: pa.Table, stem: Path) -> None:
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, stem.with_name(f"{stem.name}.parquet"))
+
+
+def _full(table: Table, run_id: str, row: dict) -> dict:
+    told = DEFAULTS[table.name] | {"run_id": run_id} | row
+    full = {field.name: told[field.name] if field.name in told else _blank(field) for field in table.schema}
+    if "saliency" in full:
+        full["saliency"] = np.asarray(full["saliency"], np.float16)
+    return full
+
+
+def _blank(field: pa.Field) -> object:
+    if field.nullable:
+        return None
+    return "" if pa.types.is_string(field.type) else field.type.to_pandas_dtype()(0)

@@ -1,0 +1,85 @@
+"""`evaluate` checks, prints and writes; the exit code tells whether the checks held."""
+
+import csv
+from datetime import UTC, datetime
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.errors import UserError
+from pipelines.evaluate import evaluate
+from pipelines.lake import queries
+
+
+def run(day=1, **video):
+    return {
+        "runs": [{"started_at": datetime(2026, 1, day, tzinfo=UTC)}],
+        "videos": [{"label": "fake", **video}],
+        "frames": [{}],
+        "predictions": [{"prob_fake": 0.75}, {"prob_fake": 0.25, "layer": "l", "bottleneck": True}],
+        "masks": [{}],
+        "metrics": [{}],
+    }
+
+
+def test_a_good_run(make_lake, capsys):
+    lake = make_lake(run())
+    assert evaluate(lake) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("run r1\n")
+    for name in queries("checks"):
+        assert f"check {name}: ok\n" in out
+    assert out.splitlines()[-1] == f'next: python -m pipelines sql --lake {lake} "select * from metrics limit 10"'
+    names = {f"{table}.{kind}" for table in ("table1", "table2", "table3") for kind in ("parquet", "csv")}
+    assert {path.name for path in (lake / "evaluation").iterdir()} == names
+
+
+def test_what_is_written_is_what_was_computed(make_lake):
+    lake = make_lake(run())
+    evaluate(lake)
+    written = pq.read_table(lake / "evaluation/table2.parquet")
+    assert written.to_pylist() == [
+        {"model": "m", "bottleneck": False, "n": 1, "accuracy": 1, "precision": 1, "recall": 1, "ece": 0.25},
+        {"model": "m", "bottleneck": True, "n": 1, "accuracy": 0, "precision": None, "recall": 0, "ece": 0.75},
+    ]
+    assert written.schema.metadata == {b"run_id": b"r1"}
+    with (lake / "evaluation/table2.csv").open() as file:
+        assert list(csv.reader(file)) == [
+            ["model", "bottleneck", "n", "accuracy", "precision", "recall", "ece"],
+            ["m", "false", "1", "1.0", "1.0", "1.0", "0.25"],
+            ["m", "true", "1", "0.0", "", "0.0", "0.75"],
+        ]
+
+
+def test_a_failed_check_is_shown_and_everything_is_still_written(make_lake, capsys):
+    lake = make_lake(run(status="fine"))
+    assert evaluate(lake) == 1
+    out = capsys.readouterr().out
+    assert "check statuses: 1 rows" in out
+    assert "unknown status" in out
+    assert "checks that failed: statuses" in out
+    assert len(list((lake / "evaluation").iterdir())) == 6
+
+
+def test_the_latest_run_or_the_one_that_is_named(make_lake):
+    make_lake(run(day=2, dataset="late"), "a")
+    lake = make_lake(run(day=1, dataset="early"), "b")
+    evaluate(lake)
+    assert pq.read_table(lake / "evaluation/table1.parquet")["dataset"].to_pylist() == ["late"]
+    evaluate(lake, "b")
+    assert pq.read_table(lake / "evaluation/table1.parquet")["dataset"].to_pylist() == ["early"]
+
+
+@pytest.mark.parametrize("run_id", [None, "r9"])
+def test_without_the_run_nothing_is_written(make_lake, tmp_path, run_id):
+    lake = tmp_path if run_id is None else make_lake(run())
+    with pytest.raises(UserError, match="no run"):
+        evaluate(lake, run_id)
+    assert not (lake / "evaluation").exists()
+
+
+def test_a_lake_that_cannot_be_written_is_one_line(make_lake):
+    lake = make_lake(run())
+    (lake / "evaluation").write_text("in the way")
+    with pytest.raises(UserError, match="cannot write the evaluation tables"):
+        evaluate(lake)

@@ -1,0 +1,176 @@
+"""What is visible of a lake, and what is not."""
+
+from datetime import UTC, datetime
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.errors import UserError
+from pipelines.lake import open_lake, runs
+from schemas.tables import LAKE_TABLES, SINK_TABLES
+
+EVERY_TABLE = {table.name: [{}] for table in SINK_TABLES}
+
+
+def counts(connection):
+    return {table.name: connection.sql(f"select count(*) from {table.name}").fetchall()[0][0] for table in LAKE_TABLES}
+
+
+def ids(connection):
+    return sorted(connection.sql("select run_id, video_id from videos").fetchall())
+
+
+def at(day):
+    return {"runs": [{"started_at": datetime(2026, 1, day, tzinfo=UTC)}]}
+
+
+def test_a_run_without_videos_has_typed_empty_tables(views):
+    with views() as lake:
+        assert counts(lake) == {table.name: int(table.name == "runs") for table in LAKE_TABLES}
+        for table in LAKE_TABLES:
+            assert lake.sql(f"from {table.name}").columns == table.schema.names
+        types = dict(lake.sql("select column_name, column_type from (describe masks)").fetchall())
+        assert (types["frame"], types["saliency"], types["total_bits"]) == ("INTEGER", "FLOAT[]", "DOUBLE")
+
+
+def test_tables_without_a_single_file_are_there_too(make_lake):
+    lake = make_lake(at(1))
+    for table in SINK_TABLES:
+        (lake / "run_id=r1" / table.name / "a.parquet").unlink()
+        (lake / "run_id=r1" / table.name).rmdir()
+    with open_lake(lake) as connection:
+        assert counts(connection) == {table.name: int(table.name == "runs") for table in LAKE_TABLES}
+
+
+def test_saliency_comes_back_as_written(views):
+    with views(masks=[{"saliency": [0.25, 3.5]}]) as lake:
+        assert lake.sql("select saliency from masks").fetchall() == [([0.25, 3.5],)]
+
+
+def test_the_tables_are_all_there_is(views):
+    with views() as lake:
+        assert {name for (name,) in lake.sql("show tables").fetchall()} == {table.name for table in LAKE_TABLES}
+
+
+def test_only_committed_videos_are_visible(make_lake):
+    make_lake(EVERY_TABLE | at(1))
+    lake = make_lake({name: [{"video_id": "w"}] for name in EVERY_TABLE}, name="b", pending=True)
+    with open_lake(lake) as connection:
+        assert counts(connection) == dict.fromkeys(counts(connection), 1)
+        assert ids(connection) == [("r1", "v")]
+
+
+def test_a_file_that_is_being_written_does_no_harm(make_lake):
+    lake = make_lake(EVERY_TABLE | at(1))
+    make_lake({}, name="b", pending=True)
+    for table in SINK_TABLES:
+        (lake / "run_id=r1" / table.name / "b-000.parquet").write_bytes(b"PAR1 and no end")
+    with open_lake(lake) as connection:
+        assert counts(connection) == dict.fromkeys(counts(connection), 1)
+
+
+def test_rows_beside_committed_ones_are_hidden(make_lake):
+    # a file may hold a video that no checkpoint names
+    lake = make_lake({"videos": [{"video_id": "v"}, {"video_id": "w"}]} | at(1))
+    make_lake({"videos": [{"video_id": "w"}]}, lake=lake.parent / "other")
+    (lake.parent / "other/_checkpoints/run_id=r1/a.parquet").replace(lake / "_checkpoints/run_id=r1/a.parquet")
+    with open_lake(lake) as connection:
+        assert ids(connection) == [("r1", "w")]
+
+
+def test_without_checkpoints_no_video_is_visible(make_lake):
+    lake = make_lake(EVERY_TABLE | at(1))
+    (lake / "_checkpoints/run_id=r1/a.parquet").unlink()
+    (lake / "_checkpoints/run_id=r1").rmdir()
+    with open_lake(lake) as connection:
+        assert counts(connection) == {table.name: int(table.name == "runs") for table in LAKE_TABLES}
+
+
+def test_a_commit_counts_for_its_own_run(make_lake):
+    make_lake({"videos": [{"video_id": "v"}]} | at(1), "r1")
+    lake = make_lake({"videos": [{"video_id": "v"}]} | at(2), "r2", pending=True)
+    with open_lake(lake) as connection:
+        assert ids(connection) == [("r1", "v")]
+
+
+def test_runs_are_in_order_of_their_start(make_lake):
+    make_lake(at(2), "a")
+    make_lake(at(3), "b")
+    lake = make_lake(at(1), "c")
+    assert runs(lake) == ["c", "a", "b"]
+
+
+def test_one_run_alone(make_lake):
+    make_lake({"videos": [{"video_id": "v"}]} | at(1), "r1")
+    lake = make_lake({"videos": [{"video_id": "w"}]} | at(2), "r2")
+    with open_lake(lake, "r1") as connection:
+        assert ids(connection) == [("r1", "v")]
+        assert connection.sql("select run_id from runs").fetchall() == [("r1",)]
+    with open_lake(lake) as connection:
+        assert ids(connection) == [("r1", "v"), ("r2", "w")]
+
+
+@pytest.mark.parametrize(
+    "name", ["with space", "it's", 'a"b', "a*b", "a?b", "[ab]", "{a,b}", "run_id=x", "ü", "a%20b", "a#b"]
+)
+def test_any_folder_name_works(make_lake, tmp_path, name):
+    lake = make_lake(EVERY_TABLE | at(1), lake=tmp_path / name)
+    make_lake(EVERY_TABLE | at(1), lake=tmp_path / "axb")  # what a pattern would also match
+    with open_lake(lake) as connection:
+        assert counts(connection) == dict.fromkeys(counts(connection), 1)
+
+
+def test_a_column_that_an_older_run_lacks_is_null(make_lake):
+    lake = make_lake({"videos": [{}]} | at(1))
+    path = lake / "run_id=r1/videos/a.parquet"
+    pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["codec"]), path)
+    with open_lake(lake) as connection:
+        assert connection.sql("select video_id, codec from videos").fetchall() == [("v", None)]
+
+
+def test_no_lake(tmp_path):
+    with pytest.raises(UserError, match=r"no lake at .*missing.* explain"):
+        open_lake(tmp_path / "missing")
+
+
+def test_no_run(tmp_path):
+    with pytest.raises(UserError, match="no run in"):
+        open_lake(tmp_path)
+
+
+def test_no_such_run(make_lake):
+    with pytest.raises(UserError, match=r"no run r9 in .*: it has r1"):
+        open_lake(make_lake(at(1)), "r9")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "set enable_external_access = true",
+        "set lock_configuration = false",
+        "set allowed_directories = ['/']",
+        "copy (select 1) to '{folder}/out.csv'",
+        "copy (select 1) to '{folder}/lake/out.csv'",
+        "attach '{folder}/other.db'",
+        "export database '{folder}/out'",
+        "install httpfs",
+        "load '{folder}/x.duckdb_extension'",
+        "select * from read_text('/etc/passwd')",
+        "select * from glob('/*')",
+        "select * from read_parquet('{folder}/lake/run_id=r1/runs/a.parquet')",
+        "select * from 'https://example.com/a.parquet'",
+    ],
+)
+def test_the_connection_reaches_nothing_else(make_lake, tmp_path, statement):
+    with open_lake(make_lake(at(1))) as connection:
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(duckdb.Error):
+            connection.execute(statement.format(folder=tmp_path))
+        assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_python_variables_are_no_tables(make_lake):
+    secret = [1]  # noqa: F841
+    with open_lake(make_lake(at(1))) as connection, pytest.raises(duckdb.CatalogException):
+        connection.sql("select * from secret")

@@ -1,0 +1,156 @@
+"""The evaluation tables over hand-made rows; the answers are worked out in the comments."""
+
+from math import sqrt
+
+import numpy as np
+import pytest
+
+from operators.metrics import MaskRule, video_metrics
+from pipelines.lake import open_lake, queries
+
+TABLES = queries("tables")
+
+
+def rows(lake, name):
+    relation = lake.sql(TABLES[name])
+    return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
+
+
+def predicted(video_id, *probs, **values):
+    return [{"video_id": video_id, "frame": frame, "prob_fake": p, **values} for frame, p in enumerate(probs)]
+
+
+def video(video_id, label):
+    return {"video_id": video_id, "label": label}
+
+
+def test_table1_counts_every_input_file(views):
+    with views(
+        videos=[
+            {"video_id": "a", "dataset": "x", "label": "fake"},
+            {"video_id": "b", "dataset": "x", "label": "fake", "status": "error", "error_code": "empty_file"},
+            {"video_id": "c", "dataset": "x", "label": "real", "status": "no_face"},
+            {"video_id": "d", "dataset": "y", "label": None},
+        ]
+    ) as lake:
+        assert lake.sql(TABLES["table1"]).fetchall() == [("x", "fake", 2), ("x", "real", 1), ("y", None, 1)]
+
+
+def test_table2_by_hand(views):
+    with views(
+        videos=[
+            *map(video, "abcde", ["fake", "real", "fake", "real", "fake"]),
+            video("?", None),
+            video("unread", "fake"),
+        ],
+        predictions=[
+            # mean 3/5: fake, right; confidence .6 is the upper edge of bin 9, (8/15, 9/15]
+            *predicted("a", 0.5, 0.5, 0.5, 0.5, 1.0),
+            *predicted("b", 0.55),  # fake, wrong; .55 in bin 9
+            *predicted("c", 0.25),  # real, wrong; .75 in bin 12, (11/15, 12/15]
+            *predicted("d", 0.5, 0.0),  # mean .25: real, right; .75 in bin 12
+            *predicted("e", 0.8),  # fake, right; .8 is the upper edge of bin 12, and as a float32 a little above
+            *predicted("?", 1.0),
+        ],
+    ) as lake:
+        (row,) = rows(lake, "table2")
+    # bin 9: 2 videos, accuracy 1/2, confidence 1.15/2: gap .15/2. bin 12: 3 videos, 2/3 against 2.3/3: gap .3/3
+    assert row == {
+        "model": "m",
+        "bottleneck": False,
+        "n": 5,
+        "accuracy": pytest.approx(3 / 5),
+        "precision": pytest.approx(2 / 3),  # of a, b, e
+        "recall": pytest.approx(2 / 3),  # of a, c, e
+        "ece": pytest.approx((2 * 0.15 / 2 + 3 * 0.3 / 3) / 5),
+    }
+
+
+@pytest.mark.parametrize("fake", [0.6, 0.4])
+def test_ece_edges_hold_for_either_class(views, fake):
+    # confidence .6 with either class: one bin with .55, accuracy 1/2 against 1.15/2; apart it would be .4/2 + .55/2
+    with views(
+        videos=[video("a", "fake" if fake > 0.5 else "real"), video("b", "real")],
+        predictions=predicted("a", fake) + predicted("b", 0.55),
+    ) as lake:
+        assert rows(lake, "table2")[0]["ece"] == pytest.approx(0.15 / 2)
+
+
+def test_table2_is_null_where_nothing_is_fake(views):
+    with views(
+        videos=[video("a", "fake"), video("b", "real")],
+        predictions=[
+            # a tie is not fake: a is missed with confidence .5 (bin 8), b is right with 1 (bin 15)
+            *predicted("a", 0.5, model="nothing predicted fake"),
+            *predicted("b", 0.0, model="nothing predicted fake"),
+            *predicted("b", 1.0, model="nothing is fake"),
+        ],
+    ) as lake:
+        is_fake, predicted_fake = rows(lake, "table2")
+    assert (is_fake["precision"], is_fake["recall"], is_fake["accuracy"], is_fake["ece"]) == (0, None, 0, 1)
+    assert (predicted_fake["precision"], predicted_fake["recall"]) == (None, 0)
+    assert (predicted_fake["accuracy"], predicted_fake["ece"]) == (0.5, 0.25)
+
+
+def test_table2_has_a_row_without_and_with_the_bottleneck(views):
+    with views(
+        videos=[video("a", "fake")],
+        predictions=[
+            *predicted("a", 1.0),
+            # over both layers the mean is .3: real
+            *predicted("a", 0.4, layer="l1", bottleneck=True),
+            *predicted("a", 0.2, layer="l2", bottleneck=True),
+        ],
+    ) as lake:
+        found = [(row["bottleneck"], row["n"], row["accuracy"], row["ece"]) for row in rows(lake, "table2")]
+    assert found == [(False, 1, 1.0, 0.0), (True, 1, 0.0, pytest.approx(0.7))]
+
+
+def test_table2_keeps_runs_apart(make_lake):
+    one = {"videos": [video("a", "fake")], "predictions": predicted("a", 0.9), "runs": [{}]}
+    make_lake(one, "r1")
+    with open_lake(make_lake(one | {"predictions": predicted("a", 0.3)}, "r2")) as lake:
+        # two predictions, .9 and .3, not one of .6
+        assert [(row["n"], row["accuracy"]) for row in rows(lake, "table2")] == [(2, 0.5)]
+
+
+def measured(video_id, *maps):
+    """Metrics rows of 4 x 4 maps that are drawn as rows of digits."""
+    frames = [np.array([[float(pixel) for pixel in row] for row in drawn.split()], np.float32) for drawn in maps]
+    return [{"video_id": video_id, **row} for row in video_metrics(frames, 4, [MaskRule("max", 0.5)])]
+
+
+def test_table3_by_hand(views):
+    left, middle, empty = "9500 9500 9500 9500", "0950 0950 0950 0950", "0000 0000 0000 0000"
+    top, full = "9999 0000 0000 0000", "9999 9999 9999 9999"
+    with views(
+        videos=[
+            *(video(name, "fake") for name in ("moving", "dark", "still")),
+            video("full", "real"),
+            video("?", None),
+        ],
+        metrics=[
+            # areas 1/2, 1/2, 0, 1/2. IoU 4/12 (chance 1/3, adjusted 0), 0 and 0 (chance 0): mean 1/9, adjusted 0.
+            # Highlighted 24 of 64; ever highlighted 12 pixels, 24 / (4 * 12) = 1/2.
+            # Centroids x = .5, 1.5, none, 1.5: steps 1 and 0, over the diagonal: .5 / sqrt(32)
+            *measured("moving", left, middle, empty, middle),
+            # both masks empty: nothing but the coverage 0 is defined
+            *measured("dark", empty, empty),
+            # IoU 1, chance 1/7, adjusted 1; coverage 1/4; persistence 1; no movement
+            *measured("still", top, top),
+            # IoU 1 is chance itself, so there is no adjusted value
+            *measured("full", full, full),
+            *measured("?", full),
+        ],
+    ) as lake:
+        found = rows(lake, "table3")
+    same = {"model": "m", "method": "iba", "layer": "l", "mask_rule": "max0.5"}
+    assert found == [
+        same
+        | {"label": "fake", "n_videos": 3, "iou": pytest.approx((1 / 9 + 1) / 2), "iou_adjusted": pytest.approx(1 / 2)}
+        | {"tcs": pytest.approx((24 / 64 + 0 + 1 / 4) / 3), "persistence": pytest.approx(3 / 4)}
+        | {"rpi": pytest.approx(0.5 / sqrt(32) / 2)},
+        same | {"label": "real", "n_videos": 1, "iou": 1, "iou_adjusted": None, "tcs": 1, "persistence": 1, "rpi": 0},
+        same
+        | {"label": None, "n_videos": 1, "iou": None, "iou_adjusted": None, "tcs": 1, "persistence": 1, "rpi": None},
+    ]

@@ -1,0 +1,186 @@
+"""Per-sample IBA against closed forms, against its own transcription, and against a planted cause."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from bench.plain import explain_one
+from operators.bottleneck import explain, gaussian_smoother
+
+
+class Toy(nn.Module):
+    """One convolution, the layer, and a linear read-out of it."""
+
+    def __init__(self, channels: int = 4, size: int = 12) -> None:
+        super().__init__()
+        self.below = nn.Conv2d(3, channels, 3, stride=2, padding=1)
+        self.layer = nn.Identity()
+        self.head = nn.Linear(channels * (size // 2) ** 2, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.relu(self.layer(self.below(x))).flatten(1))
+
+
+@pytest.fixture
+def toy() -> Toy:
+    torch.manual_seed(0)
+    return Toy().double()
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.randn(5, 3, 12, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def statistics(toy: Toy) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.no_grad():
+        r = toy.below(torch.randn(64, 3, 12, 12, generator=torch.Generator().manual_seed(2), dtype=torch.float64))
+    return r.mean(0), r.std(0).clamp(min=0.01)
+
+
+def kl(passed: float, r: torch.Tensor) -> torch.Tensor:
+    return -0.5 * (1 + math.log((1 - passed) ** 2) - (passed * r) ** 2 - (1 - passed) ** 2)
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def test_first_pass_is_the_closed_form(toy, images):
+    """One step: lambda is sigmoid(5) everywhere, smoothing a constant changes nothing, the map needs no gradient."""
+    mean, std = statistics(toy)
+    found = explain(toy, "layer", images, torch.zeros(5, dtype=torch.long), mean, std, steps=1, beta=3.0)
+    r = (toy.below(images) - mean) / std
+    expected = kl(sigmoid(5), r)
+    torch.testing.assert_close(found.capacity, (expected.sum(1) / math.log(2)).float())
+    z = found.probabilities
+    assert ((z >= 0) & (z <= 1)).all()
+    torch.testing.assert_close(z.sum(1), torch.ones(5))
+    torch.testing.assert_close(found.loss_before, found.loss_after)
+
+
+def test_a_class_nothing_decides_loses_a_bit_of_alpha_per_step(toy, images):
+    """With a head of zeros only the KL pulls: Adam's steps then have size lr, so alpha is 5, 4 after one step."""
+    nn.init.zeros_(toy.head.weight)
+    nn.init.zeros_(toy.head.bias)
+    mean, std = statistics(toy)
+    found = explain(toy, "layer", images, torch.ones(5, dtype=torch.long), mean, std, steps=2, beta=10.0)
+    r = (toy.below(images) - mean) / std
+    first, second = kl(sigmoid(5), r), kl(sigmoid(4), r)
+    torch.testing.assert_close(found.capacity, (second.sum(1) / math.log(2)).float(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.loss_before, (math.log(2) + 10 * first.mean((1, 2, 3))).float())
+    torch.testing.assert_close(found.loss_after, (math.log(2) + 10 * second.mean((1, 2, 3))).float(), rtol=1e-4, atol=0)
+
+
+def test_equals_the_transcription(toy, images):
+    """Below once, frozen weights, all samples together: the same maps as one at a time through the whole model."""
+    mean, std = statistics(toy)
+    targets = torch.tensor([0, 1, 0, 1, 1])
+    found = explain(toy, "layer", images, targets, mean, std, steps=10, draws=3, seed=7)
+    for i in range(5):
+        plain = explain_one(toy, "layer", images[i], int(targets[i]), mean, std, draws=3, seed=7)
+        torch.testing.assert_close(found.capacity[i], plain.float(), rtol=1e-4, atol=1e-5)
+
+
+def test_batched_equals_one_at_a_time(toy, images):
+    mean, std = statistics(toy)
+    targets = torch.tensor([0, 1, 0, 1, 1])
+    together = explain(toy, "layer", images, targets, mean, std, seed=3)
+    for i in range(5):
+        alone = explain(toy, "layer", images[i : i + 1], targets[i : i + 1], mean, std, seed=3)
+        for name in ("bits", "capacity", "loss_before", "loss_after", "logits", "probabilities"):
+            torch.testing.assert_close(getattr(together, name)[i : i + 1], getattr(alone, name), rtol=1e-5, atol=1e-5)
+
+
+def test_seed_makes_the_noise(toy, images):
+    mean, std = statistics(toy)
+    targets = torch.zeros(5, dtype=torch.long)
+    one, same, other = (explain(toy, "layer", images, targets, mean, std, seed=s).capacity for s in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.allclose(one, other, rtol=1e-4)
+
+
+def test_the_model_is_left_exactly_as_it_was(toy, images):
+    mean, std = statistics(toy)
+    toy.train()
+    toy.below.weight.requires_grad_(False)
+    state, output = copy.deepcopy(toy.state_dict()), toy(images)
+    explain(toy, "layer", images, torch.zeros(5, dtype=torch.long), mean, std, steps=3)
+    with pytest.raises(ValueError, match="statistics"):
+        explain(toy, "layer", images, torch.zeros(5, dtype=torch.long), mean[:1], std[:1])
+    assert torch.equal(toy(images), output)
+    assert all(torch.equal(value, state[key]) for key, value in toy.state_dict().items())
+    assert toy.training
+    assert toy.head.training
+    assert not toy.below.weight.requires_grad
+    assert toy.head.weight.requires_grad
+    assert all(parameter.grad is None for parameter in toy.parameters())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in toy.modules())
+
+
+class Patch(nn.Module):
+    """The class is decided by the mean of rows 2-4, columns 7-9 alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(1, 1, 1, bias=False)
+        nn.init.ones_(self.layer.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        evidence = self.layer(x)[:, 0, 2:5, 7:10].mean((1, 2))
+        return torch.stack([-8 * evidence, 8 * evidence], 1)
+
+
+def test_a_planted_patch_gets_most_of_the_bits():
+    model = Patch()
+    image = torch.randn(1, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    image[:, :, 2:5, 7:10] = 1.5
+    mean, std = torch.zeros(1, 12, 12), torch.ones(1, 12, 12)
+    found = explain(model, "layer", image, torch.tensor([1]), mean, std, beta=1.0, steps=30, smooth_sigma=0.5)
+    inside = found.bits[0, 2:5, 7:10].sum() / found.bits.sum()
+    assert inside > 0.5  # chance: 9 of 144 pixels, 0.06
+    row, column = divmod(int(found.bits[0].argmax()), 12)
+    assert 2 <= row < 5
+    assert 7 <= column < 10
+
+
+def test_switched_off_elements_pass_nothing(toy, images):
+    mean, std = statistics(toy)
+    active = torch.ones_like(mean, dtype=torch.bool)
+    active[:, 3:, :] = False
+    found = explain(toy, "layer", images, torch.zeros(5, dtype=torch.long), mean, std, active=active)
+    assert (found.capacity[:, 3:] == 0).all()
+    assert (found.capacity[:, :3] > 0).all()
+
+
+def test_bits_per_pixel_add_up_to_the_capacity(toy):
+    """A map without structure: resizing moves nothing, so the pixels hold the layer's bits exactly."""
+    mean, std = statistics(toy)
+    flat = torch.zeros(1, 3, 12, 12, dtype=torch.float64)
+    nn.init.zeros_(toy.below.bias)
+    found = explain(toy, "layer", flat, torch.tensor([0]), torch.zeros_like(mean), torch.ones_like(std), steps=1)
+    torch.testing.assert_close(found.bits.sum(), found.capacity.sum())
+    assert found.bits.shape == (1, 12, 12)
+    assert found.capacity.shape == (1, 6, 6)
+
+
+def test_smoother_is_a_five_tap_gaussian_with_reflected_borders():
+    impulse = torch.zeros(1, 1, 9, 9, dtype=torch.float64)
+    impulse[0, 0, 4, 4] = 1
+    found = gaussian_smoother(1.0, impulse)(impulse)[0, 0]
+    taps = torch.tensor([math.exp(-(i**2) / 2) for i in range(-2, 3)], dtype=torch.float64)
+    taps /= taps.sum()
+    expected = torch.zeros(9, 9, dtype=torch.float64)
+    expected[2:7, 2:7] = torch.outer(taps, taps)
+    torch.testing.assert_close(found, expected)
+    corner = torch.zeros(1, 1, 9, 9, dtype=torch.float64)
+    corner[0, 0, 1, 1] = 1  # reflected to (-1, -1): reaches (0, 0) from both sides, twice per axis
+    torch.testing.assert_close(gaussian_smoother(1.0, corner)(corner)[0, 0, 0, 0], (2 * taps[1]) ** 2)
+
+
+def test_unknown_layer_is_named(toy, images):
+    with pytest.raises(ValueError, match="no layer 'blok4'"):
+        explain(toy, "blok4", images, torch.zeros(5, dtype=torch.long), torch.zeros(1), torch.ones(1))

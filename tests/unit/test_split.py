@@ -1,0 +1,115 @@
+"""Cutting a model changes nothing: below and above together are the model."""
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import nn
+
+from operators.split import frozen, split
+
+IMAGE = (2, 3, 64, 64)
+CLIP = (2, 3, 4, 64, 64)
+TIMM = [
+    ("legacy_xception", "block4"),
+    ("legacy_xception", "bn3"),
+    ("legacy_xception", "block12"),
+    ("vgg11_bn", "features.9"),
+    ("vgg11_bn", "features.16"),
+    ("resnet18", "layer3"),
+    ("resnet18", "layer2.0.conv1"),  # the block's residual path crosses the cut
+    ("efficientnet_b0", "blocks.3"),
+    ("convnext_atto", "stages.2"),
+    ("mobilenetv3_small_100", "blocks.3.1.conv_dw"),
+    ("densenet121", "features.denseblock2"),
+    ("inception_v3", "Mixed_5c"),
+    ("regnetx_002", "s3"),
+    ("repvgg_a0", "stages.1"),
+    ("vit_tiny_patch16_224", "blocks.5"),
+    ("ghostnet_050", "blocks.4"),
+]
+
+
+@pytest.mark.parametrize(("name", "layer"), TIMM)
+def test_timm_models_are_cut_by_graph_and_stay_themselves(name, layer):
+    torch.manual_seed(0)
+    keywords = {"img_size": 64} if name.startswith("vit") else {}
+    model = timm.create_model(name, num_classes=2, **keywords).eval()
+    size = (2, 3, 96, 96) if name in ("inception_v3", "vgg11_bn") else IMAGE
+    _equal(model, layer, torch.randn(size), "graph")
+
+
+@pytest.mark.parametrize(
+    ("build", "layer"),
+    [
+        (lambda: torchvision.models.video.r3d_18(num_classes=2), "layer2"),
+        (lambda: torchvision.models.video.r3d_18(num_classes=2), "layer3.0.conv1"),
+        (lambda: torchvision.models.video.swin3d_t(num_classes=2), "features.2"),
+    ],
+)
+def test_video_models_are_cut_by_graph_and_stay_themselves(build, layer):
+    torch.manual_seed(0)
+    _equal(build().eval(), layer, torch.randn(CLIP), "graph")
+
+
+def _equal(model: nn.Module, layer: str, example: torch.Tensor, kind: str) -> None:
+    with frozen(model), torch.no_grad():
+        expected = model(example)
+        cut = split(model, layer, example[:1])
+        r, rest = cut.below(example)
+        found = cut.above(r, rest)
+    assert cut.kind == kind
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+class Branching(nn.Module):
+    """Cannot be traced around the layer: which way it goes depends on the data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.mean() > 100:
+            x = x * 2
+        return self.head(self.layer(x).relu().mean((2, 3)))
+
+
+def test_an_untraceable_model_is_cut_by_hooks():
+    torch.manual_seed(0)
+    _equal(Branching().eval(), "layer", torch.randn(IMAGE), "hooks")
+
+
+class BatchInShape(nn.Module):
+    """Carries the number of rows over the cut: right for one batch size, wrong above for another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = x.shape[0]
+        return self.head(self.layer(x).mean((2, 3)).reshape(rows, 4))
+
+
+def test_a_graph_that_is_wrong_for_more_rows_is_not_trusted():
+    torch.manual_seed(0)
+    _equal(BatchInShape().eval(), "layer", torch.randn(IMAGE), "hooks")
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(self.layer(x)).mean((2, 3))
+
+
+def test_a_layer_that_runs_twice_is_refused():
+    model = Twice().eval()
+    with pytest.raises(ValueError, match="run 2 times"):
+        split(model, "layer", torch.randn(IMAGE))
