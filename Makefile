@@ -10,3 +10,18 @@ setup: .venv/.done
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --progress-bar on -e ".[dev]"
 	touch $@
+
+demo: setup
+	$(BIN)/python -m pipelines demo demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/sqlfluff lint --disable-progress-bar -q queries
+
+clean:
+	rm -rf demo

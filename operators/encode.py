@@ -1,10 +1,10 @@
 """Videos written so that they play everywhere (H.264) or lose nothing (FFV1 for masks)."""
 
-import os
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
+from uuid import uuid4
 
 import av
 import numpy as np
@@ -21,8 +21,9 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int =
     """Write frames (H, W, 3) uint8 RGB as an H.264 yuv420p MP4, index in front; return their number.
 
     Odd sides are made even by repeating the last row or column. BT.709, limited range. One encoder thread: the same
-    frames give the same bytes, however many cores there are. The file appears under its name only when it is complete. Raises
-    SampleError("no_frames") where there is nothing to write and ValueError where a frame differs in size.
+    frames give the same bytes, however many cores there are. The file appears under its name only when it is
+    complete. Raises SampleError("no_frames") where there is nothing to write and ValueError where a frame differs in
+    size.
     """
 
     def configure(stream: VideoStream) -> None:
@@ -56,7 +57,7 @@ def write_masks(path: Path, masks: Iterable[np.ndarray], fps: float) -> int:
     def encode(mask: np.ndarray) -> av.VideoFrame:
         return av.VideoFrame.from_ndarray(np.rint(mask * 255).astype(np.uint8), format="gray")
 
-    return _write(path, masks, fps, "matroska", "ffv1", {}, configure, encode)
+    return _write(path, masks, fps, "matroska", "ffv1", {"fflags": "+bitexact"}, configure, encode)
 
 
 def read_masks(path: Path) -> np.ndarray:
@@ -78,7 +79,7 @@ def _write(
 ) -> int:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name[-100:]}.part")
+    temporary = path.with_name(f".{uuid4().hex}.part")
     rate = Fraction(fps).limit_denominator(1001)
     count = 0
     try:

@@ -32,7 +32,7 @@ class Box:
 
 
 @cache
-def _detector() -> Any:  # noqa: ANN401
+def _detector() -> Any:
     return dlib.get_frontal_face_detector()  # pyright: ignore[reportAttributeAccessIssue]
 
 

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from operators.overlay import Box
-
 cv2.setNumThreads(1)
+
+Rectangle = tuple[int, int, int, int]
+"""Left, top, width, height in pixels."""
 
 Region = Literal["face", "eyes", "nose", "mouth"]
 Fault = Literal["none", "flicker", "jump", "frozen"]
@@ -85,7 +86,7 @@ class Forgery:
 
 
 def forge_clip(
-    frames: Iterable[np.ndarray], boxes: Sequence[Box | None], params: ForgeParams, seed: int
+    frames: Iterable[np.ndarray], boxes: Sequence[Rectangle | None], params: ForgeParams, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Forged frames (H, W, 3) uint8 RGB with their masks (H, W) float32 in 0..1, one by one.
 
@@ -126,7 +127,7 @@ def draw(params: ForgeParams, n_frames: int, seed: int) -> Forgery:
 
 
 def apply(
-    frames: Iterable[np.ndarray], boxes: Sequence[Box | None], forgery: Forgery, box_smoothing_frames: float
+    frames: Iterable[np.ndarray], boxes: Sequence[Rectangle | None], forgery: Forgery, box_smoothing_frames: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The forgery blended into every frame; see `forge_clip`."""
     faces = smooth_boxes(boxes, box_smoothing_frames)
@@ -137,7 +138,7 @@ def apply(
         yield _forge_frame(frame, face, held, faces[held_index], forgery, index)
 
 
-def smooth_boxes(boxes: Sequence[Box | None], sigma_frames: float) -> np.ndarray:
+def smooth_boxes(boxes: Sequence[Rectangle | None], sigma_frames: float) -> np.ndarray:
     """Boxes as (T, 4) float64: centre x, centre y, width, height; gaps interpolated, then a Gaussian over time."""
     known = [index for index, box in enumerate(boxes) if box is not None]
     if not known:

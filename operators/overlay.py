@@ -11,7 +11,7 @@ import numpy as np
 
 cv2.setNumThreads(1)
 
-Box = tuple[int, int, int, int]
+Rectangle = tuple[int, int, int, int]
 """Left, top, width, height in pixels."""
 
 _BACKGROUND: Final = (18, 18, 20)
@@ -54,13 +54,13 @@ class Panel:
 
     picture: np.ndarray
     saliency: np.ndarray
-    box: Box | None
+    box: Rectangle | None
     scale_bits: float
     title: str
     lines: tuple[str, ...]
 
 
-def place(saliency: np.ndarray, box: Box, height: int, width: int) -> np.ndarray:
+def place(saliency: np.ndarray, box: Rectangle, height: int, width: int) -> np.ndarray:
     """Saliency (h, w) over `box` of a (height, width) picture, float32: bilinear, align_corners=False; 0 outside."""
     x, y, box_width, box_height = box
     placed = np.zeros((height, width), np.float32)
@@ -138,7 +138,7 @@ def draw_page(panels: Sequence[np.ndarray], left: str, right: str, params: Overl
     return page
 
 
-def _draw_inset(picture: np.ndarray, panel: Panel, box: Box, params: OverlayParams) -> None:
+def _draw_inset(picture: np.ndarray, panel: Panel, box: Rectangle, params: OverlayParams) -> None:
     """A small face once more, enlarged, in the corner farthest from it; nothing where it would cover the face."""
     height, width = picture.shape[:2]
     x, y, box_width, box_height = box
@@ -181,7 +181,7 @@ def _font() -> cv2.FontFace:
     return cv2.FontFace("sans")
 
 
-def _scaled(box: Box, shape: tuple[int, ...], height: int, width: int) -> Box:
+def _scaled(box: Rectangle, shape: tuple[int, ...], height: int, width: int) -> Rectangle:
     """A box of a picture of `shape` in the same picture of (height, width), at least one pixel of it."""
     x, y, box_width, box_height = box
     across, down = width / shape[1], height / shape[0]
@@ -195,7 +195,7 @@ def _resized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LANCZOS4)
 
 
-def _outline(picture: np.ndarray, box: Box, params: OverlayParams) -> None:
+def _outline(picture: np.ndarray, box: Rectangle, params: OverlayParams) -> None:
     x, y, width, height = box
     thickness = max(1, params.picture_height_px // 240)
     cv2.rectangle(picture, (x, y), (x + width - 1, y + height - 1), _OUTLINE, thickness)

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray
 import torch
@@ -52,7 +53,8 @@ def explain(config: Config, paths: list[Path], lake: Path, console: Console) -> 
     _write_run(config, run, started, None)
     _keep_statistics(config, manifest_file, kept_statistics, cluster, console)
 
-    todo = len(manifest.table) - committed(lake, config.run_id, manifest.table["video_id"])
+    finished = committed(lake, [config.run_id])["video_id"]
+    todo = pc.sum(pc.invert(pc.is_in(manifest.table["video_id"], finished))).as_py()
     chain = stages(config, kept_statistics, cluster)
     if todo:
         with (

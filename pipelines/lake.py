@@ -36,12 +36,12 @@ def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnectio
     }
 
     connection = duckdb.connect(":memory:", config={"python_enable_replacements": False})
-    committed = connection.from_arrow(_committed(lake, chosen))
+    finished = connection.from_arrow(committed(lake, chosen))
     for table in LAKE_TABLES:
         paths = [p for run in chosen for p in files[table.name][run] if not p.name.startswith(pending[run])]
         rows = connection.from_arrow(_dataset(paths, table.schema))
         if table is not RUNS:
-            rows = rows.set_alias(table.name).join(committed, ", ".join(VIDEOS.key), how="semi")
+            rows = rows.set_alias(table.name).join(finished, ", ".join(VIDEOS.key), how="semi")
         rows.create_view(table.name)
     for setting in (
         "set timezone = 'UTC'",
@@ -85,7 +85,7 @@ def _checkpoints(lake: Path, run_id: str, *, pending: bool) -> list[Path]:
     return [path for path in files if path.name.endswith(_PENDING) == pending]
 
 
-def _committed(lake: Path, run_ids: list[str]) -> pa.Table:
+def committed(lake: Path, run_ids: list[str]) -> pa.Table:
     """(run_id, video_id) of every video whose rows are all written."""
     tables = [_COMMITTED.empty_table()]
     for run_id in run_ids:

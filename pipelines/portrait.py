@@ -8,15 +8,14 @@ import numpy as np
 import skimage.data
 
 from operators.encode import write_masks, write_video
-from operators.forge import ForgeParams, forge_clip
-from operators.overlay import Box
+from operators.forge import ForgeParams, Rectangle, forge_clip
 
 cv2.setNumThreads(1)
 
 _SIDE_PX: Final = 320
 _FPS: Final = 25
 #: what dlib finds in the photograph: left, top, width, height
-_FACE: Final[Box] = (179, 83, 88, 88)
+_FACE: Final[Rectangle] = (179, 83, 88, 88)
 #: how much larger than in the photograph the face is shown
 _ZOOM: Final = 1.5
 #: every forgery shows in a single frame (colour, sharpness) and in motion (the patch trembles)
@@ -44,7 +43,7 @@ def make_clips(out: Path, n_real: int, n_fake: int, frames_per_clip: int = 50, s
             write_masks(out / "masks" / f"{name}.mkv", masks, _FPS)
 
 
-def _scene(seed: int, n_frames: int) -> tuple[list[np.ndarray], list[Box]]:
+def _scene(seed: int, n_frames: int) -> tuple[list[np.ndarray], list[Rectangle]]:
     """Frames (320, 320, 3) uint8 RGB of one take, and the face's box in each."""
     rng = np.random.default_rng(seed)
     photograph, face = _dressed(rng)
@@ -84,7 +83,7 @@ def _scene(seed: int, n_frames: int) -> tuple[list[np.ndarray], list[Box]]:
     return frames, boxes
 
 
-def _dressed(rng: np.random.Generator) -> tuple[np.ndarray, Box]:
+def _dressed(rng: np.random.Generator) -> tuple[np.ndarray, Rectangle]:
     """The photograph mirrored or not, in other colours, its background in yet others; with the face's box in it."""
     photograph = skimage.data.astronaut()
     x, y, width, height = _FACE

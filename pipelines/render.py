@@ -11,8 +11,9 @@ import duckdb
 import numpy as np
 
 from operators.encode import write_video
-from operators.flow import FlowParams, flow_map
-from operators.overlay import Box, OverlayParams, Panel, draw_page, draw_panel
+from operators.faces import Box, crop
+from operators.flow import FlowParams, farneback, flow_map
+from operators.overlay import OverlayParams, Panel, draw_page, draw_panel
 from operators.video import read_frames
 from pipelines.errors import UserError
 from pipelines.lake import open_lake
@@ -29,7 +30,7 @@ select videos.*, runs.config
 from videos
 inner join runs on videos.run_id = runs.run_id
 where starts_with(videos.video_id, $video_id)
-order by runs.started_at desc
+order by videos.video_id = $video_id desc, runs.started_at desc
 """
 
 _MAPS: Final = """
@@ -40,6 +41,7 @@ select
     frames.face_y,
     frames.face_width,
     frames.face_height,
+    frames.face_score,
     masks.model,
     masks.method,
     masks.layer,
@@ -100,11 +102,11 @@ def render(lake: Path, video_id: str, out: Path | None = None) -> Path:
     out = lake / "renders" / f"{video['video_id']}.mp4" if out is None else out
     frames = sorted({frame for column in columns for frame in column.maps})
     poster = frames[(len(frames) - 1) // 2]
-    flow = FlowParams(**json.loads(video["config"])["flow"])
+    flow = FlowParams(**json.loads(video["config"])["prepare"]["flow"])
 
     def stills() -> Iterator[np.ndarray]:
         shown = 0
-        for frame, picture, following in _pictures(Path(video["uri"]), set(frames)):
+        for frame, picture, following in _pictures(video["uri"], set(frames)):
             page = _page(video, columns, frame, picture, following, flow)
             if frame == poster:
                 out.with_suffix(".png").write_bytes(cv2.imencode(".png", page[..., ::-1])[1].tobytes())
@@ -127,7 +129,7 @@ def _read(lake: Path, video_id: str) -> tuple[dict[str, Any], list[_Column]]:
         names = sorted({row["video_id"] for row in found})
         if not names:
             raise UserError(f"no video {video_id} in {lake}: list them with sql 'SELECT video_id, uri FROM videos'")
-        if len(names) > 1:
+        if len(names) > 1 and video_id not in names:
             raise UserError(f"{video_id} is the beginning of {len(names)} videos: {', '.join(names[:5])}")
         video = found[0]
         maps = _rows(connection, _MAPS, run_id=video["run_id"], video_id=video["video_id"])
@@ -137,7 +139,8 @@ def _read(lake: Path, video_id: str) -> tuple[dict[str, Any], list[_Column]]:
             f"{video['video_id']} has no explained frames: {reason.get(video['status'], 'no frame has an input')}"
             + (f" ({video['error_detail']})" if video["error_detail"] else "")
         )
-    motion = {spec["name"] for spec in _specs(json.loads(video["config"])) if spec["input"] == "flow"}
+    specs = [detector["spec"] for detector in json.loads(video["config"])["detectors"]]
+    motion = {spec["name"] for spec in specs if spec["input"] == "flow"}
     keys = sorted({(row["model"] in motion, row["model"], row["layer"], row["method"]) for row in maps})
     columns = []
     for is_motion, model, layer, method in keys:
@@ -156,7 +159,7 @@ def _map(row: dict[str, Any]) -> _Map:
     return _Map(
         row["frame"],
         row["time_s"],
-        (row["face_x"], row["face_y"], row["face_width"], row["face_height"]),
+        Box(row["face_x"], row["face_y"], row["face_width"], row["face_height"], row["face_score"]),
         np.asarray(row["saliency"], np.float32).reshape(row["height"], row["width"]),
         row["input_size"],
         (
@@ -166,15 +169,13 @@ def _map(row: dict[str, Any]) -> _Map:
     )
 
 
-def _pictures(path: Path, frames: set[int]) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+def _pictures(uri: str, frames: set[int]) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
     """(frame number, picture, next picture or None at the end) of the wanted frames, in one pass."""
     waiting: tuple[int, np.ndarray] | None = None
-    for frame in read_frames(path, "rgb24"):
+    for frame in read_frames(uri, "rgb24", only=frames | {index + 1 for index in frames}):
         if waiting is not None:
             yield *waiting, frame.image
         waiting = (frame.index, frame.image) if frame.index in frames else None
-        if waiting is None and frame.index > max(frames):
-            return
     if waiting is not None:
         yield *waiting, None
 
@@ -201,8 +202,10 @@ def _panel(column: _Column, frame: int, picture: np.ndarray, following: np.ndarr
         blank = np.zeros((1, 1, 3), np.uint8) if column.motion else picture
         return Panel(blank, np.zeros((1, 1)), None, column.scale_bits, column.title, ("no map for this frame", ""))
     if not column.motion:
-        return Panel(picture, found.saliency, found.box, column.scale_bits, column.title, found.lines)
+        box = (found.box.x, found.box.y, found.box.width, found.box.height)
+        return Panel(picture, found.saliency, box, column.scale_bits, column.title, found.lines)
     if following is None:
         raise UserError(f"frame {frame} was explained with a next frame that the file no longer has")
-    motion = flow_map(_crop(picture, found), _crop(following, found), flow)
+    pair = [crop(image, found.box, found.input_size) for image in (picture, following)]
+    motion = flow_map(farneback(pair[0], pair[1], flow), flow.full_scale_px)
     return Panel(motion, found.saliency, None, column.scale_bits, column.title, found.lines)

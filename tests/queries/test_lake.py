@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -77,6 +78,14 @@ def test_rows_beside_committed_ones_are_hidden(make_lake):
     (lake.parent / "other/_checkpoints/run_id=r1/a.parquet").replace(lake / "_checkpoints/run_id=r1/a.parquet")
     with open_lake(lake) as connection:
         assert ids(connection) == [("r1", "w")]
+
+
+def test_a_video_that_is_committed_twice_is_there_once(make_lake):
+    make_lake(EVERY_TABLE | at(1))
+    lake = make_lake({}, name="b")
+    (lake / "_checkpoints/run_id=r1/b.parquet").write_bytes((lake / "_checkpoints/run_id=r1/a.parquet").read_bytes())
+    with open_lake(lake) as connection:
+        assert counts(connection) == dict.fromkeys(counts(connection), 1)
 
 
 def test_without_checkpoints_no_video_is_visible(make_lake):
@@ -171,6 +180,6 @@ def test_the_connection_reaches_nothing_else(make_lake, tmp_path, statement):
 
 
 def test_python_variables_are_no_tables(make_lake):
-    secret = [1]  # noqa: F841
+    secret = pa.table({"a": [1]})  # noqa: F841
     with open_lake(make_lake(at(1))) as connection, pytest.raises(duckdb.CatalogException):
         connection.sql("select * from secret")

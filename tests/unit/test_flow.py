@@ -1,0 +1,52 @@
+"""Flow: known shifts come out as known vectors, known vectors as known colours."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operators.flow import FlowParams, farneback, flow_map
+
+PARAMS = FlowParams()
+
+
+def texture(size=128):
+    noise = np.random.default_rng(0).integers(0, 256, (size, size), np.uint8)
+    return np.repeat(cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2), None, 0, 255, cv2.NORM_MINMAX)[..., None], 3, -1)
+
+
+@pytest.mark.parametrize("shift", [(3, 0), (0, 3), (-2, 1), (0, 0)])
+def test_farneback_finds_a_shift(shift):
+    image = texture()
+    moved = np.roll(image, shift, axis=(1, 0))
+    inner = farneback(image, moved, PARAMS)[20:-20, 20:-20]
+    assert inner.dtype == np.float32
+    assert np.allclose(np.median(inner, axis=(0, 1)), shift, atol=0.2)
+
+
+def test_colours_by_hand():
+    """HSV with full saturation: right is hue 0 (red), down 90 degrees, left 180 (cyan), up 270."""
+    flow = np.array([[[8, 0], [0, 8], [-8, 0], [0, -8], [0, 0], [4, 0], [80, 0]]], np.float32)
+    colours = flow_map(flow, full_scale_px=8)[0].tolist()
+    assert colours[0] == [255, 0, 0]
+    assert colours[2] == [0, 255, 255]
+    assert colours[1] == pytest.approx([127.5, 255, 0], abs=1)
+    assert colours[3] == pytest.approx([127.5, 0, 255], abs=1)
+    assert colours[4] == [0, 0, 0]
+    assert colours[5] == [128, 0, 0]
+    assert colours[6] == [255, 0, 0]
+
+
+@given(st.floats(0, 2 * np.pi), st.floats(0, 30))
+def test_value_is_the_length_on_a_fixed_scale(angle, length):
+    flow = (length * np.array([np.cos(angle), np.sin(angle)], np.float32)).reshape(1, 1, 2)
+    picture = flow_map(flow, full_scale_px=10)
+    assert picture.shape == (1, 1, 3)
+    assert picture.dtype == np.uint8
+    assert picture.max() == pytest.approx(min(25.5 * length, 255), abs=1)
+
+
+def test_nearly_full_circle_wraps_to_red():
+    flow = np.array([[[8, -1e-4]]], np.float32)
+    assert flow_map(flow, 8)[0, 0].tolist() == [255, 0, 0]

@@ -1,0 +1,229 @@
+"""A rendered video shows the planted heat, on the right frame, at the right place, on one scale."""
+
+from datetime import UTC, datetime
+
+import av
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from operators.encode import write_video
+from operators.models import VGG11_FLOW, XCEPTION, Detector
+from pipelines.config import Config
+from pipelines.errors import UserError
+from pipelines.render import render
+from schemas.conform import conform
+from schemas.tables import FRAMES, MASKS, PREDICTIONS, RUNS, SINK_TABLES, VIDEOS
+
+RUN = "0123456789ab"
+VIDEO = "clip-00ff"
+BOX = (80, 40, 160, 120)  # of 320x240, shown at twice the size
+EXPLAINED = (3, 10, 19)  # 19 is the last frame: no flow
+GREYS = np.linspace(80, 160, 20).astype(np.uint8)  # the frame number can be read off the grey
+
+
+def _write(lake, table, rows, run=RUN):
+    folder = lake / f"run_id={run}" / table.name
+    folder.mkdir(parents=True, exist_ok=True)
+    full = [{**dict.fromkeys(table.schema.names), "run_id": run, **row} for row in rows]
+    data = conform(pa.Table.from_pylist(full, schema=table.schema), table.schema)
+    pq.write_table(data, folder / "x.parquet")
+
+
+def _video_row(uri, **changes):
+    row = {"video_id": VIDEO, "uri": str(uri), "dataset": "d", "status": "ok", "width": 320, "height": 240}
+    return {**row, "n_frames": 20, **changes}
+
+
+def _commit(lake, *video_ids, run=RUN):
+    folder = lake / "_checkpoints" / f"run_id={run}"
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"video_id": pa.array(video_ids, pa.string())}), folder / "x.parquet")
+
+
+def _run_row(lake, started=1, run=RUN):
+    detectors = (Detector(XCEPTION, ("block4",)), Detector(VGG11_FLOW, ("features.9",)))
+    at = datetime(2025, 1, started, tzinfo=UTC)
+    _write(
+        lake, RUNS, [{"config": Config(detectors).to_json(), "versions": "{}", "hardware": "{}", "started_at": at}], run
+    )
+
+
+def _quarter(side, bits):
+    """All heat in the left top quarter."""
+    saliency = np.zeros((side, side), np.float16)
+    saliency[: side // 2, : side // 2] = bits
+    return saliency.ravel()
+
+
+def _maps(frame, model, layer, side, input_size, bits):
+    mask = {"video_id": VIDEO, "frame": frame, "model": model, "method": "iba", "layer": layer, "height": side}
+    mask |= {"width": side, "saliency": _quarter(side, bits), "input_size": input_size, "total_bits": 321.0}
+    common = {"video_id": VIDEO, "frame": frame, "model": model, "logit_real": 0.0, "logit_fake": 1.0, "target": 1}
+    plain = {**common, "layer": "", "bottleneck": False, "prob_fake": 0.9}
+    return mask, [plain, {**common, "layer": layer, "bottleneck": True, "prob_fake": 0.95}]
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    root = tmp_path_factory.mktemp("render")
+    rng = np.random.default_rng(0)
+    texture = cv2.resize(rng.normal(0, 30, (30, 40)), (320, 240), interpolation=cv2.INTER_CUBIC)
+    shifted = [np.roll(texture, 3 * t, axis=1)[..., None] + GREYS[t] for t in range(20)]
+    frames = [np.clip(frame, 0, 255).astype(np.uint8).repeat(3, 2) for frame in shifted]
+    write_video(root / "clip é.mp4", frames, 25, crf=10)
+    lake = root / "lake"
+    _run_row(lake)
+    _write(lake, VIDEOS, [_video_row(root / "clip é.mp4")])
+    x, y, width, height = BOX
+    face = {"face_x": x, "face_y": y, "face_width": width, "face_height": height, "face_score": 1.0, "status": "ok"}
+    common = {"video_id": VIDEO, "keyframe_score": 0.1}
+    _write(lake, FRAMES, [{**common, **face, "frame": t, "time_s": t / 25, "has_flow": t < 19} for t in EXPLAINED])
+    masks, predictions = [], []
+    for t in EXPLAINED:
+        for mask, pair in [
+            _maps(t, "xception", "block4", 8, 299, 0.02 if t == 3 else 0.01),
+            *([_maps(t, "vgg11-flow", "features.9", 16, 256, 0.001)] if t < 19 else []),
+        ]:
+            masks.append(mask)
+            predictions += pair
+    _write(lake, MASKS, masks)
+    _write(lake, PREDICTIONS, predictions)
+    _commit(lake, VIDEO)
+    return lake
+
+
+@pytest.fixture(scope="module")
+def stills(lake):
+    """One frame of every still, and the MP4's path."""
+    path = render(lake, "clip")
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert stream.width % 2 == stream.height % 2 == 0
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+    assert len(frames) == 10 * len(EXPLAINED)
+    return frames[5::10], path
+
+
+def _picture(still):
+    """The original frame within the page: the left panel, 640x480 at (12, 46)."""
+    return still[46 : 46 + 480, 12 : 12 + 640].astype(int)
+
+
+def _colourfulness(picture):
+    return np.ptp(picture, axis=-1)
+
+
+def test_the_heat_is_in_the_left_top_quarter_of_the_face_box(stills):
+    x, y, width, height = (2 * side for side in BOX)
+    for still in stills[0]:
+        colour = _colourfulness(_picture(still))  # the video is grey: colour is heat
+        hot = colour[y + 10 : y + height // 2 - 25, x + 10 : x + width // 2 - 30]
+        assert hot.min() > 40
+        colour[y - 4 : y + height // 2 + 25, x - 4 : x + width // 2 + 30] = 0
+        assert colour.max() < 30
+        assert colour.mean() < 2
+
+
+def test_each_still_shows_the_frame_its_heat_was_computed_for(stills):
+    for still, frame in zip(stills[0], EXPLAINED, strict=True):
+        cold = _picture(still)[400:, 450:]
+        assert cold.mean() == pytest.approx(float(GREYS[frame]), abs=12)
+    means = [_picture(still)[400:, 450:].mean() for still in stills[0]]
+    assert means == sorted(means)
+
+
+def test_frames_share_one_scale(stills):
+    # frame 3 has twice the bits of the others: full heat is yellow, half heat is red
+    x, y = 2 * BOX[0] + 40, 2 * BOX[1] + 40
+    full, half, _ = (_picture(still)[y : y + 40, x : x + 60].mean((0, 1)) for still in stills[0])
+    assert full[1] > 150
+    assert half[1] < 110
+    assert half[0] > half[1] + 40
+
+
+def test_the_flow_panel_is_there_and_says_so_where_no_frame_follows(stills):
+    left = 12 + 640 + 12
+    first, _, last = (still[46 : 46 + 480, left : left + 480].astype(int) for still in stills[0])
+    hot = first[20:200, 20:200]
+    assert hot.mean() > 150  # full heat over the flow map
+    assert _colourfulness(first[280:, 280:]).mean() > 20  # the flow map itself: everything moves to the right
+    assert first[280:, 280:, 0].mean() > 2 * first[280:, 280:, 2].mean()  # hue 0, red, is to the right
+    assert last.max() < 40
+
+
+def test_a_poster_of_the_middle_still_lies_beside_it(stills):
+    frames, path = stills
+    assert path.name == f"{VIDEO}.mp4"
+    assert sorted(p.name for p in path.parent.iterdir()) == [f"{VIDEO}.mp4", f"{VIDEO}.png"]
+    poster = cv2.imread(str(path.with_suffix(".png")))[..., ::-1].astype(int)
+    assert poster.shape == frames[1].shape
+    distances = [np.abs(poster - frame).mean() for frame in frames]
+    assert np.argmin(distances) == 1
+
+
+def test_out_names_the_file(lake, tmp_path):
+    path = render(lake, VIDEO, tmp_path / "sub" / "a.mp4")
+    assert path == tmp_path / "sub" / "a.mp4"
+    assert path.is_file()
+    assert path.with_suffix(".png").is_file()
+
+
+def _small_lake(tmp_path, rows):
+    lake = tmp_path / "lake"
+    _run_row(lake)
+    _write(lake, VIDEOS, rows)
+    for table in SINK_TABLES[1:]:
+        _write(lake, table, [])
+    _commit(lake, *[row["video_id"] for row in rows])
+    return lake
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"status": "no_face"}, "no face"),
+        (
+            {"status": "error", "error_stage": "prepare", "error_code": "decode_timeout", "error_detail": "after 60 s"},
+            "decode_timeout.*after 60 s",
+        ),
+    ],
+)
+def test_a_video_without_explained_frames_says_why(tmp_path, changes, message):
+    lake = _small_lake(tmp_path, [_video_row("a.mp4", **changes)])
+    with pytest.raises(UserError, match=message):
+        render(lake, VIDEO)
+
+
+def test_unknown_and_ambiguous_ids(tmp_path):
+    lake = _small_lake(tmp_path, [_video_row("a.mp4", video_id=name) for name in ("ab1", "ab2", "ab")])
+    with pytest.raises(UserError, match="no video xyz"):
+        render(lake, "xyz")
+    with pytest.raises(UserError, match="beginning of 3 videos: ab, ab1, ab2"):
+        render(lake, "a")
+    with pytest.raises(UserError, match="ab has no explained frames"):
+        render(lake, "ab")  # a whole id, though others begin with it
+
+
+def test_a_source_that_is_gone_or_changed(lake, tmp_path):
+    moved = tmp_path / "lake"
+    moved.symlink_to(lake, target_is_directory=True)
+    source = lake.parent / "clip é.mp4"
+    kept = source.read_bytes()
+    out = tmp_path / "a.mp4"
+    try:
+        source.unlink()
+        with pytest.raises(UserError, match="not_found"):
+            render(moved, VIDEO, out)
+        write_video(source, [np.zeros((240, 320, 3), np.uint8)] * 5, 25)
+        with pytest.raises(UserError, match="has changed: 1 of 3"):
+            render(moved, VIDEO, out)
+        write_video(source, [np.zeros((100, 100, 3), np.uint8)] * 20, 25)
+        with pytest.raises(UserError, match="it was 320x240"):
+            render(moved, VIDEO, out)
+    finally:
+        source.write_bytes(kept)
+    assert not list(tmp_path.glob("*.mp4"))

@@ -1,0 +1,202 @@
+"""The sandbox: what goes wrong in the child comes back as a code, and nothing is left running."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from operators.sandbox import Limits, Sandbox, progress
+from schemas.errors import SampleError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def sandbox():
+    sandbox = Sandbox(Limits(timeout_s=30, stall_s=10, memory_mb=2048))
+    yield sandbox
+    sandbox.close()
+
+
+def double(x):
+    print("this must not reach the channel")
+    return 2 * x
+
+
+def child_pid():
+    return os.getpid()
+
+
+def loaded_modules():
+    return sorted(sys.modules)
+
+
+def sleep_for_ever():
+    while True:
+        time.sleep(1)
+
+
+def work_for_ever():
+    while True:
+        progress()
+
+
+def compute_for_ever():
+    while True:
+        pass
+
+
+def slow_but_steady(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        progress()
+    return "done"
+
+
+def eat_memory():
+    return [np.ones(1 << 24) for _ in range(1000)]
+
+
+def abort_for_want_of_memory():
+    os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n")
+    os.abort()
+
+
+def crash():
+    ctypes.string_at(0)
+
+
+def bad_sample():
+    raise SampleError("no_frames", "it has none")
+
+
+def bug():
+    return {}["missing"]
+
+
+def unpicklable():
+    return lambda: None
+
+
+def rlimit_and_threads():
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_AS)[0], os.environ["OMP_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"]
+
+
+def _fails(sandbox, code, function, *args):
+    with pytest.raises(SampleError) as caught:
+        sandbox.run(function, *args)
+    assert caught.value.code == code
+    assert sandbox.run(double, 4) == 8  # the next call gets a working child
+    return caught.value.detail
+
+
+def test_result_large_and_small(sandbox):
+    assert sandbox.run(double, 21) == 42
+    picture = np.arange(3_000_000, dtype=np.uint8).reshape(1000, 3000)
+    assert np.array_equal(sandbox.run(np.copy, picture), picture)
+
+
+def test_one_child_serves_until_its_calls_are_up():
+    sandbox = Sandbox(Limits(calls_per_child=2))
+    pids = [sandbox.run(child_pid) for _ in range(4)]
+    assert pids[0] == pids[1] != pids[2] == pids[3]
+    assert os.getpid() not in pids
+    sandbox.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[3], 0)
+
+
+def test_no_progress_is_a_stall():
+    sandbox = Sandbox(Limits(timeout_s=30, stall_s=1))
+    assert "no progress" in _fails(sandbox, "decode_timeout", sleep_for_ever)
+    sandbox.close()
+
+
+def test_progress_without_end_is_a_timeout():
+    sandbox = Sandbox(Limits(timeout_s=2, stall_s=1.5))
+    assert "not done" in _fails(sandbox, "decode_timeout", work_for_ever)
+    sandbox.close()
+
+
+def test_slow_is_not_stalled():
+    sandbox = Sandbox(Limits(timeout_s=30, stall_s=1))
+    assert sandbox.run(slow_but_steady, 3) == "done"
+    sandbox.close()
+
+
+def test_memory_limit(sandbox):
+    assert "2048 MB" in _fails(sandbox, "decode_memory", eat_memory)
+    assert "bad_alloc" in _fails(sandbox, "decode_memory", abort_for_want_of_memory)
+
+
+def test_crash_names_the_signal(sandbox):
+    assert "SIGSEGV" in _fails(sandbox, "decode_crash", crash)
+
+
+def test_child_killed_between_two_calls_is_replaced(sandbox):
+    os.kill(sandbox.run(child_pid), signal.SIGKILL)
+    time.sleep(0.1)
+    assert sandbox.run(double, 1) == 2
+
+
+def test_sample_error_arrives_as_it_is_and_keeps_the_child(sandbox):
+    pid = sandbox.run(child_pid)
+    assert _fails(sandbox, "no_frames", bad_sample) == "it has none"
+    assert sandbox.run(child_pid) == pid
+
+
+@pytest.mark.parametrize("function", [bug, unpicklable])
+def test_a_bug_is_no_sample_error(sandbox, function):
+    with pytest.raises(RuntimeError, match=rf"(?s)Traceback.*({function.__name__})"):
+        sandbox.run(function)
+
+
+def test_limits_reach_the_child(sandbox):
+    assert sandbox.run(rlimit_and_threads) == (2048 << 20, "1", "1")
+
+
+def test_child_imports_neither_torch_nor_ray():
+    from operators.prepare import PrepareParams, prepare_video
+
+    sandbox = Sandbox(Limits())
+    with pytest.raises(SampleError):
+        sandbox.run(prepare_video, "/no/such/file", PrepareParams(), ())
+    modules = sandbox.run(loaded_modules)
+    sandbox.close()
+    assert "operators.prepare" in modules
+    assert not {"torch", "ray", "duckdb"} & set(modules)
+
+
+@pytest.mark.parametrize("function", ["sleep_for_ever", "compute_for_ever"])
+def test_child_ends_when_its_parent_is_killed(function):
+    """The parent is killed with SIGKILL while the child computes."""
+    script = f"""
+from operators.sandbox import Limits, Sandbox
+from tests.unit import test_sandbox as functions
+sandbox = Sandbox(Limits())
+print(sandbox.run(functions.child_pid), flush=True)
+sandbox.run(functions.{function})
+"""
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    time.sleep(0.5)
+    assert Path(f"/proc/{child}").exists()
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    for _ in range(200):
+        status = Path(f"/proc/{child}/status")
+        if not status.exists() or "State:\tZ" in status.read_text():
+            return
+        time.sleep(0.1)
+    os.kill(child, signal.SIGKILL)
+    pytest.fail("the child outlives its parent")
