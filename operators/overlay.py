@@ -33,7 +33,7 @@ class OverlayParams:
 
     picture_height_px: int = 480
     max_picture_width_px: int = 856
-    max_opacity: float = 0.85
+    max_opacity: float = 0.8
 
     @property
     def font_px(self) -> int:
@@ -77,7 +77,7 @@ def blend(picture: np.ndarray, saliency: np.ndarray, scale_bits: float, max_opac
     """
     heat = np.clip(saliency / scale_bits, 0, 1) if scale_bits > 0 else np.zeros_like(saliency)
     colours = cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
-    opacity = (max_opacity * heat * (2 - heat))[..., None]
+    opacity = (max_opacity * heat)[..., None]
     return np.rint(opacity * colours + (1 - opacity) * picture).astype(np.uint8)
 
 

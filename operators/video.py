@@ -170,10 +170,13 @@ class FrameReader:
         last = None if self._only is None else max(self._only, default=-1)
         clock = _Clock(float(1 / (stream.guessed_rate or _FALLBACK_FPS)))
         reformatter, how = VideoReformatter(), _CONVERSION[self._pixel_format]
+        orientations: dict[int, _Orientation] = {}
         for index, raw in enumerate(_deinterlace(self._decode(container, stream))):
             time_s = clock.tick(raw.time)
             square = _square_pixels(raw.width, raw.height, stream.sample_aspect_ratio)
-            orientation = _orientation(raw, self.probe.codec)
+            if raw.rotation not in orientations:  # not per frame: a frame asked for its side data lives until gc runs
+                orientations[raw.rotation] = _orientation(raw, self.probe.codec)
+            orientation = orientations[raw.rotation]
             self.probe.count(time_s, (square[1], square[0]) if orientation.transpose else square)
             if self._only is None or index in self._only:
                 pixels = reformatter.reformat(raw, *square, self._pixel_format, interpolation=how, threads=1)

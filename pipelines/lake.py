@@ -35,7 +35,7 @@ def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnectio
         run: tuple(p.name.removesuffix(_PENDING) for p in _checkpoints(lake, run, pending=True)) for run in chosen
     }
 
-    connection = duckdb.connect(":memory:", config={"python_enable_replacements": False})
+    connection = duckdb.connect(":memory:")
     finished = connection.from_arrow(committed(lake, chosen))
     for table in LAKE_TABLES:
         paths = [p for run in chosen for p in files[table.name][run] if not p.name.startswith(pending[run])]
@@ -45,6 +45,7 @@ def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnectio
         rows.create_view(table.name)
     for setting in (
         "set timezone = 'UTC'",
+        "set enable_progress_bar = false",  # it would be drawn into the rows on stdout
         "set autoinstall_known_extensions = false",
         "set autoload_known_extensions = false",
         "set enable_external_access = false",

@@ -118,6 +118,8 @@ def _cell(value: object) -> str:
         return "NULL"
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, list):
         shown = [_cell(item) for item in value[:_LIST_ITEMS]]
         more = [f"... {len(value)} in all"] if len(value) > _LIST_ITEMS else []

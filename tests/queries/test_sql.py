@@ -59,6 +59,12 @@ def test_csv_gives_every_row(capsys, lake):
     assert printed(capsys, lake, "select range as n from range(5000)", "csv").split() == ["n", *map(str, range(5000))]
 
 
+def test_no_progress_bar_is_drawn_into_the_rows(capfd, lake):
+    # a query of several seconds draws one from within DuckDB
+    sql(lake, "select current_setting('enable_progress_bar') as bar", "csv")
+    assert capfd.readouterr().out == "bar\nfalse\n"
+
+
 def test_table_says_null_and_shortens_lists(capsys, lake):
     out = printed(capsys, lake, "select saliency, loss_before, null as nothing from masks", "table")
     assert "[0.5, 0.5, 0.5, ... 9 in all]" in out
@@ -138,6 +144,12 @@ def test_anything_else_is_refused_in_one_line(tmp_path, lake, statement, format)
     assert str(refused.value)
     assert "\n" not in str(refused.value)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("statement", ["", "select 1; select 2", "create table x as select 1", "explain select 1"])
+def test_the_refusal_says_what_is_welcome(lake, statement):
+    with pytest.raises(UserError, match="read-only: give one SELECT"):
+        sql(lake, statement)
 
 
 def test_the_message_is_duckdbs_own(lake):

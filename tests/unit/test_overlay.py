@@ -27,8 +27,8 @@ def test_blend_leaves_cold_pixels_alone_and_covers_hot_ones():
     blended = blend(picture, np.array([[0.0, 0.5, 1.0]], np.float32), 1.0, max_opacity=1.0)
     assert blended[0, 0].tolist() == [100, 100, 100]
     assert blended[0, 2].tolist() == [252, 255, 164]  # the top of inferno
-    # half heat: opacity 0.5 * (2 - 0.5) = 0.75 over inferno's middle (188, 55, 84)
-    assert np.abs(blended[0, 1].astype(int) - [166, 66, 88]).max() <= 2
+    # half heat is half opaque: 0.5 * inferno's middle (188, 55, 84) + 0.5 * 100
+    assert np.abs(blended[0, 1].astype(int) - [144, 78, 92]).max() <= 2
 
 
 def test_heat_above_the_scale_is_full_heat_and_no_heat_at_all_is_no_error():

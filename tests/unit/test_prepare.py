@@ -1,0 +1,196 @@
+"""From a file to keyframes, faces and model inputs, on clips of one portrait that moves as told."""
+
+import csv
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+from skimage.data import astronaut
+
+from operators.faces import Box, FaceParams, crop
+from operators.keyframes import KeyframeParams
+from operators.prepare import ModelInput, PrepareParams, prepare_video
+from operators.sandbox import Limits, Sandbox
+from schemas.errors import SampleError
+from schemas.tables import FRAMES, INPUT, VIDEOS, item
+
+INPUTS = (ModelInput("crop", 96), ModelInput("crop", 64), ModelInput("flow", 80))
+PARAMS = PrepareParams()
+
+
+def portrait(x):
+    """256 x 256 pixels of the photograph; the face moves to the right as x grows."""
+    return astronaut()[:256, 96 - x : 352 - x]
+
+
+def encode(path, images, codec="libx264", options=None):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options or {"crf": "12"})
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = "rgb24" if codec == "png" else "yuv420p"
+        for index, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def jump(tmp_path_factory):
+    """Still, a jump of 20 px at frame 12, 3 px more at frame 13, still again."""
+    offsets = [0] * 12 + [20] + [23] * 12
+    return encode(tmp_path_factory.mktemp("jump") / "a.mp4", [portrait(x) for x in offsets])
+
+
+def pixels_of(result, kind, size):
+    (found,) = [row for row in result["inputs"] if (row["kind"], row["size"]) == (kind, size)]
+    return np.frombuffer(found["pixels"], np.uint8).reshape(size, size, 3)
+
+
+def test_the_jump_is_the_keyframe(jump):
+    result = prepare_video(jump, PARAMS, INPUTS)
+    (frame,) = result["frames"]
+    assert (result["status"], result["n_frames"], result["width"], result["height"]) == ("ok", 25, 256, 256)
+    assert (result["fps"], result["duration_s"]) == (pytest.approx(25), pytest.approx(1))
+    assert (result["codec"], result["n_corrupt_packets"]) == ("h264", 0)
+    assert (frame["frame"], frame["status"], frame["has_flow"]) == (12, "ok", True)
+    assert frame["time_s"] == pytest.approx(12 / 25)
+    assert 0.1 < frame["keyframe_score"] < 1
+    assert frame["face_score"] > 0
+    assert [(row["frame"], row["kind"], row["size"]) for row in result["inputs"]] == [
+        (12, wanted.kind, wanted.size) for wanted in INPUTS
+    ]
+
+
+def test_crop_is_the_box_of_the_keyframe(jump):
+    result = prepare_video(jump, PARAMS, INPUTS)
+    (frame,) = result["frames"]
+    box = Box(*(frame[f"face_{edge}"] for edge in ("x", "y", "width", "height")), 0.0)
+    cut = pixels_of(result, "crop", 96).astype(int)
+    assert np.abs(cut - crop(portrait(20), box, 96)).mean() < 4
+    assert np.abs(cut - crop(portrait(0), box, 96)).mean() > 15
+
+
+def test_flow_leads_to_the_next_frame_in_the_same_box(jump):
+    """The face moves 3 px of the frame to the right: 3 * 80 / box width px of the crop, of 8 px full scale, in red."""
+    result = prepare_video(jump, PARAMS, INPUTS)
+    (frame,) = result["frames"]
+    colours = np.median(pixels_of(result, "flow", 80)[15:-15, 15:-15].reshape(-1, 3), axis=0)
+    assert colours[0] == pytest.approx(3 * 80 / frame["face_width"] / 8 * 255, rel=0.15)
+    assert max(colours[1:]) < 0.25 * colours[0]
+
+
+def test_result_fits_the_tables(jump, tmp_path):
+    faceless = encode(tmp_path / "a.mp4", [np.zeros((64, 64, 3), np.uint8)] * 3)
+    for uri in (jump, faceless):
+        result = prepare_video(uri, PARAMS, INPUTS)
+        frames, inputs = result.pop("frames"), result.pop("inputs")
+        assert set(result) < set(VIDEOS.schema.names)
+        pa.Table.from_pylist([result], pa.schema([VIDEOS.schema.field(name) for name in result])).validate(full=True)
+        for rows, struct in ((frames, item(FRAMES)), (inputs, INPUT)):
+            assert all(list(row) == [field.name for field in struct] for row in rows)
+            pa.Table.from_pylist(rows, pa.schema(list(struct))).validate(full=True)
+
+
+def test_no_face(tmp_path):
+    result = prepare_video(encode(tmp_path / "a.mp4", [np.zeros((64, 64, 3), np.uint8)] * 5), PARAMS, INPUTS)
+    assert (result["status"], result["inputs"]) == ("no_face", [])
+    (frame,) = result["frames"]
+    assert (frame["frame"], frame["status"], frame["face_x"], frame["has_flow"]) == (0, "no_face", None, False)
+
+
+def test_last_frame_has_no_flow(tmp_path):
+    result = prepare_video(encode(tmp_path / "a.png", [portrait(0)], "png", {"pred": "none"}), PARAMS, INPUTS)
+    assert [(frame["frame"], frame["has_flow"]) for frame in result["frames"]] == [(0, False)]
+    assert [row["kind"] for row in result["inputs"]] == ["crop", "crop"]
+
+
+def test_no_flow_into_a_picture_of_another_size(tmp_path):
+    parts = [portrait(0), cv2.resize(portrait(0), (128, 128))]
+    files = [encode(tmp_path / f"{n}.h264", [part]) for n, part in enumerate(parts)]
+    (tmp_path / "a.h264").write_bytes(b"".join(Path(file).read_bytes() for file in files))
+    result = prepare_video(str(tmp_path / "a.h264"), PARAMS, INPUTS)
+    assert (result["n_frames"], result["status"]) == (2, "ok")
+    assert [(frame["frame"], frame["has_flow"]) for frame in result["frames"]] == [(0, False)]
+
+
+def test_flow_of_two_keyframes_in_a_row(tmp_path):
+    """A keyframe that is also the next frame of the one before serves both."""
+    offsets = [0, 0, 0, 20, 20, 40, 40, 40]
+    path = encode(tmp_path / "a.mp4", [portrait(x) for x in offsets])
+    params = PrepareParams(keyframes=KeyframeParams(min_distance_frames=1, threshold=0.0))
+    frames = prepare_video(path, params, INPUTS)["frames"]
+    assert {3, 5} <= {frame["frame"] for frame in frames}
+    assert all(frame["has_flow"] for frame in frames if frame["frame"] < 7)
+
+
+def test_inputs_are_optional(jump):
+    assert prepare_video(jump, PARAMS, ())["inputs"] == []
+
+
+def peak_memory_mb(uri, max_keyframes):
+    """Runs in a fresh child: the most memory it ever held."""
+    prepare_video(uri, PrepareParams(keyframes=KeyframeParams(max_keyframes=max_keyframes)), INPUTS)
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+def test_memory_does_not_grow_with_length(tmp_path):
+    """480 frames of 640 x 480 are 221 MB when kept as they are decoded; 24 are 11 MB."""
+    images = [cv2.resize(portrait(x), (640, 480)) for x in (0, 8, 16, 24)]
+    peaks = []
+    for n in (24, 480):
+        path = encode(tmp_path / f"{n}.mp4", [images[i // 6 % 4] for i in range(n)], options={"preset": "ultrafast"})
+        sandbox = Sandbox(Limits())
+        peaks.append(sandbox.run(peak_memory_mb, path, 2))
+        sandbox.close()
+    print(peaks)
+    assert peaks[1] < peaks[0] + 40
+
+
+# in the sandbox, on real files
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    sandbox = Sandbox(Limits(timeout_s=120))
+    yield sandbox
+    sandbox.close()
+
+
+def test_sandbox_changes_nothing(jump, sandbox):
+    assert sandbox.run(prepare_video, jump, PARAMS, INPUTS) == prepare_video(jump, PARAMS, INPUTS)
+
+
+@pytest.mark.clips
+def test_bad_clips_in_the_sandbox(clips, sandbox):
+    """Every file in bad/ ends as the index says, with a face where the index knows of one in every frame."""
+    params = PrepareParams(keyframes=KeyframeParams(max_keyframes=1), faces=FaceParams(max_side_px=640))
+    for row in csv.DictReader((clips / "index.csv").open()):
+        if not row["path"].startswith("bad/"):
+            continue
+        uri = str(clips / row["path"])
+        if row["note"].startswith("[REJECT CLEANLY]"):
+            with pytest.raises(SampleError):
+                sandbox.run(prepare_video, uri, params, INPUTS)
+            continue
+        result = sandbox.run(prepare_video, uri, params, INPUTS)
+        assert result["status"] == "ok" or float(row["face_rate"]) < 1, row["path"]
+        assert len(result["frames"]) == 1
+
+
+@pytest.mark.clips
+def test_a_real_clip_in_the_sandbox(clips, sandbox):
+    params = PrepareParams(keyframes=KeyframeParams(max_keyframes=3))
+    result = sandbox.run(prepare_video, str(clips / "real/ffpp_original_519.mp4"), params, INPUTS)
+    assert (result["status"], result["n_frames"], result["width"], result["height"]) == ("ok", 252, 640, 480)
+    assert 1 <= len(result["frames"]) <= 3
+    assert all(row["has_flow"] and row["status"] == "ok" for row in result["frames"])
+    assert len(result["inputs"]) == len(INPUTS) * len(result["frames"])
