@@ -15,7 +15,7 @@ from operators.bottleneck import Bottleneck, Explanation, fit
 from operators.models import Detector, to_input
 from operators.split import Split, split
 from schemas.errors import SampleError
-from schemas.tables import CLASS_FAKE, CLASS_REAL, STATUS_ERROR, VIDEO_ROW
+from schemas.tables import CLASS_FAKE, CLASS_REAL, STATUS_ERROR, STATUS_OK, VIDEO_ROW
 
 METHOD = "iba"
 
@@ -34,7 +34,7 @@ class _Loaded:
 
     def __init__(self, detector: Detector, statistics_folder: Path, device: torch.device) -> None:
         self.spec = detector.spec
-        self.model = detector.load().to(device, memory_format=torch.channels_last).requires_grad_(False)
+        self.model = detector.load().to(device).to(memory_format=torch.channels_last).requires_grad_(False)
         example = torch.zeros(1, 3, self.spec.input_size, self.spec.input_size, device=device)
         self.layers = []
         for name in detector.layers:
@@ -48,7 +48,8 @@ class _Loaded:
 class Explainer:
     """Predictions and maps for every sample of a batch of videos; made once per actor.
 
-    A video for which a detector or the attribution gives values that are not finite becomes an error row.
+    A video for which a detector or the attribution gives values that are not finite becomes an error row, as does one
+    that has a face but nothing to cut an input from.
     """
 
     def __init__(
@@ -84,10 +85,11 @@ class Explainer:
         for row in rows:
             row["inputs"] = []
             try:
-                _require_finite(row)
+                _require_explained(row)
             except SampleError as error:
                 row |= {"status": STATUS_ERROR, "error_stage": "explain"}
-                row |= {"error_code": error.code, "error_detail": error.detail, "predictions": [], "masks": []}
+                row |= {"error_code": error.code, "error_detail": error.detail}
+                row |= {"frames": [], "predictions": [], "masks": []}
         return pa.Table.from_pylist(rows, schema=VIDEO_ROW)
 
     def _explain(self, detector: Detector, samples: list[tuple[dict, dict]]) -> None:
@@ -121,7 +123,7 @@ class Explainer:
         height, width = found.capacity.shape[1:]
         size = loaded.spec.input_size
         capacity = found.capacity.cpu().numpy()
-        saliency = (capacity * (height * width / size**2)).astype(np.float16)
+        saliency = (capacity.clip(0) * (height * width / size**2)).astype(np.float16)  # rounding can go below 0
         logits, probabilities = found.logits.cpu().numpy(), found.probabilities.cpu().numpy()
         before, after = found.loss_before.tolist(), found.loss_after.tolist()
         for i, (row, item) in enumerate(samples):
@@ -160,7 +162,9 @@ def _prediction(
     }
 
 
-def _require_finite(row: dict) -> None:
+def _require_explained(row: dict) -> None:
+    if row["status"] == STATUS_OK and not row["masks"]:
+        raise SampleError("no_flow", "no keyframe with a face has a next frame")
     for prediction in row["predictions"]:
         if not math.isfinite(prediction["logit_real"] + prediction["logit_fake"]):
             raise SampleError("explain_failed", f"{prediction['model']} gave logits that are not finite")

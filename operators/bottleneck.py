@@ -30,6 +30,10 @@ class Bottleneck:
     smooth_sigma: float = 1.0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.draws < 1:
+            raise ValueError("steps and draws are at least 1")
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -107,26 +111,28 @@ def fit(
     repeated_targets = targets.repeat_interleave(draws)
     generator = torch.Generator().manual_seed(settings.seed)  # on the CPU: the same noise on every device
 
+    def forward(alpha: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One pass with fresh noise: KL per element (N, C, h, w), logits (N * draws, classes), loss (N,)."""
+        passed = smooth(torch.sigmoid(alpha))  # lambda
+        blocked = smooth(torch.sigmoid(-alpha))  # 1 - lambda, without cancellation where lambda is near 1
+        # KL(N(lambda r, (1 - lambda)^2) || N(0, 1)) in nats
+        kl = -0.5 * (1 + 2 * torch.log(blocked) - (passed * r_normed).square() - blocked.square()) * switch
+        noise = torch.randn(draws, *mean.shape, generator=generator, dtype=torch.float32).to(r)
+        z = (passed * r).unsqueeze(1) + blocked.unsqueeze(1) * (mean + std * noise)
+        logits = cut.above((z * switch).flatten(0, 1), rest)
+        cross_entropy = F.cross_entropy(logits, repeated_targets, reduction="none").view(n, draws).mean(1)
+        return kl, logits, cross_entropy + settings.beta * kl.mean((1, 2, 3))
+
     alpha = torch.full_like(r, ALPHA_START).requires_grad_()
     optimizer = torch.optim.Adam([alpha], lr=settings.lr)
     before: Tensor | None = None
-    for step in range(settings.steps):
-        passed = smooth(torch.sigmoid(alpha))  # lambda
-        blocked = smooth(torch.sigmoid(-alpha))  # 1 - lambda, without cancellation where lambda is near 1
-        # KL(N(lambda r, (1 - lambda)^2) || N(0, 1)) in nats per element
-        kl = -0.5 * (1 + 2 * torch.log(blocked) - (passed * r_normed).square() - blocked.square()) * switch
-        noise = torch.randn(draws, *mean.shape, generator=generator, dtype=torch.float32).to(r)
-        eps = mean + std * noise
-        z = (passed * r).unsqueeze(1) + blocked.unsqueeze(1) * eps
-        logits = cut.above((z * switch).flatten(0, 1), rest)
-        cross_entropy = F.cross_entropy(logits, repeated_targets, reduction="none").view(n, draws).mean(1)
-        loss = cross_entropy + settings.beta * kl.mean((1, 2, 3))
+    for _ in range(settings.steps - 1):  # the map belongs to the pass before the last step, which nothing needs
+        _, _, loss = forward(alpha)
         before = loss.detach() if before is None else before
-        if step < settings.steps - 1:  # the map belongs to the pass before the last step, which is thus not needed
-            (alpha.grad,) = torch.autograd.grad(loss.sum(), alpha)
-            optimizer.step()
-    assert before is not None, "at least one step"
+        (alpha.grad,) = torch.autograd.grad(loss.sum(), alpha)
+        optimizer.step()
     with torch.no_grad():
+        kl, logits, after = forward(alpha)
         capacity = kl.sum(1) / math.log(2)
         cells_per_pixel = height * width / (images.shape[2] * images.shape[3])
         bits = F.interpolate(
@@ -136,8 +142,8 @@ def fit(
         return Explanation(
             bits.squeeze(1).float(),
             capacity.float(),
-            before.float(),
-            loss.detach().float(),
+            (after if before is None else before).float(),
+            after.float(),
             logits.mean(1).float(),
             logits.softmax(-1).mean(1).float(),
         )

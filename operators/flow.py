@@ -42,7 +42,7 @@ def farneback(crop: np.ndarray, next_crop: np.ndarray, params: FlowParams) -> np
 def flow_map(flow: np.ndarray, full_scale_px: float) -> np.ndarray:
     """Flow (H,W,2) in pixels as uint8 RGB (H,W,3): angle (0 to the right, then down) -> hue, length -> value."""
     length, angle_deg = cv2.cartToPolar(flow[..., 0], flow[..., 1], angleInDegrees=True)
-    hue = np.rint(angle_deg / 2) % 180  # OpenCV counts hue in steps of two degrees
+    hue = np.rint(angle_deg / 2)  # OpenCV counts hue in steps of two degrees, and takes 180 for 0
     value = np.minimum(np.rint(length * (255 / full_scale_px)), 255)
     hsv = np.stack([hue, np.full_like(hue, 255), value], axis=-1).astype(np.uint8)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)

@@ -1,5 +1,6 @@
 """Masks from saliency, and how steady the masks of one video are (VIBA section 4, Table 3)."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -9,6 +10,7 @@ from typing import Final, Literal, get_args
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from skimage.filters import threshold_otsu
 
 cv2.setNumThreads(1)
@@ -173,3 +175,26 @@ def _resized(frame: Saliency, size: tuple[int, int]) -> npt.NDArray[np.float32]:
 
 def _mean(values: list[float]) -> float | None:
     return float(np.mean(values)) if values else None
+
+
+def measure(table: pa.Table, *, rules: tuple[str, ...]) -> pa.Table:
+    """VIDEO_ROW in, VIDEO_ROW out: metrics over the masks of each video, per model, method and layer."""
+    parsed = [MaskRule.parse(rule) for rule in rules]
+    metrics, seconds = [], []
+    for masks in table["masks"]:
+        started = time.perf_counter()
+        groups: dict[tuple[str, str, str], list[dict]] = {}
+        for mask in masks.as_py():
+            groups.setdefault((mask["model"], mask["method"], mask["layer"]), []).append(mask)
+        rows = []
+        for (model, method, layer), frames in groups.items():
+            frames.sort(key=lambda mask: mask["frame"])
+            maps = [np.array(each["saliency"], np.float32).reshape(each["height"], each["width"]) for each in frames]
+            ids = {"model": model, "method": method, "layer": layer}
+            rows += [ids | row for row in video_metrics(maps, frames[0]["input_size"], parsed)]
+        metrics.append(rows)
+        seconds.append(time.perf_counter() - started)
+    for name, values in (("metrics", metrics), ("metrics_s", seconds)):
+        index = table.schema.get_field_index(name)
+        table = table.set_column(index, table.schema.field(index), pa.array(values, table.schema.field(index).type))
+    return table

@@ -12,6 +12,7 @@ import timm
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from schemas.tables import CLASS_FAKE, CLASS_REAL
@@ -79,7 +80,7 @@ def spec_for(name: str) -> ModelSpec:
         raise ValueError(f"no detector named {name!r}: use xception, vgg11-flow or a timm architecture{hint}")
     with torch.device("meta"):
         model = timm.create_model(name, num_classes=N_CLASSES)
-    data = timm.data.resolve_model_data_config(model)
+    data = resolve_model_data_config(model)
     return ModelSpec(
         name, name, "crop", max(data["input_size"][1:]), tuple(data["mean"]), tuple(data["std"]), _default_layer(model)
     )

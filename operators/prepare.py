@@ -1,15 +1,20 @@
 """One video in, its keyframes, faces and model inputs out."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any, Literal
+
+import pyarrow as pa
 
 from operators.faces import Box, FaceParams, crop, find_face
 from operators.flow import FlowParams, farneback, flow_map
 from operators.keyframes import ChangeSignal, KeyframeParams, pick_keyframes
-from operators.sandbox import progress
+from operators.sandbox import Limits, Sandbox, progress
 from operators.video import Frame, read_frames
-from schemas.tables import STATUS_NO_FACE, STATUS_OK
+from schemas.errors import SampleError
+from schemas.tables import NESTED, STATUS_ERROR, STATUS_NO_FACE, STATUS_OK, VIDEO_ROW
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,27 @@ class ModelInput:
 
     kind: Literal["crop", "flow"]
     size: int
+
+
+def prepare(table: pa.Table, *, params: PrepareParams, limits: Limits, inputs: tuple[ModelInput, ...]) -> pa.Table:
+    """MANIFEST in, VIDEO_ROW out; what cannot be decoded becomes a row that says so. Each video in a sandbox."""
+    empty = {name: None for name in VIDEO_ROW.names} | {"inputs": []} | {each.name: [] for each in NESTED}
+    rows = []
+    for video in table.to_pylist():
+        started = time.perf_counter()
+        try:
+            found = _sandbox(limits).run(prepare_video, video["uri"], params, inputs)
+        except SampleError as error:
+            found = {"status": STATUS_ERROR, "error_stage": "prepare"}
+            found |= {"error_code": error.code, "error_detail": error.detail}
+        rows.append(empty | video | found | {"prepare_s": time.perf_counter() - started})
+    return pa.Table.from_pylist(rows, schema=VIDEO_ROW)
+
+
+@cache
+def _sandbox(limits: Limits) -> Sandbox:
+    """One child per worker process, kept from video to video."""
+    return Sandbox(limits)
 
 
 def prepare_video(uri: str, params: PrepareParams, inputs: tuple[ModelInput, ...]) -> dict[str, Any]:

@@ -98,11 +98,11 @@ class Sandbox:
         self._connection, self._calls = Connection(ours.detach()), 0
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115, it lives as long as the child
         with theirs:
+            path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
             arguments = (theirs.fileno(), os.getpid(), self._limits.memory_mb)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "operators.sandbox", *map(str, arguments)],
-                cwd=_ROOT,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+                [sys.executable, "-P", "-m", "operators.sandbox", *map(str, arguments)],
+                env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from ray.actor import ActorHandle
 from ray.data import ActorPoolStrategy, Dataset
 
@@ -72,10 +71,10 @@ def run_table(stage: Stage, fn: TableFunction, table: pa.Table, kwargs: Mapping[
     parts = []
     todo = table
     if "status" in table.column_names:
-        failed = pc.equal(table["status"], STATUS_ERROR)
-        todo = table.filter(pc.invert(failed))
+        failed = [status == STATUS_ERROR for status in table["status"].to_pylist()]
+        todo = table.filter(pa.array([not each for each in failed], pa.bool_()))
         if "status" in stage.schema.names:
-            parts.append(conform(table.filter(failed), stage.schema))
+            parts.append(conform(table.filter(pa.array(failed, pa.bool_())), stage.schema))
     parts.append(conform(fn(todo, **kwargs), stage.schema) if len(todo) else stage.schema.empty_table())
     if stage.counter is not None:
         stage.counter.add.remote(stage.name, len(table))

@@ -116,7 +116,7 @@ class Collector:
         self._batch_samples = batch_samples
         self._cuts: list[tuple[Detector, str, Split]] = []
         for detector in detectors:
-            model = detector.load().to(self._device, memory_format=torch.channels_last).requires_grad_(False)
+            model = detector.load().to(self._device).to(memory_format=torch.channels_last).requires_grad_(False)
             size = detector.spec.input_size
             example = torch.zeros(1, 3, size, size, device=self._device)
             self._cuts += [(detector, layer, split(model, layer, example)) for layer in detector.layers]

@@ -23,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"viba: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # `| head` has seen enough; nothing is left to say, not even at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("viba: interrupted; the same command continues where it stopped", file=sys.stderr)
         return 130

@@ -154,7 +154,7 @@ def _given(config: Config, folder: Path) -> StatisticsParams:
 
 def _fill(kind: Any, value: Any, where: str) -> Any:
     """`value` from TOML as `kind`: a dataclass from a table, a tuple from an array, a number or text as it is."""
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         if not isinstance(value, Mapping):
             raise UserError(f"config {where} is a table")
         hints = typing.get_type_hints(kind)

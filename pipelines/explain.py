@@ -12,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray
 import torch
@@ -22,8 +21,9 @@ from ray.data.checkpoint import CheckpointConfig
 from rich.console import Console
 
 from operators import statistics
-from operators._pending import measure, prepare
 from operators.attribution import Explainer
+from operators.metrics import measure
+from operators.prepare import prepare
 from operators.stage import Stage, apply
 from pipelines import manifest as manifests
 from pipelines import summary
@@ -53,8 +53,8 @@ def explain(config: Config, paths: list[Path], lake: Path, console: Console) -> 
     _write_run(config, run, started, None)
     _keep_statistics(config, manifest_file, kept_statistics, cluster, console)
 
-    finished = committed(lake, [config.run_id])["video_id"]
-    todo = pc.sum(pc.invert(pc.is_in(manifest.table["video_id"], finished))).as_py()
+    finished = set(committed(lake, [config.run_id])["video_id"].to_pylist())
+    todo = len(set(manifest.table["video_id"].to_pylist()) - finished)
     chain = stages(config, kept_statistics, cluster)
     if todo:
         with (

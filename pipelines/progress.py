@@ -4,9 +4,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import ray
-from ray.actor import ActorHandle
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -29,7 +29,7 @@ class _Counter:
 
 
 @contextmanager
-def progress(stages: list[str], total: int, console: Console) -> Iterator[ActorHandle]:
+def progress(stages: list[str], total: int, console: Console) -> Iterator[Any]:
     """Shows the progress of `stages` over `total` videos while the block runs; yields the counter stages report to."""
     counter = _Counter.remote()
     done = threading.Event()
@@ -43,11 +43,11 @@ def progress(stages: list[str], total: int, console: Console) -> Iterator[ActorH
         thread.join()
 
 
-def _rows(counter: ActorHandle) -> dict[str, int]:
-    return ray.get(counter.rows.remote())
+def _rows(counter: Any) -> dict[str, int]:
+    return cast(dict[str, int], ray.get(counter.rows.remote()))
 
 
-def _bars(counter: ActorHandle, stages: list[str], total: int, console: Console, done: threading.Event) -> None:
+def _bars(counter: Any, stages: list[str], total: int, console: Console, done: threading.Event) -> None:
     columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TextColumn("videos"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bars:
         tasks = {stage: bars.add_task(stage, total=total) for stage in stages}
@@ -58,7 +58,7 @@ def _bars(counter: ActorHandle, stages: list[str], total: int, console: Console,
                 bars.update(tasks[stage], completed=rows)
 
 
-def _lines(counter: ActorHandle, stages: list[str], total: int, console: Console, done: threading.Event) -> None:
+def _lines(counter: Any, stages: list[str], total: int, console: Console, done: threading.Event) -> None:
     started = time.monotonic()
     finished = False
     while not finished:

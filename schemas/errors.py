@@ -13,6 +13,7 @@ ERROR_CODES: Final[dict[str, str]] = {
     "decode_timeout": "decoding was stopped at the time limit",
     "decode_memory": "decoding was stopped at the memory limit",
     "decode_crash": "the decoding process died",
+    "no_flow": "every detector wants flow, and no keyframe with a face has a next frame",
     "explain_failed": "the model or the attribution gave values that are not finite",
 }
 

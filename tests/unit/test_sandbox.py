@@ -159,6 +159,12 @@ def test_a_bug_is_no_sample_error(sandbox, function):
         sandbox.run(function)
 
 
+def test_relative_paths_mean_the_same_in_the_child(sandbox, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert sandbox.run(os.getcwd) == str(tmp_path)
+    assert sandbox.run(double, 2) == 4
+
+
 def test_limits_reach_the_child(sandbox):
     assert sandbox.run(rlimit_and_threads) == (2048 << 20, "1", "1")
 

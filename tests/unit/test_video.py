@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from av.filter import Graph
+from av.stream import Disposition
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -346,17 +347,32 @@ def add_picture(container, images, codec="libx264", **attributes):
     return packets + stream.encode(None)
 
 
+def boxes(content):
+    """The boxes of an MP4 file or of the inside of one of them."""
+    start = 0
+    while start < len(content):
+        size = struct.unpack_from(">I", content, start)[0]
+        yield content[start + 4 : start + 8], content[start : start + size]
+        start += size
+
+
 def test_cover_art_is_used_last(tmp_path):
-    """The cover comes first in the file, and is red; the video is grey."""
-    cover = np.full((64, 64, 3), (200, 0, 0), np.uint8)
+    """The metadata with the cover is moved before the track, so that the cover becomes the first stream."""
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as container:
-        art = add_picture(container, [cover], "mjpeg", disposition=av.stream.Disposition.attached_pic)
-        video = add_picture(container, [waves(0), waves(1)])
-        for packet in art + video:
+        art = add_picture(container, [quadrants(64, 64)], "mjpeg", disposition=Disposition.attached_pic)
+        for packet in art + add_picture(container, [waves(0), waves(1)]):
             container.mux(packet)
-    frames = images_of(str(path))
-    assert [image.shape for image in frames] == [(96, 128, 3)] * 2
+    content = b""
+    for kind, box in boxes(path.read_bytes()):
+        if kind == b"moov":
+            inner = sorted(boxes(box[8:]), key=lambda item: item[0] != b"udta")
+            box = box[:8] + b"".join(part for _, part in inner)
+        content += box
+    path.write_bytes(content)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].disposition & Disposition.attached_pic
+    assert [image.shape for image in images_of(str(path))] == [(96, 128, 3)] * 2
 
 
 def test_stream_without_a_frame_is_passed_over(tmp_path):
@@ -392,6 +408,15 @@ def test_truncated_file_gives_the_frames_it_has(tmp_path):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     assert 15 <= len(images_of(str(path))) <= 35
+
+
+def test_file_that_cannot_be_read_to_its_end_gives_the_frames_before(tmp_path):
+    frames = [b"FRAME\n" + bytes([128]) * 384 for _ in range(5)]
+    frames[3] = b"frame" + frames[3][5:]
+    (tmp_path / "a.y4m").write_bytes(b"YUV4MPEG2 W16 H16 F25:1 C420jpeg\n" + b"".join(frames))
+    reader = read_frames(str(tmp_path / "a.y4m"))
+    assert [frame.image[0, 0].tolist() for frame in reader] == [[128] * 3] * 3
+    assert reader.probe.n_corrupt_packets == 1
 
 
 def test_picture_size_may_change_midway(tmp_path):
