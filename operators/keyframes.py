@@ -1,6 +1,7 @@
 """Keyframes after Ibaceta: the frames that change most, over the clip's own slow course of change."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -16,13 +17,18 @@ _NO_CHANGE = 1e-9
 
 @dataclass(frozen=True)
 class KeyframeParams:
-    """How keyframes are chosen."""
+    """How keyframes are chosen: `peaks` of change, or `uniform` over the clip, as a training set wants them."""
 
+    selection: Literal["peaks", "uniform"] = "peaks"
     max_keyframes: int = 16
     threshold: float = 0.3  #: share of the way from the signal's least to its greatest height over the baseline
     min_distance_frames: int = 10
     blur_px: int = 9  #: side of the Gaussian kernel, odd
     baseline_degree: int = 2
+
+    def __post_init__(self) -> None:
+        if self.selection not in get_args(type(self).__annotations__["selection"]):
+            raise ValueError(f"selection is peaks or uniform, not {self.selection!r}")
 
 
 class ChangeSignal:
@@ -69,9 +75,13 @@ def pick_keyframes(signal: np.ndarray, params: KeyframeParams) -> tuple[np.ndarr
     """Peaks of `signal` (n,) over its baseline: (indices, in time order; heights over the baseline).
 
     The highest `max_keyframes` are kept, the earlier of two equal ones. Without a peak (no motion, fewer than three
-    frames) it is the first frame, with height 0. An empty signal has none.
+    frames) it is the first frame, with height 0. An empty signal has none. `uniform`: as many frames evenly spaced
+    from the first to the last but one, which still has a next frame for the flow.
     """
     height = signal - baseline(signal, params.baseline_degree) if len(signal) else signal
+    if params.selection == "uniform":
+        spaced = np.unique(np.linspace(0, max(len(signal) - 2, 0), params.max_keyframes).astype(np.intp))
+        return spaced[: len(signal)], height[spaced[: len(signal)]]
     peaks = np.empty(0, np.intp)
     if len(height) and np.ptp(height) > _NO_CHANGE:
         least = height.min() + params.threshold * np.ptp(height)

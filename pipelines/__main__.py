@@ -8,7 +8,7 @@ from pathlib import Path
 
 # Before Ray is imported: its warnings about its own future defaults are no business of the user's.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS_DEPRECATION", "1")
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 
 from rich.console import Console
 

@@ -37,7 +37,7 @@ def connect(resources: Resources) -> Cluster:
             cpus = os.cpu_count() or 1
             ray.init(address="local", num_cpus=2 * cpus + 1, include_dashboard=False, **options)
     DataContext.get_current().enable_progress_bars = False  # pipelines.progress speaks of our stages instead
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     available = ray.cluster_resources()
     gpus = available.get("GPU", 0)
     per_actor = resources.gpus_per_actor if gpus else 0.0
