@@ -15,7 +15,7 @@ from operators.bottleneck import Bottleneck, Explanation, fit
 from operators.models import Detector, to_input
 from operators.split import Split, split
 from schemas.errors import SampleError
-from schemas.tables import CLASS_FAKE, CLASS_REAL, STATUS_ERROR, STATUS_OK, VIDEO_ROW
+from schemas.tables import CLASS_FAKE, CLASS_REAL, NESTED, STATUS_ERROR, STATUS_OK, VIDEO_ROW
 
 METHOD = "iba"
 
@@ -89,7 +89,7 @@ class Explainer:
             except SampleError as error:
                 row |= {"status": STATUS_ERROR, "error_stage": "explain"}
                 row |= {"error_code": error.code, "error_detail": error.detail}
-                row |= {"frames": [], "predictions": [], "masks": []}
+                row |= {table.name: [] for table in NESTED}
         return pa.Table.from_pylist(rows, schema=VIDEO_ROW)
 
     def _explain(self, detector: Detector, samples: list[tuple[dict, dict]]) -> None:

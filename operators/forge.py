@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,6 +16,9 @@ Rectangle = tuple[int, int, int, int]
 Region = Literal["face", "eyes", "nose", "mouth"]
 Fault = Literal["none", "flicker", "jump", "frozen"]
 Detail = Literal["none", "sharpen", "downscale"]
+
+#: the manifest's name for this manipulation
+SELF_BLENDED: Final = "self-blended"
 
 #: centre and half axes of each region in shares of dlib's face box
 REGIONS: Final[dict[Region, tuple[float, float, float, float]]] = {
@@ -99,6 +102,15 @@ def forge_clip(
     yield from apply(frames, boxes, draw(params, len(boxes), seed), params.box_smoothing_frames)
 
 
+def forge_masks(
+    shape: tuple[int, int], boxes: Sequence[Rectangle | None], params: ForgeParams, seed: int
+) -> Iterator[np.ndarray]:
+    """The masks of `forge_clip` alone, for frames of `shape` (H, W): they need no picture."""
+    forgery = draw(params, len(boxes), seed)
+    for index, face in enumerate(smooth_boxes(boxes, params.box_smoothing_frames)):
+        yield _place(shape, face, forgery, index).mask
+
+
 def draw(params: ForgeParams, n_frames: int, seed: int) -> Forgery:
     """Everything random about one forged clip."""
     rng = np.random.default_rng(seed)
@@ -149,31 +161,44 @@ def smooth_boxes(boxes: Sequence[Rectangle | None], sigma_frames: float) -> np.n
     return gaussian_filter1d(filled, sigma_frames, axis=0, mode="nearest") if sigma_frames > 0 else filled
 
 
+class _Placed(NamedTuple):
+    """Where one frame is forged: the face's `centre` and `size` in a window of the frame, and the frame's `mask`."""
+
+    window: tuple[slice, slice]
+    centre: np.ndarray
+    size: np.ndarray
+    mask: np.ndarray
+
+
+def _place(shape: tuple[int, int], face: np.ndarray, forgery: Forgery, index: int) -> _Placed:
+    centre, size = face[:2] + forgery.shift[index] * face[2:], face[2:] * forgery.scale[index]
+    reach = size * _CANVAS_PX / _FACE_PX / 2 + 1
+    edges = np.array([shape[1], shape[0]])
+    left, top = np.clip(np.floor(centre - reach), 0, edges).astype(int)
+    right, bottom = np.clip(np.ceil(centre + reach), (left, top), edges).astype(int)
+    window, centre = (slice(top, bottom), slice(left, right)), centre - [left, top]
+    mask = np.zeros(shape, np.float32)
+    if mask[window].size:
+        from_canvas = _affine(np.full(2, (_CANVAS_PX - 1) / 2), np.full(2, float(_FACE_PX)), centre, size)
+        drawn = cv2.warpAffine(forgery.mask, from_canvas, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
+        mask[window] = np.rint(drawn * 255).astype(np.float32) / np.float32(255)
+    return _Placed(window, centre, size, mask)
+
+
 def _forge_frame(
     frame: np.ndarray, face: np.ndarray, held: np.ndarray, held_face: np.ndarray, forgery: Forgery, index: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    height, width = frame.shape[:2]
-    centre, face_size = face[:2] + forgery.shift[index] * face[2:], face[2:] * forgery.scale[index]
-    reach = face_size * _CANVAS_PX / _FACE_PX / 2 + 1
-    left, top = np.maximum(np.floor(centre - reach), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(centre + reach).astype(int), (width, height))
-    mask = np.zeros((height, width), np.float32)
-    if right <= left or bottom <= top:
-        return frame.copy(), mask
-    size, corner = (int(right - left), int(bottom - top)), np.array([left, top])
-
-    from_canvas = _affine(np.full(2, (_CANVAS_PX - 1) / 2), np.full(2, float(_FACE_PX)), centre - corner, face_size)
-    window_mask = cv2.warpAffine(forgery.mask, from_canvas, size, flags=cv2.INTER_LINEAR)
-    window_mask = np.rint(window_mask * 255).astype(np.float32) / np.float32(255)
-
-    target = frame[top:bottom, left:right].astype(np.float32)
-    from_held = _affine(held_face[:2], held_face[2:], centre - corner, face_size)
-    source = cv2.warpAffine(held, from_held, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-    source = _change(source.astype(np.float32), forgery, index, float(face[3]))
-    blended = window_mask[..., None] * source + (1 - window_mask[..., None]) * target
+    window, centre, size, mask = _place((frame.shape[0], frame.shape[1]), face, forgery, index)
     forged = frame.copy()
-    forged[top:bottom, left:right] = np.clip(np.rint(blended), 0, 255).astype(np.uint8)
-    mask[top:bottom, left:right] = window_mask
+    if not mask[window].size:
+        return forged, mask
+    target, m = frame[window].astype(np.float32), mask[window][..., None]
+    from_held = _affine(held_face[:2], held_face[2:], centre, size)
+    source = cv2.warpAffine(
+        held, from_held, (m.shape[1], m.shape[0]), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+    )
+    source = _change(source.astype(np.float32), forgery, index, float(face[3]))
+    forged[window] = np.clip(np.rint(m * source + (1 - m) * target), 0, 255).astype(np.uint8)
     return forged, mask
 
 

@@ -13,6 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from skimage.filters import threshold_otsu
 
+from operators.localisation import video_localisation
+
 cv2.setNumThreads(1)
 
 Saliency = npt.NDArray[np.floating]
@@ -178,13 +180,14 @@ def _mean(values: list[float]) -> float | None:
 
 
 def measure(table: pa.Table, *, rules: tuple[str, ...]) -> pa.Table:
-    """VIDEO_ROW in, VIDEO_ROW out: metrics over the masks of each video, per model, method and layer."""
+    """VIDEO_ROW in, VIDEO_ROW out: metrics over the masks of each video, per model, method and layer; localisation."""
     parsed = [MaskRule.parse(rule) for rule in rules]
-    metrics, seconds = [], []
-    for masks in table["masks"]:
+    metrics, localisation, seconds = [], [], []
+    for nested, truth in zip(table["masks"], table["truth"], strict=True):
         started = time.perf_counter()
+        masks = nested.as_py()
         groups: dict[tuple[str, str, str], list[dict]] = {}
-        for mask in masks.as_py():
+        for mask in masks:
             groups.setdefault((mask["model"], mask["method"], mask["layer"]), []).append(mask)
         rows = []
         for (model, method, layer), frames in groups.items():
@@ -193,8 +196,9 @@ def measure(table: pa.Table, *, rules: tuple[str, ...]) -> pa.Table:
             ids = {"model": model, "method": method, "layer": layer}
             rows += [ids | row for row in video_metrics(maps, frames[0]["input_size"], parsed)]
         metrics.append(rows)
+        localisation.append(video_localisation(masks, truth.as_py()))
         seconds.append(time.perf_counter() - started)
-    for name, values in (("metrics", metrics), ("metrics_s", seconds)):
+    for name, values in (("metrics", metrics), ("localisation_frames", localisation), ("metrics_s", seconds)):
         index = table.schema.get_field_index(name)
         table = table.set_column(index, table.schema.field(index), pa.array(values, table.schema.field(index).type))
     return table

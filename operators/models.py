@@ -193,7 +193,7 @@ def digest(path: Path) -> str:
 
 def to_input(pixels: np.ndarray, spec: ModelSpec) -> Tensor:
     """(N, S, S, 3) uint8 RGB to the (N, 3, S, S) float32 the detector was trained on: (x / 255 - mean) / std."""
-    images = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(255)
+    images = torch.tensor(pixels).permute(0, 3, 1, 2).float().div_(255)
     mean = torch.tensor(spec.mean).view(1, 3, 1, 1)
     std = torch.tensor(spec.std).view(1, 3, 1, 1)
     return images.sub_(mean).div_(std)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -11,7 +10,8 @@ import pyarrow as pa
 from operators.faces import Box, FaceParams, crop, find_face
 from operators.flow import FlowParams, farneback, flow_map
 from operators.keyframes import ChangeSignal, KeyframeParams, pick_keyframes
-from operators.sandbox import Limits, Sandbox, progress
+from operators.localisation import truth_row
+from operators.sandbox import Limits, kept_sandbox, progress
 from operators.video import Frame, read_frames
 from schemas.errors import SampleError
 from schemas.tables import NESTED, STATUS_ERROR, STATUS_NO_FACE, STATUS_OK, VIDEO_ROW
@@ -41,7 +41,7 @@ def prepare(table: pa.Table, *, params: PrepareParams, limits: Limits, inputs: t
     for video in table.to_pylist():
         started = time.perf_counter()
         try:
-            found = _sandbox(limits).run(prepare_video, video["uri"], params, inputs)
+            found = kept_sandbox(limits).run(prepare_video, video["uri"], params, inputs, video["truth_uri"])
         except SampleError as error:
             found = {"status": STATUS_ERROR, "error_stage": "prepare"}
             found |= {"error_code": error.code, "error_detail": error.detail}
@@ -49,19 +49,16 @@ def prepare(table: pa.Table, *, params: PrepareParams, limits: Limits, inputs: t
     return pa.Table.from_pylist(rows, schema=VIDEO_ROW)
 
 
-@cache
-def _sandbox(limits: Limits) -> Sandbox:
-    """One child per worker process, kept from video to video."""
-    return Sandbox(limits)
-
-
-def prepare_video(uri: str, params: PrepareParams, inputs: tuple[ModelInput, ...]) -> dict[str, Any]:
-    """The probe columns and `status` (ok, no_face) of table `videos`, with `frames` and `inputs` nested.
+def prepare_video(
+    uri: str, params: PrepareParams, inputs: tuple[ModelInput, ...], truth_uri: str | None = None
+) -> dict[str, Any]:
+    """The probe columns and `status` (ok, no_face) of table `videos`, with `frames`, `truth` and `inputs` nested.
 
     `frames` holds one dict per keyframe (columns of table `frames`), `inputs` one dict (`schemas.tables.INPUT`) per
     keyframe with a face and wanted input; the flow to the next frame needs one, of the same size. The video is decoded
     twice, first for the keyframes, then up to the last of them, so that memory does not grow with its length.
-    Raises SampleError as `operators.video.read_frames` does.
+    `truth` is empty without a `truth_uri`. Raises SampleError as `operators.video.read_frames` does, truth_unreadable
+    and truth_mismatch.
     """
     reader = read_frames(uri, "gray", on_packet=progress)
     signal = ChangeSignal(params.keyframes)
@@ -69,10 +66,12 @@ def prepare_video(uri: str, params: PrepareParams, inputs: tuple[ModelInput, ...
         signal.update(frame.image)
     indices, scores = pick_keyframes(signal.values(), params.keyframes)
     keyframes = dict(zip(indices.tolist(), scores.tolist(), strict=True))
-    rows, pictures = [], []
+    rows, pictures, faces = [], [], {}
     for frame, following in _with_next(uri, set(keyframes)):
         box = find_face(frame.image, params.faces)
         progress()
+        if box is not None:
+            faces[frame.index] = box, frame.image.shape[:2]
         has_flow = box is not None and following is not None and following.image.shape == frame.image.shape
         rows.append(_frame_row(frame, keyframes[frame.index], box, has_flow))
         for wanted in inputs:
@@ -85,7 +84,8 @@ def prepare_video(uri: str, params: PrepareParams, inputs: tuple[ModelInput, ...
             picture = {"frame": frame.index, "kind": wanted.kind, "size": wanted.size, "pixels": pixels.tobytes()}
             pictures.append(picture)
     status = STATUS_OK if any(row["status"] == STATUS_OK for row in rows) else STATUS_NO_FACE
-    return {**asdict(reader.probe), "status": status, "frames": rows, "inputs": pictures}
+    truth = [] if truth_uri is None else _truth(truth_uri, faces)
+    return {**asdict(reader.probe), "status": status, "frames": rows, "truth": truth, "inputs": pictures}
 
 
 def _with_next(uri: str, keyframes: set[int]) -> Iterator[tuple[Frame, Frame | None]]:
@@ -97,6 +97,28 @@ def _with_next(uri: str, keyframes: set[int]) -> Iterator[tuple[Frame, Frame | N
         keyframe = frame if frame.index in keyframes else None
     if keyframe is not None:
         yield keyframe, None
+
+
+def _truth(uri: str, faces: dict[int, tuple[Box, tuple[int, ...]]]) -> list[dict[str, Any]]:
+    """Rows of table `truth` for the frames with a face (box and shape), from the mask video of the same frames."""
+    if not faces:
+        return []
+    rows = []
+    try:
+        for mask in read_frames(uri, "gray", only=set(faces), on_packet=progress):
+            box, shape = faces[mask.index]
+            if mask.image.shape != shape:
+                height, width = mask.image.shape
+                detail = f"frame {mask.index} is {shape[1]}x{shape[0]}, and {width}x{height} in {uri}"
+                raise SampleError("truth_mismatch", detail)
+            rows.append(truth_row(mask.index, mask.image, box))
+    except SampleError as error:
+        if error.code == "truth_mismatch":
+            raise
+        raise SampleError("truth_unreadable", f"{uri}: {error}") from error
+    if len(rows) < len(faces):
+        raise SampleError("truth_mismatch", f"{uri} ends before frame {max(faces)}")
+    return rows
 
 
 def _frame_row(frame: Frame, score: float, box: Box | None, has_flow: bool) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
@@ -144,6 +145,12 @@ class Sandbox:
             raise SampleError("decode_memory", f"limit {self._limits.memory_mb} MB: {last_line}")
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         raise SampleError("decode_crash", f"{how} {last_line}".strip())
+
+
+@cache
+def kept_sandbox(limits: Limits) -> Sandbox:
+    """One child per worker process, kept from file to file."""
+    return Sandbox(limits)
 
 
 class _Child:

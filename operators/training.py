@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from operators.models import ModelSpec, to_input
 from schemas.tables import CLASS_FAKE, CLASS_REAL
@@ -150,6 +151,19 @@ def train_step(
     optimizer.step()
     schedule.step()
     return float(loss.detach())
+
+
+def settle_batch_norm(
+    model: nn.Module, samples: Samples, spec: ModelSpec, params: TrainParams, device: torch.device
+) -> None:
+    """Replace the running statistics of batch norm by those of the present weights over up to 128 training samples.
+
+    Running averages lag behind weights that still move fast, and then a network that has learned predicts at chance.
+    """
+    step = max(len(samples.labels) // 128, 1)
+    pixels = samples.pixels[::step][:128]
+    parts = (pixels[start : start + params.batch_size] for start in range(0, len(pixels), params.batch_size))
+    update_bn((to_input(part, spec).to(device, memory_format=torch.channels_last) for part in parts), model)
 
 
 @torch.no_grad()

@@ -94,6 +94,50 @@ def _parser() -> argparse.ArgumentParser:
     _add_lake(render)
     render.add_argument("video_id", metavar="VIDEO_ID", help="as in the table videos; a unique beginning is enough")
     render.add_argument("--out", type=Path, metavar="FILE", help="(default: LAKE/renders/VIDEO_ID.mp4)")
+
+    manifest = _command(commands, _manifest, "manifest", "list, check and split a published dataset")
+    manifest.add_argument("--dataset", required=True, metavar="NAME", help="FaceForensics++, Celeb-DF-v2, folder, ...")
+    manifest.add_argument("--root", required=True, type=Path, metavar="DIR", help="its folder; see docs/datasets.md")
+    manifest.add_argument("--out", type=Path, metavar="FILE", help=".parquet or .csv (default: NAME.parquet)")
+    manifest.add_argument("--compression", metavar="C", help="raw, c23 or c40, where a dataset is there in several")
+    manifest.add_argument("--sample", type=int, metavar="N", help="N videos of each source, manipulations balanced")
+    manifest.add_argument("--seed", type=int, default=0, metavar="S", help="of the sample and the split (default: 0)")
+    manifest.add_argument("--resplit", action="store_true", help="70/15/15 without shared identities, not the official")
+
+    train = _command(commands, _train, "train", "train a detector on the splits train and val of a manifest")
+    train.add_argument("--model", required=True, metavar="NAME", help="xception, vgg11-flow or a timm architecture")
+    train.add_argument("--manifest", required=True, type=Path, metavar="FILE", help="with label and split")
+    train.add_argument("--out", required=True, type=Path, metavar="DIR", help="weights, learning curves and report")
+    train.add_argument("--frames", type=int, default=16, metavar="N", help="frames cut from each video (default: 16)")
+    train.add_argument("--workers", type=int, default=1, metavar="N", help="training processes (default: 1)")
+    train.add_argument("--input-size", type=int, metavar="PX", help="side of the input (default: the model's own)")
+    train.add_argument("--config", type=Path, metavar="FILE", help="TOML file with a table train; see docs/train.md")
+    train.add_argument("--set", action="append", default=[], metavar="train.KEY=VALUE", help="over the config file's")
+
+    forge = _command(commands, _forge, "forge", "make forgeries with a known mask from genuine videos")
+    forge.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help="as for explain; those labelled fake are left"
+    )
+    forge.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for videos, masks and manifest")
+    forge.add_argument("--per-video", type=int, default=1, metavar="N", help="forgeries of each video (default: 1)")
+    forge.add_argument("--seed", type=int, default=0, metavar="S", help="decides everything random (default: 0)")
+    forge.add_argument(
+        "--region",
+        action="append",
+        choices=("face", "eyes", "nose", "mouth"),
+        help="what is forged, drawn for each forgery; may be repeated (default: all four)",
+    )
+    forge.add_argument(
+        "--fault",
+        action="append",
+        choices=("none", "flicker", "jump", "frozen"),
+        help="what goes wrong in time, drawn for each forgery; may be repeated (default: none)",
+    )
+    forge.add_argument("--motion-only", action="store_true", help="nothing but the fault in time shows, no still frame")
+    forge.add_argument("--max-frames", type=int, metavar="M", help="only the first M frames of each video")
+
+    demo = _command(commands, _demo, "demo", "make clips, train, explain, evaluate and draw, all below one folder")
+    demo.add_argument("out", type=Path, metavar="DIR", help="folder to fill")
     return parser
 
 
@@ -148,6 +192,57 @@ def _render(options: argparse.Namespace) -> None:
     from pipelines.render import render
 
     print(render(options.lake, options.video_id, options.out))
+
+
+def _manifest(options: argparse.Namespace) -> None:
+    from pipelines.datasets.command import manifest
+
+    out = options.out or Path(f"{options.dataset}.parquet")
+    how = {name: getattr(options, name) for name in ("compression", "sample", "seed", "resplit")}
+    manifest(options.dataset, options.root, out, Console(), **how)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from operators.models import spec_for
+    from pipelines import config as configs
+    from pipelines.train import default_params, train
+
+    try:
+        spec = spec_for(options.model)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if options.input_size is not None:
+        spec = replace(spec, input_size=options.input_size)
+    tables = configs.load(options.config, options.set)
+    params = configs.fill(default_params(spec), tables.get("train", {}), "train")
+    train(spec, params, options.manifest, options.out, options.frames, options.workers, Console())
+
+
+def _forge(options: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from operators.forge import MOTION_ONLY, ForgeParams
+    from operators.forgeries import ForgeriesParams
+    from pipelines.forge import forge
+
+    for name in ("per_video", "max_frames"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} is at least 1")
+    params = MOTION_ONLY if options.motion_only else ForgeParams()
+    if options.region:
+        params = replace(params, regions=tuple(options.region))
+    if options.fault:
+        params = replace(params, faults=tuple(options.fault))
+    forgeries = ForgeriesParams(seed=options.seed, max_frames=options.max_frames, forge=params)
+    forge(options.paths, options.out, options.per_video, forgeries, Console())
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from pipelines.demo import demo
+
+    return demo(options.out, Console())
 
 
 if __name__ == "__main__":

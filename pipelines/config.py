@@ -152,6 +152,12 @@ def _given(config: Config, folder: Path) -> StatisticsParams:
     return dataclasses.replace(config.statistics, folder=str(folder.resolve()), files=tuple(files))
 
 
+def fill(default: Any, table: Mapping[str, Any], where: str) -> Any:
+    """The dataclass `default` with the values of a TOML table over its own. Raises UserError naming a wrong field."""
+    given = _fill(type(default), table, where)
+    return dataclasses.replace(default, **{key: getattr(given, key) for key in table})
+
+
 def _fill(kind: Any, value: Any, where: str) -> Any:
     """`value` from TOML as `kind`: a dataclass from a table, a tuple from an array, a number or text as it is."""
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):

@@ -48,17 +48,17 @@ def build(paths: list[Path]) -> Manifest:
     for path in paths:
         if path.is_dir():
             root = path.resolve()
-            for file in _files(root):
+            for file in files_below(root):
                 suffix = file.suffix.lower()
                 if suffix in PASSED_OVER or file.name.startswith("."):
                     passed_over[suffix or file.name] += 1
                 else:
-                    rows.append({"uri": _uri(file), "dataset": root.name, "label": _label(file, root), "split": None})
+                    rows.append({"uri": uri_of(file), "dataset": root.name, "label": _label(file, root), "split": None})
         elif path.suffix.lower() in _MANIFEST_SUFFIXES and path.is_file():
             rows += _read(path)
         elif path.is_file():
             file = path.resolve()
-            rows.append({"uri": _uri(file), "dataset": file.parent.name, "label": _label(file, None), "split": None})
+            rows.append({"uri": uri_of(file), "dataset": file.parent.name, "label": _label(file, None), "split": None})
         else:
             raise UserError(f"no file or folder at {path}")
     if not rows:
@@ -67,7 +67,7 @@ def build(paths: list[Path]) -> Manifest:
     return Manifest(_identified(list(unique.values())), passed_over)
 
 
-def _files(root: Path) -> Iterator[Path]:
+def files_below(root: Path) -> Iterator[Path]:
     """Every file below `root` in a fixed order, links followed once."""
     seen: set[str] = set()
     for folder, folders, names in os.walk(root, followlinks=True):
@@ -80,7 +80,7 @@ def _files(root: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(names))
 
 
-def _uri(file: Path) -> str:
+def uri_of(file: Path) -> str:
     """The path itself, or a percent-encoded file URI for a name that is not UTF-8, which no table could hold."""
     text = str(file)
     try:
@@ -103,9 +103,12 @@ def _label(file: Path, root: Path | None) -> str | None:
 def _read(path: Path) -> list[dict[str, str | None]]:
     try:
         if path.suffix.lower() == ".csv":
-            table = pyarrow.csv.read_csv(
-                path, convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=True, null_values=["", "NULL"])
+            options = pyarrow.csv.ConvertOptions(
+                strings_can_be_null=True,
+                null_values=["", "NULL"],
+                column_types={field.name: field.type for field in MANIFEST.schema},  # an id of digits is no number
             )
+            table = pyarrow.csv.read_csv(path, convert_options=options)
         else:
             table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
@@ -114,59 +117,84 @@ def _read(path: Path) -> list[dict[str, str | None]]:
         raise UserError(f"the manifest {path} has no column uri; it has {', '.join(table.column_names)}")
     if table["uri"].null_count:
         raise UserError(f"the manifest {path} has a row without a uri")
-    columns = [name for name in ("video_id", "uri", "dataset", "label", "split") if name in table.column_names]
+    columns = [name for name in MANIFEST.schema.names if name in table.column_names]
     rows = []
     for values in table.select(columns).to_pylist():
         row = {name: None if value is None else str(value) for name, value in values.items()}
         label = row.get("label")
         if label is not None and label not in LABELS:
             raise UserError(f"the manifest {path} has the label {label!r}; labels are real, fake or empty")
-        uri = str(row["uri"])
-        if "://" not in uri:  # relative to the manifest, not to where the command is typed
-            uri = str((path.parent / uri).resolve() if not os.path.isabs(uri) else Path(uri))
-        rows.append(
-            {
-                "video_id": row.get("video_id"),
-                "uri": uri,
-                "dataset": row.get("dataset") or path.stem,
-                "label": label,
-                "split": row.get("split"),
-            }
-        )
+        row["uri"] = _beside(path, str(row["uri"]))
+        row["dataset"] = row.get("dataset") or path.stem
+        if row.get("truth_uri") is not None:
+            row["truth_uri"] = _beside(path, str(row["truth_uri"]))
+        rows.append(row)
     return rows
+
+
+def _beside(manifest: Path, uri: str) -> str:
+    """A relative path counts from the manifest, not from where the command is typed."""
+    if "://" in uri:
+        return uri
+    return str(Path(uri) if os.path.isabs(uri) else (manifest.parent / uri).resolve())
 
 
 def _identified(rows: list[dict[str, str | None]]) -> pa.Table:
     with ThreadPoolExecutor(16) as pool:
-        ids = list(pool.map(lambda row: row.get("video_id") or video_id(str(row["uri"])), rows))
+        ids = list(pool.map(_given_or_new_id, rows))
+    for row, identity in zip(rows, ids, strict=True):
+        row["video_id"] = identity
+    return table_of(rows)
+
+
+def _given_or_new_id(row: dict[str, str | None]) -> str:
+    return row.get("video_id") or video_id(str(row["uri"]), row.get("manipulation"))
+
+
+def table_of(rows: list[dict[str, str | None]]) -> pa.Table:
+    """The manifest of rows that have their `video_id`, in order of it; of one id, later ones are numbered, in place."""
     # Twins of one name and content differ by nothing but their order.
     count: Counter[str] = Counter()
-    for row, identity in sorted(zip(rows, ids, strict=True), key=lambda pair: str(pair[0]["uri"])):
+    for row in sorted(rows, key=lambda row: str(row["uri"])):
+        identity = str(row["video_id"])
         count[identity] += 1
         row["video_id"] = identity if count[identity] == 1 else f"{identity}-{count[identity]}"
-    rows.sort(key=lambda row: str(row["video_id"]))
+    rows = sorted(rows, key=lambda row: str(row["video_id"]))
     return conform(pa.Table.from_pylist(rows, schema=MANIFEST.schema), MANIFEST.schema)
 
 
-def video_id(uri: str) -> str:
-    """16 hexadecimal digits from the file's name and content, wherever it lies.
+def video_id(uri: str, manipulation: str | None = None) -> str:
+    """16 hexadecimal digits from the file's name, its manipulation and its content, wherever it lies.
 
     Files up to 1 MiB are hashed whole; of larger ones the size and 16 blocks of 64 KiB spread evenly from the first
-    byte to the last. A file that cannot be read has its name alone.
+    byte to the last. A file that cannot be read has its name and manipulation alone.
     """
+    return video_id_of(uri, manipulation, read_blocks(uri))
+
+
+def video_id_of(uri: str, manipulation: str | None, blocks: bytes | None) -> str:
+    """As `video_id`, from what `read_blocks` gave."""
     name = urllib.parse.unquote_to_bytes(uri) if uri.startswith("file://") else os.fsencode(uri)
     digest = hashlib.sha256(name.rsplit(b"/", 1)[-1] + b"\0")
+    if manipulation is not None:  # names repeat from one forgery method to the next
+        digest.update(os.fsencode(manipulation) + b"\0")
+    digest.update(b"unreadable" if blocks is None else blocks)
+    return digest.hexdigest()[:16]
+
+
+def read_blocks(uri: str) -> bytes | None:
+    """What is hashed of a file: its size and its blocks; None where it cannot be read."""
     try:
         with open_uri(uri) as file:
             size = file.seek(0, os.SEEK_END)
-            digest.update(str(size).encode())
             last = max(size - _BLOCK_BYTES, 0)
             starts = range(0, size, _BLOCK_BYTES)
             if len(starts) > _BLOCKS:
                 starts = [last * i // (_BLOCKS - 1) for i in range(_BLOCKS)]
+            blocks = [str(size).encode()]
             for start in starts:
                 file.seek(start)
-                digest.update(file.read(_BLOCK_BYTES))
+                blocks.append(file.read(_BLOCK_BYTES))
     except (SampleError, OSError):
-        digest.update(b"unreadable")
-    return digest.hexdigest()[:16]
+        return None
+    return b"".join(blocks)

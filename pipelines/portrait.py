@@ -5,10 +5,14 @@ from typing import Final
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import skimage.data
 
 from operators.encode import write_masks, write_video
-from operators.forge import ForgeParams, Rectangle, forge_clip
+from operators.forge import SELF_BLENDED, ForgeParams, Rectangle, forge_clip
+from pipelines.manifest import video_id
+from schemas.conform import conform
+from schemas.tables import LABELS, MANIFEST
 
 cv2.setNumThreads(1)
 
@@ -41,6 +45,31 @@ def make_clips(out: Path, n_real: int, n_fake: int, frames_per_clip: int = 50, s
             forged, masks = zip(*forge_clip(frames, boxes, _FORGERY, clip_seed), strict=True)
             write_video(out / "fake" / f"{name}.mp4", forged, _FPS)
             write_masks(out / "masks" / f"{name}.mkv", masks, _FPS)
+
+
+def manifest_rows(folder: Path, val_share: float = 0.15, test_share: float = 0.3) -> pa.Table:
+    """The manifest of what `make_clips` wrote below `folder`, its paths relative to it: to be kept there.
+
+    The clips with the highest numbers are `test`, those before them `val`, the rest `train`: a genuine clip and its
+    forgery share a number, so they are on one side.
+    """
+    numbers = sorted({path.stem for kind in LABELS for path in (folder / kind).glob("*.mp4")})
+    n_test, n_val = round(len(numbers) * test_share), round(len(numbers) * val_share)
+    held_out = {number: "test" for number in numbers[len(numbers) - n_test :]}
+    held_out |= {number: "val" for number in numbers[len(numbers) - n_test - n_val : len(numbers) - n_test]}
+    rows = []
+    for number in numbers:
+        shared = {"dataset": "portrait", "split": held_out.get(number, "train"), "identities": f"take:{number}"}
+        genuine, forged = (folder / kind / f"{number}.mp4" for kind in LABELS)
+        genuine_id = video_id(str(genuine)) if genuine.is_file() else None
+        if genuine_id is not None:
+            uri = genuine.relative_to(folder).as_posix()
+            rows.append(shared | {"video_id": genuine_id, "uri": uri, "label": "real"})
+        if forged.is_file():
+            uri, truth_uri = forged.relative_to(folder).as_posix(), f"masks/{number}.mkv"
+            shared |= {"manipulation": SELF_BLENDED, "pair_id": genuine_id, "truth_uri": truth_uri}
+            rows.append(shared | {"video_id": video_id(str(forged), SELF_BLENDED), "uri": uri, "label": "fake"})
+    return conform(pa.Table.from_pylist(rows, schema=MANIFEST.schema), MANIFEST.schema)
 
 
 def _scene(seed: int, n_frames: int) -> tuple[list[np.ndarray], list[Rectangle]]:

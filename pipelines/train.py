@@ -79,7 +79,7 @@ def train(
     table = _labelled(manifests.build([manifest]).table, manifest)
     connect(Resources())
     samples = out / "samples"
-    if not (samples / "done").is_file():
+    if not (samples / "_done").is_file():
         _cut_samples(table, spec, frames_per_video, samples, console)
     config = {"spec": spec, "params": params, "samples": samples, "out": out}
     gpu = ray.cluster_resources().get("GPU", 0) > 0
@@ -91,6 +91,11 @@ def train(
             run_config=ray.train.RunConfig(storage_path=storage, name="viba"),
         ).fit()
     return _report(spec, out, samples, console)
+
+
+def default_params(spec: ModelSpec) -> TrainParams:
+    """How a detector is trained unless told otherwise: the paper's parameters for flow, ours for pictures."""
+    return TrainParams() if spec.input == "flow" else training.XCEPTION_PARAMS
 
 
 def _claim(path: Path, identity: dict[str, Any]) -> None:
@@ -113,7 +118,7 @@ def _labelled(table: pa.Table, manifest: Path) -> pa.Table:
 
 
 def _cut_samples(table: pa.Table, spec: ModelSpec, frames_per_video: int, folder: Path, console: Console) -> None:
-    """SAMPLE rows of every video as Parquet below `folder`; `done` is written last."""
+    """SAMPLE rows of every video as Parquet below `folder`; `_done` is written last."""
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("*.parquet"):
         stale.unlink()
@@ -134,7 +139,7 @@ def _cut_samples(table: pa.Table, spec: ModelSpec, frames_per_video: int, folder
         videos = ray.data.read_parquet(str(source)).repartition(target_num_rows_per_block=4)
         videos = apply(videos, replace(cut, counter=counter))
         videos.map_batches(flatten, batch_format="pyarrow", batch_size=None, num_cpus=1).write_parquet(str(folder))
-    (folder / "done").touch()
+    (folder / "_done").touch()
 
 
 def flatten(table: pa.Table) -> pa.Table:
@@ -143,9 +148,9 @@ def flatten(table: pa.Table) -> pa.Table:
     for row in table.to_pylist():
         if row["status"] == STATUS_OK:
             ids = {"video_id": row["video_id"], "split": row["split"], "label": row["label"]}
-            ids["pair"] = f"{row.get('pair_id') or row['video_id']}"
+            source = row["pair_id"] or row["video_id"]
             rows += [
-                ids | {"frame": item["frame"], "pixels": item["pixels"], "pair": f"{ids['pair']}:{item['frame']}"}
+                ids | {"pair": f"{source}:{item['frame']}", "frame": item["frame"], "pixels": item["pixels"]}
                 for item in row["inputs"]
             ]
     return pa.Table.from_pylist(rows, schema=SAMPLE)
@@ -188,6 +193,7 @@ def _worker(config: dict[str, Any]) -> None:
             images = to_input(pixels, spec).to(device, memory_format=torch.channels_last)
             losses.append(training.train_step(model, optimizer, schedule, images, labels.to(device), autocast))
         if rank == 0:
+            training.settle_batch_norm(network, samples, spec, params, device)
             logits = training.predict(network, held_out.pixels, spec, device)
             _note_epoch(state, losses, logits, held_out.labels)
             if state["stale"] == 0:

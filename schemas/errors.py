@@ -13,6 +13,10 @@ ERROR_CODES: Final[dict[str, str]] = {
     "decode_timeout": "decoding was stopped at the time limit",
     "decode_memory": "decoding was stopped at the memory limit",
     "decode_crash": "the decoding process died",
+    "no_face": "too few frames with a face to make a forgery of",
+    "size_changes": "the pictures change their size within the video, so it cannot be written as one",
+    "truth_unreadable": "the video of the forged region (truth_uri) is not there or cannot be decoded",
+    "truth_mismatch": "the video of the forged region (truth_uri) has another size or fewer frames than its video",
     "no_flow": "every detector wants flow, and no keyframe with a face has a next frame",
     "explain_failed": "the model or the attribution gave values that are not finite",
 }

@@ -15,6 +15,8 @@ STATUS_ERROR: Final = "error"
 LABELS: Final = ("real", "fake")
 CLASS_REAL: Final = 0
 CLASS_FAKE: Final = 1
+#: between the identities of one video
+IDENTITY_SEPARATOR: Final = ";"
 
 
 def _column(name: str, type_: pa.DataType, meaning: str, *, null: bool = False) -> pa.Field:
@@ -55,6 +57,20 @@ MANIFEST: Final = _table(
         _column("dataset", pa.string(), "source dataset"),
         _column("label", pa.string(), "real or fake; NULL where unknown", null=True),
         _column("split", pa.string(), "train, val or test; NULL where unknown", null=True),
+        _column(
+            "truth_uri",
+            pa.string(),
+            "lossless grey video of the forged region, frame by frame; NULL where unknown",
+            null=True,
+        ),
+        _column("manipulation", pa.string(), "method of the forgery, of the sound too; NULL for untouched", null=True),
+        _column(
+            "identities",
+            pa.string(),
+            "persons and source videos in it as name:id, joined by ';': a split keeps them apart; NULL where unknown",
+            null=True,
+        ),
+        _column("pair_id", pa.string(), "video_id of the genuine video it was made from; NULL where none", null=True),
     ],
 )
 
@@ -188,8 +204,46 @@ METRICS: Final = _table(
     ],
 )
 
+TRUTH: Final = _table(
+    "truth",
+    "one row per (video, keyframe with a face) of the videos with a truth_uri",
+    ("run_id", "video_id", "frame"),
+    [
+        _RUN_ID,
+        _VIDEO_ID,
+        _FRAME,
+        _column("height", pa.int32(), "rows of mask"),
+        _column("width", pa.int32(), "columns of mask"),
+        _column("mask", pa.list_(pa.uint8()), "255 times the mean of the blending mask m in each cell of the crop box"),
+        _column("area", pa.float64(), "share of the crop box's pixels with m > 0"),
+    ],
+)
+
+LOCALISATION_FRAMES: Final = _table(
+    "localisation_frames",
+    "one row per (video, frame, model, method, layer) whose crop box holds forged pixels by the table truth",
+    ("run_id", "video_id", "frame", "model", "method", "layer"),
+    [
+        _RUN_ID,
+        _VIDEO_ID,
+        _FRAME,
+        _MODEL,
+        _METHOD,
+        _LAYER,
+        _column("heat_inside", pa.float64(), "share of the saliency in the forged region; NULL without any", null=True),
+        _column("rra", pa.float64(), "relevance rank accuracy; NULL without any saliency", null=True),
+        _column("chance", pa.float64(), "share of the input in the forged region: what uniform saliency scores"),
+        _column(
+            "pointing",
+            pa.bool_(),
+            "the maximum is in the forged region or within 15 input pixels; NULL without any saliency",
+            null=True,
+        ),
+    ],
+)
+
 #: tables a video row carries, nested, to the sink
-NESTED: Final = (FRAMES, PREDICTIONS, MASKS, METRICS)
+NESTED: Final = (FRAMES, TRUTH, PREDICTIONS, MASKS, METRICS, LOCALISATION_FRAMES)
 #: tables the sink writes, one file each per block of videos
 SINK_TABLES: Final = (VIDEOS, *NESTED)
 #: tables of a lake

@@ -42,6 +42,20 @@ with keys as (
         video_id,
         concat_ws(' ', model, method, layer, mask_rule) as key
     from metrics
+    union all
+    select
+        'truth' as table_name,
+        run_id,
+        video_id,
+        concat_ws(' ', frame) as key
+    from truth
+    union all
+    select
+        'localisation_frames' as table_name,
+        run_id,
+        video_id,
+        concat_ws(' ', frame, model, method, layer) as key
+    from localisation_frames
 ),
 
 final as (

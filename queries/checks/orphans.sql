@@ -40,6 +40,42 @@ with orphans as (
         concat_ws(' ', metrics.model, metrics.method, metrics.layer, metrics.mask_rule) as key
     from metrics
     anti join masks using (run_id, video_id, model, method, layer)
+    union all
+    select
+        'truth row without its frame' as problem,
+        truth.run_id,
+        truth.video_id,
+        truth.frame::varchar as key
+    from truth
+    anti join frames using (run_id, video_id, frame)
+    union all
+    select
+        'localisation_frames row without its mask' as problem,
+        localisation_frames.run_id,
+        localisation_frames.video_id,
+        concat_ws(
+            ' ',
+            localisation_frames.frame,
+            localisation_frames.model,
+            localisation_frames.method,
+            localisation_frames.layer
+        ) as key
+    from localisation_frames
+    anti join masks using (run_id, video_id, frame, model, method, layer)
+    union all
+    select
+        'localisation_frames row without its truth' as problem,
+        localisation_frames.run_id,
+        localisation_frames.video_id,
+        concat_ws(
+            ' ',
+            localisation_frames.frame,
+            localisation_frames.model,
+            localisation_frames.method,
+            localisation_frames.layer
+        ) as key
+    from localisation_frames
+    anti join truth using (run_id, video_id, frame)
 ),
 
 final as (

@@ -1,6 +1,7 @@
 -- What is made together is there together.
 -- Grain: one row per (video, frame, model) without both kinds of prediction, per mask without the prediction from its
--- bottleneck, and per (video, model, method, layer) whose masks have no metrics or another number of frames.
+-- bottleneck, per (video, model, method, layer) whose masks have no metrics or another number of frames, per face of a
+-- video with a truth_uri without truth, and per mask of a frame with a forged region without localisation.
 with predicted as (
     select
         run_id,
@@ -72,6 +73,26 @@ problems as (
     from metrics
     inner join explained using (run_id, video_id, model, method, layer)
     where metrics.n_frames != explained.n_masks
+    union all
+    select
+        'frame with a face without truth, though its video has a truth_uri' as problem,
+        frames.run_id,
+        frames.video_id,
+        frames.frame::varchar as key
+    from frames
+    inner join videos using (run_id, video_id)
+    anti join truth using (run_id, video_id, frame)
+    where frames.status = 'ok' and videos.truth_uri is not null
+    union all
+    select
+        'masks row of a forged frame without localisation' as problem,
+        masks.run_id,
+        masks.video_id,
+        concat_ws(' ', masks.frame, masks.model, masks.method, masks.layer) as key
+    from masks
+    inner join truth using (run_id, video_id, frame)
+    anti join localisation_frames using (run_id, video_id, frame, model, method, layer)
+    where list_max(truth.mask) > 0
 ),
 
 final as (

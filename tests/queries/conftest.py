@@ -26,6 +26,9 @@ DEFAULTS: dict[str, dict] = {
     | {"saliency": [1.0, 0.5], "total_bits": 3.0, "loss_before": 1.0, "loss_after": 0.5},
     "metrics": {"video_id": "v", "model": "m", "method": "iba", "layer": "l", "mask_rule": "max0.5", "n_frames": 1}
     | {"tcs": 0.5, "persistence": 1.0},
+    "truth": {"video_id": "v", "height": 1, "width": 2, "mask": [0, 255], "area": 0.5},
+    "localisation_frames": {"video_id": "v", "model": "m", "method": "iba", "layer": "l"}
+    | {"heat_inside": 0.5, "rra": 0.5, "chance": 0.5, "pointing": True},
 }
 
 

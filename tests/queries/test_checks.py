@@ -17,7 +17,7 @@ def good():
     return {
         "runs": [{}],
         "videos": [
-            {},
+            {"label": "fake", "truth_uri": "m.mkv"},
             {"video_id": "faceless", "status": "no_face"},
             {"video_id": "broken", **FAILED, "n_frames": None},
         ],
@@ -38,6 +38,9 @@ def good():
             # nothing highlighted
             {"n_frames": 2, "mask_rule": "otsu", "tcs": 0.0, "persistence": None},
         ],
+        # the region leaves the crop in frame 8
+        "truth": [{"frame": 0}, {"frame": 8, "mask": [0, 0], "area": 0.0}],
+        "localisation_frames": [{"frame": 0}],
     }
 
 
@@ -74,6 +77,11 @@ DEFECTS = [
     ("pairs", changed("predictions", 1, target=0), "different targets"),
     ("pairs", dropped("metrics"), "masks without metrics"),
     ("pairs", dropped("masks", 1), "another number of frames"),
+    ("orphans", added("truth", frame=5), "truth row without its frame"),
+    ("orphans", added("localisation_frames", layer="other"), "localisation_frames row without its mask"),
+    ("orphans", dropped("truth", 0), "localisation_frames row without its truth"),
+    ("pairs", dropped("truth", 1), "without truth"),
+    ("pairs", dropped("localisation_frames"), "without localisation"),
     ("statuses", changed("videos", status="fine"), "unknown status"),
     ("statuses", lambda tables: [tables["frames"].pop(0), tables["frames"].pop(0)], "ok, but no frame is ok"),
     ("statuses", dropped("masks"), "ok, but nothing was explained"),
@@ -126,6 +134,22 @@ DEFECTS = [
     ("ranges_metrics", changed("metrics", persistence=None), "persistence defined"),
     ("ranges_metrics", changed("metrics", 1, persistence=1.0), "persistence defined"),
     ("ranges_metrics", changed("metrics", n_frames=1), "of a single frame"),
+    ("ranges_truth", changed("truth", height=0), "empty grid"),
+    ("ranges_truth", changed("truth", mask=[255]), "height * width"),
+    ("ranges_truth", changed("truth", mask=[255, None]), "NULLs"),
+    ("ranges_truth", changed("truth", area=1.1), "area outside"),
+    ("ranges_truth", changed("truth", area=np.nan), "area outside"),
+    ("ranges_truth", changed("truth", area=0.0), "without area"),
+    ("ranges_truth", added("truth", frame=4), "frame without a face"),
+    ("ranges_truth", changed("videos", truth_uri=None), "without a truth_uri"),
+    ("ranges_truth", changed("videos", label="real"), "labelled real"),
+    ("ranges_localisation", changed("localisation_frames", heat_inside=1.1), "heat_inside"),
+    ("ranges_localisation", changed("localisation_frames", rra=np.nan), "rra"),
+    ("ranges_localisation", changed("localisation_frames", chance=0.0), "chance"),
+    ("ranges_localisation", changed("localisation_frames", chance=np.nan), "chance"),
+    ("ranges_localisation", changed("localisation_frames", rra=None), "some figures"),
+    ("ranges_localisation", changed("localisation_frames", pointing=None), "some figures"),
+    ("ranges_localisation", changed("localisation_frames", chance=1.0), "fills the input"),
 ]
 
 

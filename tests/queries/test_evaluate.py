@@ -30,7 +30,7 @@ def test_a_good_run(make_lake, capsys):
     for name in queries("checks"):
         assert f"check {name}: ok\n" in out
     assert out.splitlines()[-1] == f'next: python -m pipelines sql --lake {lake} "select * from metrics limit 10"'
-    names = {f"{table}.{kind}" for table in ("table1", "table2", "table3") for kind in ("parquet", "csv")}
+    names = {f"{table}.{kind}" for table in queries("tables") for kind in ("parquet", "csv")}
     assert {path.name for path in (lake / "evaluation").iterdir()} == names
 
 
@@ -58,7 +58,7 @@ def test_a_failed_check_is_shown_and_everything_is_still_written(make_lake, caps
     assert "check statuses: 1 rows" in out
     assert "unknown status" in out
     assert "checks that failed: statuses" in out
-    assert len(list((lake / "evaluation").iterdir())) == 6
+    assert len(list((lake / "evaluation").iterdir())) == 2 * len(queries("tables"))
 
 
 def test_the_latest_run_or_the_one_that_is_named(make_lake):

@@ -1,0 +1,121 @@
+"""How much of an explanation lies where a frame was forged, beside what chance would put there."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from operators.faces import Box, crop
+
+cv2.setNumThreads(1)
+
+#: side of the grid that the blending mask of a crop box is kept on
+GRID: Final = 64
+#: the pointing game counts a maximum this close to the region as a hit (Zhang et al. 2018)
+POINTING_PX: Final = 15
+
+Heat = npt.NDArray[np.floating]
+Region = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Localisation:
+    """Figures of one map; all but `chance` are None for a map without heat."""
+
+    heat_inside: float | None
+    rra: float | None
+    chance: float
+    pointing: bool | None
+
+
+def truth_row(frame: int, mask: npt.NDArray[np.uint8], box: Box) -> dict[str, Any]:
+    """A row of the table `truth`, without the ids, from the mask (H,W), 255 m, of a whole frame.
+
+    A cell holds the mean of the pixels it covers (interpolated in a box smaller than the grid), rounded, so that one
+    the mask barely touches (mean m below 1/510) is 0; `area` is taken from the pixels themselves.
+    """
+    inside = mask[box.y : box.y + box.height, box.x : box.x + box.width]
+    cells = crop(mask, box, GRID)
+    return {
+        "frame": frame,
+        "height": GRID,
+        "width": GRID,
+        "mask": cells.ravel(),
+        "area": np.count_nonzero(inside) / inside.size,
+    }
+
+
+def region(cells: npt.NDArray[np.uint8], size: int) -> Region:
+    """The forged region m > 0 at a model's input, bool (size,size), from the cells (h,w) of the table `truth`.
+
+    An input pixel is forged where the cell below its centre is above 0; where pixels are larger than cells, where any
+    cell it touches is.
+    """
+    height, width = cells.shape
+    if size < max(height, width):
+        return cv2.resize((cells > 0).astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0
+    centres = np.arange(size) + 0.5
+    rows, columns = (centres * height / size).astype(int), (centres * width / size).astype(int)
+    return cells[np.ix_(rows, columns)] > 0
+
+
+def localise(heat: Heat, forged: Region) -> Localisation:
+    """Figures of a map (H,W), finite and >= 0, against the forged region (H,W); ValueError for an empty region.
+
+    chance = |G| / (H W), the expectation of heat_inside and rra for a map that knows nothing.
+    """
+    if heat.shape != forged.shape or not forged.any():
+        raise ValueError(f"needs a region of the map's shape {heat.shape} with a pixel in it; got {forged.shape}")
+    chance = float(forged.mean())
+    if not heat.any():
+        return Localisation(None, None, chance, None)
+    return Localisation(heat_inside(heat, forged), rank_accuracy(heat, forged), chance, points(heat, forged))
+
+
+def heat_inside(heat: Heat, forged: Region) -> float:
+    """sum_G heat / sum heat: the relevance mass accuracy of Arras et al. (2022); heat above 0 somewhere."""
+    values = heat.astype(np.float64)
+    return float(values[forged].sum() / values.sum())
+
+
+def rank_accuracy(heat: Heat, forged: Region) -> float:
+    """Relevance rank accuracy |top_n and G| / n of Arras et al. (2022), n = |G|, top_n the n hottest pixels.
+
+    Of pixels that tie for the last places, as many count as a random choice would bring on average: a constant map
+    scores chance.
+    """
+    n = np.count_nonzero(forged)
+    flat, inside = heat.ravel(), forged.ravel()
+    least = np.partition(flat, flat.size - n)[flat.size - n]
+    above, ties = flat > least, flat == least
+    open_places = n - np.count_nonzero(above)
+    return float((np.count_nonzero(above & inside) + open_places * inside[ties].mean()) / n)
+
+
+def points(heat: Heat, forged: Region, tolerance_px: float = POINTING_PX) -> bool:
+    """The pointing game (Zhang et al. 2018): the hottest pixel, of equals the first, is at most so far from G."""
+    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
+    rows, columns = np.nonzero(forged)
+    return bool(((rows - row) ** 2 + (columns - column) ** 2).min() <= tolerance_px**2)
+
+
+def video_localisation(masks: Sequence[dict[str, Any]], truth: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the table `localisation_frames`, without the ids, for one video's rows of `masks` and `truth`.
+
+    Each map is upsampled bilinearly (pixel centres, align_corners=False) to the model's input. A frame without truth,
+    or whose region is empty, has no row: there is nothing to find.
+    """
+    cells = {row["frame"]: np.array(row["mask"], np.uint8).reshape(row["height"], row["width"]) for row in truth}
+    rows = []
+    for mask in masks:
+        size = mask["input_size"]
+        if mask["frame"] not in cells or not cells[mask["frame"]].any():
+            continue
+        heat = np.array(mask["saliency"], np.float32).reshape(mask["height"], mask["width"])
+        heat = np.asarray(cv2.resize(heat, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
+        ids = {name: mask[name] for name in ("frame", "model", "method", "layer")}
+        rows.append(ids | asdict(localise(heat, region(cells[mask["frame"]], size))))
+    return rows

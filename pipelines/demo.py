@@ -1,0 +1,64 @@
+"""The demo: clips of one portrait with forgeries of known mask, two detectors trained on them, what they look at."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from operators.models import VGG11_FLOW, XCEPTION, ModelSpec
+from operators.training import XCEPTION_PARAMS, TrainParams
+from pipelines import config as configs
+from pipelines.evaluate import evaluate
+from pipelines.explain import explain
+from pipelines.lake import open_lake
+from pipelines.portrait import make_clips, manifest_rows
+from pipelines.render import render
+from pipelines.train import train
+
+#: Small enough for five minutes on two cores: half-size inputs and few, short clips. The detectors are the real ones.
+_CLIPS = 20
+_FRAMES = 32
+_DETECTORS: tuple[tuple[ModelSpec, TrainParams, int], ...] = (
+    (replace(XCEPTION, input_size=149), replace(XCEPTION_PARAMS, max_epochs=6, batch_size=16), 6),
+    (replace(VGG11_FLOW, input_size=128), TrainParams(learning_rate=1e-4, max_epochs=6), 6),
+)
+
+
+def demo(out: Path, console: Console) -> int:
+    """Clips, training, explanation, evaluation and pictures below `out`; the exit code of the evaluation.
+
+    What is there already is kept: the same command again continues.
+    """
+    clips, lake = out / "clips", out / "lake"
+    if not (clips / "manifest.parquet").is_file():
+        console.print(f"making {2 * _CLIPS} clips of the portrait photograph, genuine and forged, in {clips}")
+        make_clips(clips, n_real=_CLIPS, n_fake=_CLIPS, frames_per_clip=_FRAMES)
+        pq.write_table(manifest_rows(clips), clips / "manifest.parquet")
+    weights = {}
+    for spec, params, frames_per_video in _DETECTORS:
+        console.print(f"training {spec.name} from scratch on {spec.input_size}x{spec.input_size} inputs")
+        folder = out / "training" / spec.name
+        train(spec, params, clips / "manifest.parquet", folder, frames_per_video, 1, console)
+        weights[spec.name] = folder / "model.safetensors"
+    settings = {"prepare": {"keyframes": {"max_keyframes": 3}}, "bottleneck": {"draws": 2}}
+    config = configs.build(settings, list(weights), [], weights)
+    held_out = clips / "held_out.parquet"
+    rows = pq.read_table(clips / "manifest.parquet")
+    pq.write_table(rows.filter(pc.field("split") == "test"), held_out)
+    explain(config, [held_out], lake, console)
+    code = evaluate(lake)
+    for video_id in _examples(lake):
+        console.print(f"picture: {render(lake, video_id)}", highlight=False, soft_wrap=True)
+    return code
+
+
+def _examples(lake: Path) -> list[str]:
+    """A genuine and a forged video that were explained."""
+    connection = open_lake(lake)
+    rows = connection.sql(
+        "select min(video_id) from videos where status = 'ok' group by label order by label"
+    ).fetchall()
+    connection.close()
+    return [row[0] for row in rows]
