@@ -120,15 +120,13 @@ class _Seen:
 
 def _look(uri: str, params: ForgeriesParams) -> _Seen:
     boxes: list[Rectangle | None] = []
-    shape: tuple[int, ...] = ()
+    first = (0, 0)
     reader = _reader(uri, params)
     for frame in reader:
-        shape = shape or frame.image.shape
-        if frame.image.shape != shape:
-            height, width = frame.image.shape[:2]
-            raise SampleError(
-                "size_changes", f"{shape[1]}x{shape[0]}, and {width}x{height} from frame {frame.index} on"
-            )
+        height, width = frame.image.shape[:2]
+        first = (height, width) if frame.index == 0 else first
+        if (height, width) != first:
+            raise SampleError("size_changes", f"{first[1]}x{first[0]}, and frame {frame.index} is {width}x{height}")
         face = find_face(frame.image, params.faces) if frame.index % params.detect_every_frames == 0 else None
         progress()
         boxes.append(None if face is None else (face.x, face.y, face.width, face.height))

@@ -56,9 +56,8 @@ def forge(paths: list[Path], out: Path, per_video: int, params: ForgeriesParams,
     _say_what_failed([row for row in found if row["status"] != STATUS_OK], genuine, console)
     if not made:
         raise UserError("not one of the videos could be forged")
-    rows = [
-        row for video in genuine.to_pylist() if video["video_id"] in made for row in _rows(video, made, out, params)
-    ]
+    used = [video for video in genuine.to_pylist() if video["video_id"] in made]
+    rows = [row for video in used for row in _rows(video, made[video["video_id"]], out, params)]
     _replace(conform(pa.Table.from_pylist(rows, schema=MANIFEST.schema), MANIFEST.schema), out / MANIFEST_NAME)
     n_forged = sum(map(len, made.values()))
     console.print(f"{len(made)} genuine and {n_forged} forged videos in {out / MANIFEST_NAME}", highlight=False)

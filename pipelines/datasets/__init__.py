@@ -214,7 +214,7 @@ def _report_unreadable(listing: Listing, entries: list[Entry], uris: list[str]) 
         return None
 
     try:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             for entry, error in zip(entries, pool.map(check, uris), strict=True):
                 if error is not None:
                     listing.report("unreadable", entry.file, str(error))

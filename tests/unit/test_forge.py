@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.encode import read_masks, write_masks
-from operators.forge import MOTION_ONLY, REGIONS, ForgeParams, draw, forge_clip, smooth_boxes
+from operators.forge import MOTION_ONLY, REGIONS, ForgeParams, draw, forge_clip, forge_masks, smooth_boxes
 
 BOX = (90, 70, 80, 80)
 N = 24
@@ -178,6 +178,14 @@ def test_a_face_that_wobbles_is_smoothed_and_gaps_are_filled():
     assert smooth_boxes(gaps, 0)[:, 0].tolist() == [20, 20, 30, 40, 50, 50]
     with pytest.raises(ValueError, match="no frame has a face box"):
         smooth_boxes([None, None], 3.0)
+
+
+@pytest.mark.parametrize("fault", ["none", "jump", "frozen"])
+def test_masks_alone_are_those_of_the_clip(still, fault):
+    boxes = [None, *[(BOX[0] + 4 * t, *BOX[1:]) for t in range(N - 1)]]
+    params = ForgeParams(faults=(fault,))
+    _, masks = _forge(still, 6, boxes, params)
+    np.testing.assert_array_equal(np.stack(list(forge_masks(SHAPE, boxes, params, 6))), masks)
 
 
 def test_frames_and_boxes_must_be_as_many(still):

@@ -1,0 +1,237 @@
+"""Localisation against answers worked out by hand, and the truth from mask file to grid."""
+
+import av
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operators.encode import write_masks
+from operators.faces import Box
+from operators.localisation import (
+    GRID,
+    Localisation,
+    heat_inside,
+    localise,
+    points,
+    rank_accuracy,
+    region,
+    truth_row,
+    video_localisation,
+)
+from operators.metrics import measure
+from operators.prepare import PrepareParams, prepare, prepare_video
+from operators.sandbox import Limits
+from pipelines.portrait import make_clips
+from schemas.errors import SampleError
+from schemas.tables import LOCALISATION_FRAMES, MANIFEST, STATUS_OK, TRUTH, VIDEO_ROW, item
+
+
+def drawn(*rows):
+    return np.array([[float(value) for value in row] for row in rows], np.float32)
+
+
+LEFT = drawn("1100", "1100", "1100", "1100") > 0  # 8 of 16 pixels
+
+
+def test_heat_inside_is_a_share_of_the_heat():
+    # inside 5 + 1, outside 2
+    assert heat_inside(drawn("5000", "0020", "0000", "1000"), LEFT) == pytest.approx(6 / 8)
+
+
+def test_rank_accuracy_takes_as_many_pixels_as_the_region_has():
+    # the 8 hottest: five 9s and one 8 inside, two 8s outside
+    assert rank_accuracy(drawn("9980", "9980", "9800", "1111"), LEFT) == pytest.approx(6 / 8)
+    assert rank_accuracy(drawn("9911", "9911", "9911", "9911"), LEFT) == 1
+    assert rank_accuracy(drawn("1199", "1199", "1199", "1199"), LEFT) == 0
+
+
+def test_rank_accuracy_of_ties_is_what_chance_would_bring():
+    # two 9s inside; six places for the fourteen 1s, six of which are inside
+    assert rank_accuracy(drawn("9911", "1111", "1111", "1111"), LEFT) == pytest.approx((2 + 6 * 6 / 14) / 8)
+    assert rank_accuracy(np.full((4, 4), 0.3, np.float32), LEFT) == 0.5
+
+
+def test_pointing_forgives_15_pixels_and_no_more():
+    forged = np.zeros((40, 40), bool)
+    forged[:, :10] = True
+    for column, hit in ((0, True), (9, True), (24, True), (25, False), (39, False)):
+        heat = np.zeros((40, 40), np.float32)
+        heat[7, column] = 1
+        assert points(heat, forged) is hit
+    corner = np.zeros((40, 40), bool)
+    corner[0, 0] = True
+    heat = np.zeros((40, 40), np.float32)
+    heat[9, 12] = 1  # 15 px away, 9-12-15
+    assert points(heat, corner)
+    assert not points(np.roll(heat, 1, axis=0), corner)
+
+
+def test_a_map_without_heat_has_chance_alone():
+    assert localise(np.zeros((4, 4), np.float32), LEFT) == Localisation(None, None, 0.5, None)
+
+
+@pytest.mark.parametrize("forged", [np.zeros((4, 4), bool), np.ones((3, 4), bool)])
+def test_there_is_a_region_of_the_maps_shape(forged):
+    with pytest.raises(ValueError, match="region"):
+        localise(np.ones((4, 4), np.float32), forged)
+
+
+@given(seed=st.integers(0, 2**32 - 1), side=st.integers(2, 40), share=st.floats(0.01, 1))
+def test_bounds_and_chance(seed, side, share):
+    rng = np.random.default_rng(seed)
+    forged = rng.random((side, side)) < share
+    forged[0, 0] = True
+    found = localise(rng.random((side, side), np.float32), forged)
+    assert 0 <= found.heat_inside <= 1
+    assert 0 <= found.rra <= 1
+    flat = localise(np.full((side, side), 0.25, np.float32), forged)
+    assert flat.heat_inside == pytest.approx(flat.chance)
+    assert flat.rra == pytest.approx(flat.chance)
+    best = localise(forged.astype(np.float32), forged)
+    assert (best.heat_inside, best.rra, best.pointing) == (1, 1, True)
+
+
+def test_a_map_that_knows_nothing_scores_chance_on_average():
+    rng = np.random.default_rng(0)
+    forged = np.zeros((32, 32), bool)
+    forged[4:12, 10:20] = True
+    found = [localise(rng.random((32, 32), np.float32), forged) for _ in range(400)]
+    chance = 80 / 1024
+    assert np.mean([each.rra for each in found]) == pytest.approx(chance, abs=0.005)
+    assert np.mean([each.heat_inside for each in found]) == pytest.approx(chance, abs=0.005)
+
+
+def test_the_region_at_the_models_size():
+    cells = np.zeros((64, 64), np.uint8)
+    cells[:, :16] = 1  # the faintest touch counts
+    for size in (64, 128, 256, 299):
+        forged = region(cells, size)
+        assert forged.shape == (size, size)
+        # a quarter, to the pixel: nothing grows or shrinks on the way up
+        assert forged.mean() == pytest.approx(1 / 4, abs=0.5 / size)
+        assert forged[:, : size // 4].all()
+    single = np.zeros((64, 64), np.uint8)
+    single[63, 0] = 1
+    small = region(single, 16)
+    assert (small.sum(), small[15, 0]) == (1, True)
+
+
+def test_truth_of_a_box():
+    mask = np.zeros((200, 300), np.uint8)
+    mask[50:100, 100:164] = 255
+    mask[150, 299] = 255  # outside of the box
+    row = truth_row(7, mask, Box(100, 50, 128, 128, 1.0))
+    assert (row["frame"], row["height"], row["width"]) == (7, GRID, GRID)
+    assert row["area"] == 50 * 64 / 128**2
+    cells = row["mask"].reshape(GRID, GRID)
+    assert (cells[:25, :32] == 255).all()
+    assert cells[25:].max() == cells[:, 32:].max() == 0
+    faint = np.zeros((128, 128), np.uint8)
+    faint[0, 0], faint[2:4, 0:2] = 1, 1
+    row = truth_row(0, faint, Box(0, 0, 128, 128, 1.0))
+    # a quarter of 1/255 is rounded off the grid, not off the area
+    assert (row["mask"].sum(), row["area"]) == (1, 5 / 128**2)
+
+
+def mask_row(frame, saliency, size=64, model="m"):
+    return {"frame": frame, "model": model, "method": "iba", "layer": "l", "height": 2, "width": 2} | {
+        "saliency": saliency,
+        "input_size": size,
+    }
+
+
+def test_rows_are_of_forged_frames_only():
+    cells = np.zeros((64, 64), np.uint8)
+    cells[:, :32] = 200
+    truth = [
+        {"frame": 3, "height": 64, "width": 64, "mask": cells.ravel().tolist()},
+        {"frame": 5, "height": 64, "width": 64, "mask": [0] * 64**2},
+    ]
+    masks = [mask_row(3, [1.0, 0.0, 1.0, 0.0]), mask_row(4, [1.0] * 4), mask_row(5, [1.0] * 4)]
+    masks.append(mask_row(3, [1.0] * 4, 128, "n"))
+    first, second = video_localisation(masks, truth)
+    assert list(first) == [field.name for field in item(LOCALISATION_FRAMES)]
+    assert (first["frame"], first["model"], first["chance"], first["pointing"]) == (3, "m", 0.5, True)
+    # bilinear: 1 to the first cell's centre, column 15.5, then down to 0 at column 47.5, 1/2 at the border
+    ramp = 1 - (np.arange(16, 48) - 15.5) / 32
+    assert first["heat_inside"] == pytest.approx((16 + ramp[:16].sum()) / (16 + ramp.sum()), abs=1e-6)
+    assert first["rra"] == 1
+    assert (second["model"], second["heat_inside"], second["rra"], second["chance"]) == ("n", 0.5, 0.5, 0.5)
+    assert video_localisation(masks, []) == []
+
+
+# from the file
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("clips")
+    make_clips(out, n_real=1, n_fake=1, frames_per_clip=10)
+    return out
+
+
+def test_truth_is_the_mask_of_the_explained_frames(folder):
+    found = prepare_video(str(folder / "fake/000.mp4"), PrepareParams(), (), str(folder / "masks/000.mkv"))
+    faces = [frame for frame in found["frames"] if frame["status"] == STATUS_OK]
+    assert [row["frame"] for row in found["truth"]] == [frame["frame"] for frame in faces] != []
+    with av.open(str(folder / "masks/000.mkv")) as container:
+        masks = [frame.to_ndarray() for frame in container.decode(video=0)]
+    for row, face in zip(found["truth"], faces, strict=True):
+        x, y, width, height = (face[f"face_{name}"] for name in ("x", "y", "width", "height"))
+        inside = masks[row["frame"]][y : y + height, x : x + width]
+        assert row["area"] == np.count_nonzero(inside) / inside.size > 0.01
+        assert row["mask"].mean() == pytest.approx(inside.mean(), abs=0.5)
+    pa.Table.from_pylist(found["truth"], pa.schema(list(item(TRUTH)))).validate(full=True)
+
+
+def test_without_a_truth_uri_there_is_no_truth(folder):
+    assert prepare_video(str(folder / "real/000.mp4"), PrepareParams(), ())["truth"] == []
+
+
+def black(height, width, n_frames=10):
+    return [np.zeros((height, width), np.float32)] * n_frames
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (lambda path: None, "truth_unreadable"),
+        (lambda path: path.write_bytes(b"not a video"), "truth_unreadable"),
+        (lambda path: write_masks(path, black(320, 322), 25), "truth_mismatch"),
+    ],
+)
+def test_a_truth_that_does_not_fit_is_a_row_with_a_code(folder, tmp_path, make, code):
+    make(tmp_path / "m.mkv")
+    row = {"video_id": "a", "uri": str(folder / "fake/000.mp4"), "dataset": "d", "truth_uri": str(tmp_path / "m.mkv")}
+    table = pa.Table.from_pylist([row], MANIFEST.schema)
+    (found,) = prepare(table, params=PrepareParams(), limits=Limits(), inputs=()).to_pylist()
+    assert (found["status"], found["error_stage"], found["error_code"]) == ("error", "prepare", code)
+    assert str(tmp_path / "m.mkv") in found["error_detail"]
+    assert found["frames"] == found["truth"] == []
+
+
+def test_a_truth_that_ends_early_is_said(folder, tmp_path):
+    video = str(folder / "fake/000.mp4")
+    last = prepare_video(video, PrepareParams(), ())["frames"][-1]["frame"]
+    assert last > 0
+    write_masks(tmp_path / "short.mkv", black(320, 320, last), 25)
+    with pytest.raises(SampleError, match="truth_mismatch"):
+        prepare_video(video, PrepareParams(), (), str(tmp_path / "short.mkv"))
+
+
+def test_measure_writes_localisation_beside_metrics():
+    cells = np.zeros((64, 64), np.uint8)
+    cells[:32] = 9
+    empty = {name: None for name in VIDEO_ROW.names} | {"video_id": "a", "uri": "u", "dataset": "d", "status": "ok"}
+    empty |= {name: [] for name in ("inputs", "frames", "predictions", "metrics", "localisation_frames")}
+    mask = mask_row(0, np.float16([1, 1, 0, 0])) | {"total_bits": 1.0}
+    truth = {"frame": 0, "height": 64, "width": 64, "mask": cells.ravel(), "area": 0.5}
+    table = pa.Table.from_pylist([empty | {"masks": [mask], "truth": [truth]}], VIDEO_ROW)
+    found = measure(table, rules=("max0.5",))
+    assert found.schema.equals(VIDEO_ROW)
+    (row,) = found.to_pylist()
+    assert len(row["metrics"]) == 1
+    (localised,) = row["localisation_frames"]
+    assert (localised["rra"], localised["chance"]) == (1, 0.5)
