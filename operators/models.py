@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import timm
@@ -27,7 +27,8 @@ _METADATA_KEY: Final = "viba.model_spec"
 class ModelSpec:
     """What must travel with a detector so that nobody guesses it.
 
-    `mean` and `std` apply to RGB scaled to [0, 1]; `layer` is the dotted name of the default bottleneck layer.
+    `mean` and `std` apply to RGB scaled to [0, 1]; `layer` is the dotted name of the default bottleneck layer; `keys`
+    are the beginnings of published weights' keys and what they become, tried in order, each once.
     """
 
     name: str
@@ -37,10 +38,14 @@ class ModelSpec:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     layer: str
+    keys: tuple[tuple[str, str], ...] = (("module.", ""), ("model.", ""))
 
 
-XCEPTION: Final = ModelSpec("xception", "legacy_xception", "crop", 299, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "block4")
-VGG11_FLOW: Final = ModelSpec("vgg11-flow", "vgg11_bn", "flow", 256, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "features.9")
+_HALF: Final = (0.5, 0.5, 0.5)
+#: the published FaceForensics++ Xception keeps its head in a Sequential after a dropout
+_FFPP_KEYS: Final = (("module.", ""), ("model.", ""), ("last_linear.1.", "fc."), ("last_linear.", "fc."))
+XCEPTION: Final = ModelSpec("xception", "legacy_xception", "crop", 299, _HALF, _HALF, "block4", _FFPP_KEYS)
+VGG11_FLOW: Final = ModelSpec("vgg11-flow", "vgg11_bn", "flow", 256, _HALF, _HALF, "features.9")
 #: the layers the paper compares (VIBA appendix E and F)
 PAPER_LAYERS: Final = {
     "xception": ("block4", "bn3", "conv3", "block12", "bn4"),
@@ -108,7 +113,7 @@ def load_model(spec: ModelSpec, weights: Path | None = None, seed: int = 0) -> n
         torch.manual_seed(seed)
         model = timm.create_model(spec.architecture, pretrained=False, num_classes=N_CLASSES)
     if weights is not None:
-        state = map_keys(read_state(weights))
+        state = map_keys(read_state(weights), spec.keys)
         own = model.state_dict()
         # published BatchNorm states of old PyTorch releases lack the counter, which inference never reads
         state |= {k: v for k, v in own.items() if k.endswith("num_batches_tracked") and k not in state}
@@ -146,16 +151,16 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def map_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published FaceForensics++ Xception keys to timm's; ours pass through.
+def map_keys(state: Mapping[str, Tensor], keys: tuple[tuple[str, str], ...]) -> dict[str, Tensor]:
+    """Published weights under timm's names; ours pass through.
 
-    `model.` (and DataParallel's `module.`) is stripped, `last_linear.1` or `last_linear` becomes `fc`, and 2-D
-    pointwise kernels (out, in) of the first releases become (out, in, 1, 1).
+    2-D pointwise kernels (out, in) of the first Xception releases become (out, in, 1, 1).
     """
     mapped = {}
     for key, value in state.items():
-        key = key.removeprefix("module.").removeprefix("model.")
-        key = key.replace("last_linear.1.", "fc.").replace("last_linear.", "fc.")
+        for beginning, replacement in keys:
+            if key.startswith(beginning):
+                key = replacement + key.removeprefix(beginning)
         if key.endswith("pointwise.weight") and value.ndim == 2:
             value = value[:, :, None, None]
         mapped[key] = value
@@ -181,8 +186,11 @@ def spec_of(path: Path) -> ModelSpec | None:
         return None
     values = json.loads(metadata)
     known = {each.name for each in fields(ModelSpec)}
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key in known}
-    return ModelSpec(**values)
+    return ModelSpec(**{key: _tuples(value) for key, value in values.items() if key in known})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def digest(path: Path) -> str:

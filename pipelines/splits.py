@@ -34,7 +34,6 @@ def split(table: pa.Table, fractions: Sequence[float] = FRACTIONS, seed: int = 0
     totals = np.array([len(labels), *(sum(str(label) == kind for label in labels) for kind in kinds[1:])], float)
     targets = np.outer(fractions, totals)
     counts = np.zeros_like(targets)
-    allowed = [index for index, fraction in enumerate(fractions) if fraction > 0]
 
     def amounts(rows: Sequence[int]) -> np.ndarray:
         """Of each kind, how many of `rows`."""
@@ -58,7 +57,7 @@ def split(table: pa.Table, fractions: Sequence[float] = FRACTIONS, seed: int = 0
         more = amounts(rows)
         # how much the squared distance to the targets, as shares of each kind, grows
         cost = ((more * (2 * (counts - targets) + more)) / totals**2).sum(axis=1)
-        best = min(allowed, key=lambda index: cost[index])
+        best = int(cost.argmin())
         counts[best] += more
         for row in rows:
             chosen[row] = SPLITS[best]

@@ -57,8 +57,8 @@ class CommandLine:
             text=True,
         )
 
-    def explain(self, videos: Path, lake: Path) -> subprocess.CompletedProcess[str]:
-        done = self.run("explain", videos, "--lake", lake, *FAST)
+    def explain(self, videos: Path, lake: Path, *more: str) -> subprocess.CompletedProcess[str]:
+        done = self.run("explain", videos, "--lake", lake, *FAST, *more)
         assert done.returncode == 0, done.stdout + done.stderr
         return done
 
@@ -92,6 +92,12 @@ class CommandLine:
                 except ProcessLookupError:
                     pass
         return len(killed)
+
+
+@pytest.fixture(scope="session")
+def command_line() -> type[CommandLine]:
+    """For fixtures that live longer than a test."""
+    return CommandLine
 
 
 @pytest.fixture

@@ -103,9 +103,10 @@ def test_fractions_are_reached_within_the_largest_group(sizes, fractions, seed):
             assert names.count(name) == 0
 
 
-def test_single_videos_reach_the_fractions_of_every_label():
+@pytest.mark.parametrize("seed", range(5))
+def test_single_videos_reach_the_fractions_of_every_label(seed):
     rows = [{"label": "fake" if i % 4 else "real"} for i in range(80)]  # 20 real, 60 fake
-    done = split(make(rows), seed=1).to_pylist()
+    done = split(make(rows), seed=seed).to_pylist()
     counted = {
         (name, label): sum(row["split"] == name and row["label"] == label for row in done)
         for name in SPLITS
@@ -119,6 +120,14 @@ def test_single_videos_reach_the_fractions_of_every_label():
         ("val", "fake"): 9,
         ("test", "fake"): 9,
     }
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_single_videos_fill_up_what_a_large_group_leaves(seed):
+    rows = [{"identities": "p"}] * 10 + [{}] * 10
+    names = split(make(rows), seed=seed)["split"].to_pylist()
+    assert [names.count(name) for name in SPLITS] == [14, 3, 3]
+    assert set(names[:10]) == {"train"}
 
 
 def test_seeds_differ_and_repeat():

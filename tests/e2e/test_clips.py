@@ -1,0 +1,35 @@
+"""Broken and odd real files end as the index of the clips says they must."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from pipelines.lake import open_lake
+
+
+@pytest.mark.clips
+def test_broken_and_odd_files_end_as_rows(clips, viba, tmp_path):
+    """Every file of bad/ is one row; what must be rejected is an error with a code, what must decode is not."""
+    lake = tmp_path / "lake"
+    done = viba.explain(clips / "bad", lake, "--max-keyframes", "1", "--set", "bottleneck.steps=1")
+    connection = open_lake(lake)
+    rows = connection.sql("select uri, status, error_code from videos").fetchall()
+    explained = connection.sql("select count(distinct video_id), bool_and(total_bits > 0) from masks").fetchall()[0]
+    connection.close()
+    found = {Path(uri).name: (status, code) for uri, status, code in rows}
+    with (clips / "index.csv").open(encoding="utf-8") as file:
+        index = [row for row in csv.DictReader(file) if row["path"].startswith("bad/")]
+    assert len(rows) == len(found) == len(index)
+    wrong = []
+    faces = 0
+    for row in index:
+        status, code = found[Path(row["path"]).name]
+        rejected = row["note"].startswith("[REJECT CLEANLY]")
+        if rejected != (status == "error") or rejected != (code is not None):
+            wrong.append((row["path"], status, code))
+        faces += float(row["face_rate"] or 0) > 0
+    assert wrong == []
+    assert sum(status == "ok" for status, _ in found.values()) >= faces - 2
+    assert explained == (sum(status == "ok" for status, _ in found.values()), True)
+    assert "not_a_video" in done.stdout

@@ -1,0 +1,195 @@
+"""From genuine clips to forgeries, and from these to how much of an explanation lies where they were forged."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from operators.encode import read_masks
+from operators.forge import ForgeParams
+from operators.forgeries import ForgeriesParams, forge_video
+from operators.video import read_frames
+from pipelines.__main__ import main
+from pipelines.lake import open_lake
+from pipelines.portrait import make_clips
+
+FORGE = ("--per-video", "2", "--seed", "3", "--region", "face", "--region", "mouth", "--max-frames", "8")
+PARAMS = ForgeriesParams(seed=3, max_frames=8, forge=ForgeParams(regions=("face", "mouth")))
+
+
+@pytest.fixture(scope="module")
+def genuine(tmp_path_factory):
+    """Two clips with splits, a forged one, one without a face, one that is broken."""
+    folder = tmp_path_factory.mktemp("genuine")
+    make_clips(folder, n_real=2, n_fake=1, frames_per_clip=10)
+    shutil.copyfile(folder / "masks/000.mkv", folder / "faceless.mkv")
+    (folder / "broken.mp4").write_bytes(b"not a video at all")
+    with (folder / "list.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["uri", "dataset", "label", "split"])
+        rows.writerow(["real/000.mp4", "portrait", "real", "train"])
+        rows.writerow(["real/001.mp4", "portrait", "", "test"])
+        rows.writerow(["fake/000.mp4", "portrait", "fake", "test"])
+        rows.writerow(["broken.mp4", "portrait", "real", "test"])
+        rows.writerow(["faceless.mkv", "portrait", "real", "test"])
+    return folder / "list.csv"
+
+
+@pytest.fixture(scope="module")
+def forged(genuine, tmp_path_factory, command_line):
+    out = tmp_path_factory.mktemp("forged") / "out"
+    done = command_line().run("forge", genuine, "--out", out, *FORGE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out, done.stdout
+
+
+def manifest(out):
+    return pq.read_table(out / "manifest.parquet").to_pylist()
+
+
+def files_of(out):
+    found = [path for folder in ("real", "fake", "masks") for path in (out / folder).iterdir()]
+    return {path.relative_to(out).as_posix(): path for path in found}
+
+
+def test_every_file_is_in_the_manifest(forged):
+    out, _ = forged
+    rows = manifest(out)
+    named = [row[name] for row in rows for name in ("uri", "truth_uri") if row[name] is not None]
+    assert sorted(named) == sorted(files_of(out))
+    assert [row["label"] for row in rows] == ["real", "fake", "fake"] * 2
+    assert len({row["video_id"] for row in rows}) == 6
+    for genuine, *fakes in (rows[:3], rows[3:]):
+        assert (genuine["manipulation"], genuine["pair_id"], genuine["truth_uri"]) == (None, None, None)
+        for fake in fakes:
+            assert (fake["manipulation"], fake["pair_id"]) == ("self-blended", genuine["video_id"])
+            assert (fake["split"], fake["identities"]) == (genuine["split"], genuine["identities"])
+    assert {row["split"] for row in rows} == {"train", "test"}
+    assert rows[0]["identities"] != rows[3]["identities"]
+
+
+def test_what_could_not_be_forged_is_said(forged):
+    _, said = forged
+    assert "passed over as fake already: 1" in said
+    assert "not forged: 1 not_a_video" in said
+    assert "not forged: 1 no_face" in said
+    assert "2 genuine and 4 forged videos" in said
+
+
+def test_the_masks_are_the_truth(forged):
+    out, _ = forged
+    rows = manifest(out)
+    pictures = {
+        row["video_id"]: np.stack([frame.image for frame in read_frames(str(out / row["uri"]))]).astype(float)
+        for row in rows
+    }
+    for row in rows:
+        if row["label"] == "fake":
+            masks = read_masks(out / row["truth_uri"])
+            difference = np.abs(pictures[row["video_id"]] - pictures[row["pair_id"]]).mean(-1)
+            assert masks.shape == difference.shape == (8, 320, 320)
+            assert difference[masks == 0].mean() < 1.5  # the encoder's noise
+            assert difference[masks > 0.9 * masks.max()].mean() > 3 * difference[masks == 0].mean()
+
+
+def test_the_command_does_what_the_operator_does_alone(forged, genuine, tmp_path):
+    out, _ = forged
+    sources = pq.read_table(out / "_sources.parquet").to_pylist()
+    source = next(row for row in sources if row["uri"].endswith("real/001.mp4"))
+    forge_video(source["uri"], source["video_id"], tmp_path, 2, PARAMS)
+    alone = files_of(tmp_path)
+    assert len(alone) == 5
+    for name, path in alone.items():
+        assert (out / name).read_bytes() == path.read_bytes()
+
+
+def test_the_same_command_makes_only_what_is_missing(forged, genuine, command_line, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(forged[0], out)
+    first = min((out / "fake").iterdir())
+    expected = first.read_bytes()
+    first.unlink()
+    (out / "manifest.parquet").unlink()
+    stamps = {path: path.stat().st_mtime_ns for path in files_of(out).values()}
+    done = command_line().run("forge", genuine, "--out", out, *FORGE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert first.read_bytes() == expected
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+    assert manifest(out) == manifest(forged[0])
+
+
+def test_from_forgeries_to_localisation(forged, command_line, tmp_path, capsys):
+    out, lake = forged[0], tmp_path / "lake"
+    command_line().explain(out / "manifest.parquet", lake)
+    rows = {row["video_id"]: row for row in manifest(out)}
+    fakes = {video_id for video_id, row in rows.items() if row["label"] == "fake"}
+    connection = open_lake(lake)
+    truth = connection.sql(
+        "select truth.*, face_x as x, face_y as y, face_width as w, face_height as h, status "
+        "from truth inner join frames using (run_id, video_id, frame)"
+    ).to_arrow_table()
+    n_faces = connection.sql(
+        "select count(*) from frames inner join videos using (run_id, video_id) "
+        "where label = 'fake' and frames.status = 'ok'"
+    ).fetchone()
+    found = connection.sql("select * from localisation_frames").to_arrow_table().to_pylist()
+    n_masks = dict(connection.sql("select video_id, count(*) from masks group by video_id").fetchall())
+    connection.close()
+    assert {row["video_id"] for row in truth.to_pylist()} == fakes
+    assert (len(truth),) == n_faces
+    for row in truth.to_pylist():
+        mask = read_masks(out / rows[row["video_id"]]["truth_uri"])[row["frame"]]
+        inside = mask[row["y"] : row["y"] + row["h"], row["x"] : row["x"] + row["w"]] > 0
+        assert row["area"] == inside.mean() > 0
+        assert (np.array(row["mask"]) > 0).mean() == pytest.approx(row["area"], abs=0.06)
+    assert len(found) == sum(n_masks[video_id] for video_id in fakes)
+    assert all(0 < row["chance"] < 1 for row in found)
+
+    assert main(["evaluate", "--lake", str(lake)]) == 0
+    assert "localisation" in capsys.readouterr().out
+    held_out = [row for row in found if rows[row["video_id"]]["split"] == "test"]
+    assert 0 < len(held_out) < len(found)
+    (row,) = pq.read_table(lake / "evaluation/localisation.parquet").to_pylist()
+    assert (row["model"], row["method"], row["layer"], row["n_frames"]) == ("resnet10t", "iba", "layer3", len(held_out))
+    for name in ("heat_inside", "rra", "chance"):
+        assert row[name] == pytest.approx(np.mean([each[name] for each in held_out]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["no/such/folder"], "no file or folder at no/such/folder"),
+        (["VIDEOS", "--per-video", "0"], "--per-video is at least 1"),
+        (["VIDEOS", "--max-frames", "0"], "--max-frames is at least 1"),
+        (["VIDEOS/fake"], "every video is labelled fake"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_1(arguments, message, genuine, tmp_path, capsys):
+    arguments = [each.replace("VIDEOS", str(genuine.parent)) for each in arguments]
+    assert main(["forge", *arguments, "--out", str(tmp_path / "out")]) == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.strip().splitlines()) == 1, err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(genuine, capsys):
+    assert main(["forge", str(genuine), "--out", str(genuine / "out")]) == 1
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_the_choices_of_the_command_line_are_those_of_the_forger():
+    from typing import get_args
+
+    from operators.forge import Fault, Region
+    from pipelines.__main__ import _parser
+
+    parse = _parser().parse_args
+    options = parse(["forge", "a", "--out", "b"])
+    assert (options.per_video, options.seed, options.max_frames, options.paths) == (1, 0, None, [Path("a")])
+    given = [*(f"--region={each}" for each in get_args(Region)), *(f"--fault={each}" for each in get_args(Fault))]
+    options = parse(["forge", "a", "--out", "b", *given])
+    assert (tuple(options.region), tuple(options.fault)) == (get_args(Region), get_args(Fault))
