@@ -19,10 +19,10 @@ from pipelines.train import train
 
 #: Small enough for five minutes on two cores: half-size inputs and few, short clips. The detectors are the real ones.
 _CLIPS = 20
-_FRAMES = 32
+_FRAMES = 24
 _DETECTORS: tuple[tuple[ModelSpec, TrainParams, int], ...] = (
-    (replace(XCEPTION, input_size=149), replace(XCEPTION_PARAMS, max_epochs=6, batch_size=16), 6),
-    (replace(VGG11_FLOW, input_size=128), TrainParams(learning_rate=1e-4, max_epochs=6), 6),
+    (replace(XCEPTION, input_size=149), replace(XCEPTION_PARAMS, max_epochs=5, batch_size=16), 6),
+    (replace(VGG11_FLOW, input_size=128), TrainParams(learning_rate=1e-4, max_epochs=1), 6),
 )
 
 
@@ -42,7 +42,7 @@ def demo(out: Path, console: Console) -> int:
         folder = out / "training" / spec.name
         train(spec, params, clips / "manifest.parquet", folder, frames_per_video, 1, console)
         weights[spec.name] = folder / "model.safetensors"
-    settings = {"prepare": {"keyframes": {"max_keyframes": 3}}, "bottleneck": {"draws": 2}}
+    settings = {"prepare": {"keyframes": {"max_keyframes": 2}}, "bottleneck": {"draws": 2}}
     config = configs.build(settings, list(weights), [], weights)
     held_out = clips / "held_out.parquet"
     rows = pq.read_table(clips / "manifest.parquet")

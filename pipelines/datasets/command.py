@@ -51,7 +51,7 @@ def manifest(
         raise UserError(f"cannot write {out}: {error}") from error
     _show_report(report, beside, console)
     _show_counts(table, console)
-    _show_split(table, console)
+    _show_split(table, resplit, console)
     console.print(f"{len(table)} videos in {out}", highlight=False, soft_wrap=True)
 
 
@@ -83,7 +83,7 @@ def _show_counts(table: pa.Table, console: Console) -> None:
     console.print(shown, markup=False)
 
 
-def _show_split(table: pa.Table, console: Console) -> None:
+def _show_split(table: pa.Table, resplit: bool, console: Console) -> None:
     names = table["split"].to_pylist()
     shares = ", ".join(f"{name} {names.count(name) / len(names):.1%}" for name in SPLITS)
     largest = max(map(len, groups(table)))
@@ -99,5 +99,5 @@ def _show_split(table: pa.Table, console: Console) -> None:
             highlight=False,
             soft_wrap=True,
         )
-    if len(set(names)) == 1 < len(names):
+    if not resplit and len(set(names)) == 1 and largest < len(names):
         console.print(f"every video is in {names[0]}: --resplit divides them", highlight=False)

@@ -63,6 +63,7 @@ def test_report_counts(views):
         "status": [("error", 3), ("no_face", 1), ("ok", 1)],
         "errors": [("prepare", "empty_file", 2, "x", "first"), ("prepare", "not_found", 1, "z", "third")],
         "explained": [("m", "iba", "l", 1, 2, 15.0)],
+        "sources": [("d", None, None, 0, 0, 0, 5)],
         "seconds": [
             ("prepare", 3, 3.5, pytest.approx(3.5 / 3), 2.0),
             ("explain", 1, 4.0, 4.0, 4.0),

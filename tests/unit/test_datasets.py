@@ -528,9 +528,18 @@ def test_the_command_counts_by_source_and_says_when_the_official_split_leaks(tmp
     command.manifest("Celeb-DF-v2", tmp_path, tmp_path / "m.csv", console, resplit=True)
     with (tmp_path / "m.csv").open() as lines:
         assert [row["split"] for row in csv.DictReader(lines)] == ["train"] * 3
-    assert "every video is in train" in console.file.getvalue()
+    assert "every video is in" not in console.file.getvalue()  # one group: it cannot be divided
     with pytest.raises(UserError, match=r"is a \.parquet or \.csv"):
         command.manifest("Celeb-DF-v2", tmp_path, tmp_path / "m.json", console)
+
+
+def test_the_command_says_when_the_official_split_has_one_side(tmp_path):
+    clips(tmp_path, "train/real/a.mp4", "train/real/b.mp4", "train/real/c.mp4", "train/fake/d.mp4")
+    console = Console(file=io.StringIO(), width=200)
+    command.manifest("folder", tmp_path, tmp_path / "m.parquet", console)
+    assert "every video is in train: --resplit divides them" in console.file.getvalue()
+    command.manifest("folder", tmp_path, tmp_path / "m.parquet", console, resplit=True)
+    assert set(pq.read_table(tmp_path / "m.parquet")["split"].to_pylist()) > {"train"}
 
 
 def test_names():
