@@ -230,6 +230,8 @@ def _forge(options: argparse.Namespace) -> None:
     for name in ("per_video", "max_frames"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} is at least 1")
+    if options.motion_only and "none" in (options.fault or ()):
+        raise UserError("--motion-only leaves nothing but the fault in time: take another --fault than none")
     params = MOTION_ONLY if options.motion_only else ForgeParams()
     if options.region:
         params = replace(params, regions=tuple(options.region))

@@ -18,10 +18,10 @@ from pipelines.render import render
 from pipelines.train import train
 
 #: Small enough for five minutes on two cores: half-size inputs and few, short clips. The detectors are the real ones.
-_CLIPS = 20
+_CLIPS = 16
 _FRAMES = 24
 _DETECTORS: tuple[tuple[ModelSpec, TrainParams, int], ...] = (
-    (replace(XCEPTION, input_size=149), replace(XCEPTION_PARAMS, max_epochs=5, batch_size=16), 6),
+    (replace(XCEPTION, input_size=149), replace(XCEPTION_PARAMS, max_epochs=6, batch_size=16), 6),
     (replace(VGG11_FLOW, input_size=128), TrainParams(learning_rate=1e-4, max_epochs=1), 6),
 )
 

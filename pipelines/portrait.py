@@ -22,9 +22,15 @@ _FPS: Final = 25
 _FACE: Final[Rectangle] = (179, 83, 88, 88)
 #: how much larger than in the photograph the face is shown
 _ZOOM: Final = 1.5
-#: every forgery shows in a single frame (colour, sharpness) and in motion (the patch trembles)
+#: every forgery shows in a single frame (colour, sharpness) and in motion (the patch trembles). Regions, not the whole
+#: face: that fills three quarters of the crop, and there heat at random would already lie inside
 _FORGERY: Final = ForgeParams(
-    strengths=(0.75, 1.0), details=("downscale",), faults=("jump",), run_frames=1, jump_shift=0.025
+    regions=("eyes", "nose", "mouth"),
+    strengths=(0.75, 1.0),
+    details=("downscale",),
+    faults=("jump",),
+    run_frames=1,
+    jump_shift=0.025,
 )
 
 

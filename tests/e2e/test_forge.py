@@ -168,6 +168,7 @@ def test_from_forgeries_to_localisation(forged, command_line, tmp_path, capsys):
         (["no/such/folder"], "no file or folder at no/such/folder"),
         (["VIDEOS", "--per-video", "0"], "--per-video is at least 1"),
         (["VIDEOS", "--max-frames", "0"], "--max-frames is at least 1"),
+        (["VIDEOS", "--motion-only", "--fault", "none"], "take another --fault than none"),
         (["VIDEOS/fake"], "every video is labelled fake"),
     ],
 )

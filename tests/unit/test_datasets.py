@@ -542,6 +542,11 @@ def test_the_command_says_when_the_official_split_has_one_side(tmp_path):
     assert set(pq.read_table(tmp_path / "m.parquet")["split"].to_pylist()) > {"train"}
 
 
+def test_every_dataset_is_documented():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text()
+    assert [name for name in datasets.NAMES if f"`{name}`" not in text] == []
+
+
 def test_names():
     assert names.faceforensics("0000") is None
     assert names.dfd("1__scene") is None

@@ -1,15 +1,18 @@
 """The demo's clips: dlib sees the face, forgeries are real clips but for their mask, seeds decide everything."""
 
 import itertools
+from pathlib import Path
 
 import av
 import cv2
 import dlib
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from operators.encode import read_masks
 from pipelines import portrait
+from pipelines.manifest import build, video_id
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +80,28 @@ def test_a_seed_gives_the_same_bytes(folder, tmp_path):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
     portrait.make_clips(tmp_path / "other", n_real=1, n_fake=0, frames_per_clip=5, seed=2)
     assert (_frames(tmp_path / "other/real/000.mp4")[0] != _frames(folder / "real/000.mp4")[0]).any()
+
+
+def test_the_manifest_keeps_a_clip_and_its_forgery_on_one_side(folder):
+    rows = portrait.manifest_rows(folder, val_share=1 / 3, test_share=1 / 3).to_pylist()
+    assert [(row["uri"], row["label"], row["split"], row["truth_uri"]) for row in rows] == [
+        ("real/000.mp4", "real", "train", None),
+        ("fake/000.mp4", "fake", "train", "masks/000.mkv"),
+        ("real/001.mp4", "real", "val", None),
+        ("fake/001.mp4", "fake", "val", "masks/001.mkv"),
+        ("real/002.mp4", "real", "test", None),
+    ]
+    ids = {row["uri"]: row["video_id"] for row in rows}
+    assert [row["pair_id"] for row in rows] == [None, ids["real/000.mp4"], None, ids["real/001.mp4"], None]
+    assert len(set(ids.values())) == 5
+
+
+def test_the_manifest_is_one_for_the_command_line(folder):
+    path = folder / "manifest.parquet"
+    pq.write_table(portrait.manifest_rows(folder), path)
+    rows = build([path]).table.to_pylist()
+    path.unlink()
+    assert len(rows) == 5
+    for row in rows:
+        assert row["video_id"] == video_id(row["uri"], row["manipulation"])  # as if the folder itself had been given
+        assert all(Path(uri).is_file() for uri in (row["uri"], row["truth_uri"]) if uri)
