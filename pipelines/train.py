@@ -1,6 +1,7 @@
 """Training a detector on the videos of a manifest: samples through Ray Data, the loop through Ray Train."""
 
 import json
+import os
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -171,6 +172,8 @@ def _worker(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     device = get_device()
+    if device.type == "cpu":  # Ray gives a worker one thread for the one CPU it asks for
+        torch.set_num_threads(max((os.cpu_count() or 1) // context.get_local_world_size(), 1))
     autocast = training.fast_bfloat16(device)
     samples, held_out = (_load(config["samples"], split, spec.input_size) for split in ("train", "val"))
     network = load_model(spec, seed=params.seed).to(device).to(memory_format=torch.channels_last)
