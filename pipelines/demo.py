@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from operators.models import VGG11_FLOW, XCEPTION, ModelSpec
+from operators.prepare import ModelInput
 from operators.training import XCEPTION_PARAMS, TrainParams
 from pipelines import config as configs
 from pipelines.evaluate import evaluate
@@ -15,14 +16,15 @@ from pipelines.explain import explain
 from pipelines.lake import open_lake
 from pipelines.portrait import make_clips, manifest_rows
 from pipelines.render import render
-from pipelines.train import train
+from pipelines.train import cut_samples, train
 
 #: Small enough for five minutes on two cores: half-size inputs and few, short clips. The detectors are the real ones.
 _CLIPS = 16
 _FRAMES = 24
-_DETECTORS: tuple[tuple[ModelSpec, TrainParams, int], ...] = (
-    (replace(XCEPTION, input_size=149), replace(XCEPTION_PARAMS, max_epochs=6, batch_size=16), 6),
-    (replace(VGG11_FLOW, input_size=128), TrainParams(learning_rate=1e-4, max_epochs=1), 6),
+_FRAMES_PER_CLIP = 6
+_DETECTORS: tuple[tuple[ModelSpec, TrainParams], ...] = (
+    (replace(XCEPTION, input_size=149), replace(XCEPTION_PARAMS, max_epochs=6, batch_size=16)),
+    (replace(VGG11_FLOW, input_size=128), TrainParams(learning_rate=1e-4, max_epochs=1)),
 )
 
 
@@ -35,12 +37,16 @@ def demo(out: Path, console: Console) -> int:
     if not (clips / "manifest.parquet").is_file():
         console.print(f"making {2 * _CLIPS} clips of the portrait photograph, genuine and forged, in {clips}")
         make_clips(clips, n_real=_CLIPS, n_fake=_CLIPS, frames_per_clip=_FRAMES)
-        pq.write_table(manifest_rows(clips), clips / "manifest.parquet")
+        pq.write_table(manifest_rows(clips, test_share=0.25), clips / "manifest.parquet")
+    console.print("cutting faces and flow maps to train on")
+    inputs = tuple(ModelInput(spec.input, spec.input_size) for spec, _ in _DETECTORS)
+    cut_samples(clips / "manifest.parquet", inputs, _FRAMES_PER_CLIP, out / "training" / "samples", console)
     weights = {}
-    for spec, params, frames_per_video in _DETECTORS:
+    for spec, params in _DETECTORS:
         console.print(f"training {spec.name} from scratch on {spec.input_size}x{spec.input_size} inputs")
         folder = out / "training" / spec.name
-        train(spec, params, clips / "manifest.parquet", folder, frames_per_video, 1, console)
+        samples = out / "training" / "samples"
+        train(spec, params, clips / "manifest.parquet", folder, _FRAMES_PER_CLIP, 1, console, samples)
         weights[spec.name] = folder / "model.safetensors"
     settings = {"prepare": {"keyframes": {"max_keyframes": 2}}, "bottleneck": {"draws": 2}}
     config = configs.build(settings, list(weights), [], weights)

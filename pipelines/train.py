@@ -44,6 +44,8 @@ SAMPLE = pa.schema(
         pa.field("label", pa.string(), nullable=False),
         pa.field("pair", pa.string(), nullable=False),
         pa.field("frame", pa.int32(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("size", pa.int32(), nullable=False),
         pa.field("pixels", pa.binary(), nullable=False),
     ]
 )
@@ -66,23 +68,23 @@ def train(
     frames_per_video: int,
     workers: int,
     console: Console,
+    samples: Path | None = None,
 ) -> dict[str, Any]:
     """Train `spec` on the train split of `manifest`, stop on its val split, and write OUT/model.safetensors.
 
     Also written: OUT/curves.parquet and curves.png (one point per epoch), OUT/report.json (threshold, ECE and
-    temperature on the val split). The same command again continues after a kill, to the same result. Raises UserError
-    for a manifest without both labels in both splits, and for an OUT that another training wrote.
+    temperature on the val split). `samples` is a folder that `cut_samples` filled; OUT/samples is filled where none is
+    given. The same command again continues after a kill, to the same result. Raises UserError for a manifest without
+    both labels in both splits, and for an OUT that another training wrote.
     """
     out = out.resolve()
-    out.mkdir(parents=True, exist_ok=True)
     identity = {"spec": asdict(spec), "params": asdict(params), "frames_per_video": frames_per_video}
     _claim(out / "training.json", identity)
-    table = _labelled(manifests.build([manifest]).table, manifest)
+    if samples is None:
+        samples = out / "samples"
+        cut_samples(manifest, (ModelInput(spec.input, spec.input_size),), frames_per_video, samples, console)
     connect(Resources())
-    samples = out / "samples"
-    if not (samples / "_done").is_file():
-        _cut_samples(table, spec, frames_per_video, samples, console)
-    config = {"spec": spec, "params": params, "samples": samples, "out": out}
+    config = {"spec": spec, "params": params, "samples": samples.resolve(), "out": out}
     gpu = ray.cluster_resources().get("GPU", 0) > 0
     with tempfile.TemporaryDirectory() as storage, _epochs(out, params, console):
         TorchTrainer(
@@ -94,6 +96,32 @@ def train(
     return _report(spec, out, samples, console)
 
 
+def cut_samples(
+    manifest: Path, inputs: tuple[ModelInput, ...], frames_per_video: int, folder: Path, console: Console
+) -> None:
+    """SAMPLE rows of the manifest's splits train and val as Parquet in `folder`, once; `_done` is written last.
+
+    Raises UserError for a manifest without both labels in both splits.
+    """
+    table = _labelled(manifests.build([manifest]).table, manifest)
+    if (folder / "_done").is_file():
+        return
+    connect(Resources())
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob("*.parquet"):
+        stale.unlink()
+    source = folder / "_manifest.parquet"
+    pq.write_table(table, source)
+    keyframes = KeyframeParams(selection="uniform", max_keyframes=frames_per_video)
+    kwargs = {"params": PrepareParams(keyframes), "limits": Limits(), "inputs": inputs}
+    cut = Stage("prepare", prepare, VIDEO_ROW, batch_size=1, kwargs=kwargs)
+    with progress([cut.name], len(table), console) as counter:
+        videos = ray.data.read_parquet(str(source)).repartition(target_num_rows_per_block=4)
+        videos = apply(videos, replace(cut, counter=counter))
+        videos.map_batches(flatten, batch_format="pyarrow", batch_size=None, num_cpus=1).write_parquet(str(folder))
+    (folder / "_done").touch()
+
+
 def default_params(spec: ModelSpec) -> TrainParams:
     """How a detector is trained unless told otherwise: the paper's parameters for flow, ours for pictures."""
     return TrainParams() if spec.input == "flow" else training.XCEPTION_PARAMS
@@ -101,6 +129,7 @@ def default_params(spec: ModelSpec) -> TrainParams:
 
 def _claim(path: Path, identity: dict[str, Any]) -> None:
     text = json.dumps(identity, sort_keys=True, indent=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file() and path.read_text() != text:
         raise UserError(f"{path.parent} holds another training: choose another --out, or remove it")
     path.write_text(text)
@@ -118,31 +147,6 @@ def _labelled(table: pa.Table, manifest: Path) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=table.schema)
 
 
-def _cut_samples(table: pa.Table, spec: ModelSpec, frames_per_video: int, folder: Path, console: Console) -> None:
-    """SAMPLE rows of every video as Parquet below `folder`; `_done` is written last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob("*.parquet"):
-        stale.unlink()
-    source = folder.parent / "samples-manifest.parquet"
-    pq.write_table(table, source)
-    cut = Stage(
-        "prepare",
-        prepare,
-        VIDEO_ROW,
-        batch_size=1,
-        kwargs={
-            "params": PrepareParams(keyframes=KeyframeParams(selection="uniform", max_keyframes=frames_per_video)),
-            "limits": Limits(),
-            "inputs": (ModelInput(spec.input, spec.input_size),),
-        },
-    )
-    with progress([cut.name], len(table), console) as counter:
-        videos = ray.data.read_parquet(str(source)).repartition(target_num_rows_per_block=4)
-        videos = apply(videos, replace(cut, counter=counter))
-        videos.map_batches(flatten, batch_format="pyarrow", batch_size=None, num_cpus=1).write_parquet(str(folder))
-    (folder / "_done").touch()
-
-
 def flatten(table: pa.Table) -> pa.Table:
     """VIDEO_ROW to SAMPLE: one row per input of a video with a face."""
     rows = []
@@ -151,17 +155,20 @@ def flatten(table: pa.Table) -> pa.Table:
             ids = {"video_id": row["video_id"], "split": row["split"], "label": row["label"]}
             source = row["pair_id"] or row["video_id"]
             rows += [
-                ids | {"pair": f"{source}:{item['frame']}", "frame": item["frame"], "pixels": item["pixels"]}
+                ids | {"pair": f"{source}:{item['frame']}"} | item  # frame, kind, size, pixels
                 for item in row["inputs"]
             ]
     return pa.Table.from_pylist(rows, schema=SAMPLE)
 
 
-def _load(folder: Path, split: str, size: int) -> Samples:
-    """The samples of one split in a fixed order."""
-    table = pq.read_table(folder, schema=SAMPLE, filters=[("split", "=", split)])
+def _load(folder: Path, split: str, spec: ModelSpec) -> Samples:
+    """The samples of one split that `spec` looks at, in a fixed order."""
+    wanted = [("split", "=", split), ("kind", "=", spec.input), ("size", "=", spec.input_size)]
+    table = pq.read_table(folder, schema=SAMPLE, filters=wanted)
     table = table.sort_by([("video_id", "ascending"), ("frame", "ascending")])
-    pixels = np.frombuffer(b"".join(table["pixels"].to_pylist()), np.uint8).reshape(-1, size, size, 3)
+    pixels = np.frombuffer(b"".join(table["pixels"].to_pylist()), np.uint8).reshape(
+        -1, spec.input_size, spec.input_size, 3
+    )
     labels = np.array([CLASS_FAKE if label == "fake" else CLASS_REAL for label in table["label"].to_pylist()])
     return Samples(pixels, labels, np.array(table["pair"].to_pylist(), object))
 
@@ -175,7 +182,7 @@ def _worker(config: dict[str, Any]) -> None:
     if device.type == "cpu":  # Ray gives a worker one thread for the one CPU it asks for
         torch.set_num_threads(max((os.cpu_count() or 1) // context.get_local_world_size(), 1))
     autocast = training.fast_bfloat16(device)
-    samples, held_out = (_load(config["samples"], split, spec.input_size) for split in ("train", "val"))
+    samples, held_out = (_load(config["samples"], split, spec) for split in ("train", "val"))
     network = load_model(spec, seed=params.seed).to(device).to(memory_format=torch.channels_last)
     model = prepare_model(network)
     optimizer = training.make_optimizer(model, params)
@@ -271,7 +278,7 @@ def _report(spec: ModelSpec, out: Path, samples: Path, console: Console) -> dict
     curves = _curves(out)
     pq.write_table(pa.Table.from_pylist(curves, schema=CURVES), out / "curves.parquet")
     draw_curves(curves, spec.name, out / "curves.png")
-    held_out = _load(samples, "val", spec.input_size)
+    held_out = _load(samples, "val", spec)
     model = load_model(spec, out / "model.safetensors").to(memory_format=torch.channels_last)
     logits = training.predict(model, held_out.pixels, spec, torch.device("cpu"))
     temperature = fit_temperature(logits, held_out.labels)
