@@ -156,12 +156,12 @@ def train_step(
 def settle_batch_norm(
     model: nn.Module, samples: Samples, spec: ModelSpec, params: TrainParams, device: torch.device
 ) -> None:
-    """Replace the running statistics of batch norm by those of the present weights over up to 64 training samples.
+    """Replace the running statistics of batch norm by those of the present weights over up to 128 training samples.
 
     Running averages lag behind weights that still move fast, and then a network that has learned predicts at chance.
     """
-    step = max(len(samples.labels) // 64, 1)
-    pixels = samples.pixels[::step][:64]
+    step = max(len(samples.labels) // 128, 1)
+    pixels = samples.pixels[::step][:128]
     parts = (pixels[start : start + params.batch_size] for start in range(0, len(pixels), params.batch_size))
     update_bn((to_input(part, spec).to(device, memory_format=torch.channels_last) for part in parts), model)
 

@@ -23,7 +23,7 @@ _CLIPS = 16
 _FRAMES = 24
 _FRAMES_PER_CLIP = 6
 _DETECTORS: tuple[tuple[ModelSpec, TrainParams], ...] = (
-    (replace(XCEPTION, input_size=149), replace(XCEPTION_PARAMS, max_epochs=6, batch_size=16)),
+    (replace(XCEPTION, input_size=149), replace(XCEPTION_PARAMS, max_epochs=5, batch_size=16)),
     (replace(VGG11_FLOW, input_size=128), TrainParams(learning_rate=1e-4, max_epochs=1)),
 )
 

@@ -41,6 +41,7 @@ def progress(stages: list[str], total: int, console: Console) -> Iterator[Any]:
     finally:
         done.set()
         thread.join()
+        ray.kill(counter)
 
 
 def _rows(counter: Any) -> dict[str, int]:
