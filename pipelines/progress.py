@@ -31,7 +31,7 @@ class _Counter:
 @contextmanager
 def progress(stages: list[str], total: int, console: Console) -> Iterator[Any]:
     """Shows the progress of `stages` over `total` videos while the block runs; yields the counter stages report to."""
-    counter = _Counter.remote()
+    counter: Any = _Counter.remote()
     done = threading.Event()
     show = _bars if console.is_terminal else _lines
     thread = threading.Thread(target=show, args=(counter, stages, total, console, done), daemon=True)
