@@ -181,16 +181,10 @@ def _write_manifest(manifest: manifests.Manifest, lake: Path, run_id: str) -> Pa
     path = lake / "_manifests" / f"{run_id}.parquet"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(manifest.table, path)
+        manifests.write_table(manifest.table, path)
     except OSError as error:
         raise UserError(f"cannot write the lake {lake}: {error.strerror}") from error
     return path
-
-
-def _replace(table: pa.Table, path: Path) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(table, temporary)
-    temporary.replace(path)
 
 
 def _announce(config: Config, manifest: manifests.Manifest, lake: Path, console: Console) -> None:
@@ -227,4 +221,4 @@ def _write_run(config: Config, run: Path, started: datetime, ended: datetime | N
         "started_at": started,
         "ended_at": ended,
     }
-    _replace(pa.Table.from_pylist([row], schema=RUNS.schema), path)
+    manifests.write_table(pa.Table.from_pylist([row], schema=RUNS.schema), path)

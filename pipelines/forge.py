@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray
 from rich.console import Console
 
@@ -43,7 +42,7 @@ def forge(paths: list[Path], out: Path, per_video: int, params: ForgeriesParams,
     try:
         for folder in ("real", "fake", "masks"):
             (out / folder).mkdir(parents=True, exist_ok=True)
-        _replace(genuine, sources)
+        manifests.write_table(genuine, sources)
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror}") from error
 
@@ -58,7 +57,9 @@ def forge(paths: list[Path], out: Path, per_video: int, params: ForgeriesParams,
         raise UserError("not one of the videos could be forged")
     used = [video for video in genuine.to_pylist() if video["video_id"] in made]
     rows = [row for video in used for row in _rows(video, made[video["video_id"]], out, params)]
-    _replace(conform(pa.Table.from_pylist(rows, schema=MANIFEST.schema), MANIFEST.schema), out / MANIFEST_NAME)
+    manifests.write_table(
+        conform(pa.Table.from_pylist(rows, schema=MANIFEST.schema), MANIFEST.schema), out / MANIFEST_NAME
+    )
     n_forged = sum(map(len, made.values()))
     console.print(f"{len(made)} genuine and {n_forged} forged videos in {out / MANIFEST_NAME}", highlight=False)
     console.print(f"next: python -m pipelines explain {shlex.quote(str(out / MANIFEST_NAME))} --lake LAKE")
@@ -98,9 +99,3 @@ def _say_what_failed(failed: list[dict], genuine: pa.Table, console: Console) ->
             highlight=False,
             soft_wrap=True,
         )
-
-
-def _replace(table: pa.Table, path: Path) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(table, temporary)
-    temporary.replace(path)

@@ -198,3 +198,10 @@ def read_blocks(uri: str) -> bytes | None:
     except (SampleError, OSError):
         return None
     return b"".join(blocks)
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write Parquet in one step: a reader finds the old file or the new one, never half of one."""
+    temporary = path.with_name(path.name + ".tmp")
+    pq.write_table(table, temporary)
+    temporary.replace(path)
