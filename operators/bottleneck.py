@@ -21,7 +21,12 @@ ALPHA_START: Final = 5.0
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """How the bottleneck is fitted: what the explanation depends on besides the model and its input."""
+    """How the bottleneck is fitted: what the explanation depends on besides the model and its input.
+
+    asks        passes (from 1) that ask the network for the gradient of the cross-entropy; between them the last one is
+                kept, before the first there is none. Empty: every pass. The KL's gradient is exact in every pass.
+    antithetic  every second noise draw is the one before it with the other sign, across passes too
+    """
 
     beta: float = 10.0
     steps: int = 10
@@ -29,10 +34,21 @@ class Bottleneck:
     lr: float = 1.0
     smooth_sigma: float = 1.0
     seed: int = 0
+    asks: tuple[int, ...] = ()
+    antithetic: bool = False
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.draws < 1:
             raise ValueError("steps and draws are at least 1")
+        if any(not 1 <= ask <= self.steps for ask in self.asks):
+            raise ValueError(f"asks are passes from 1 to steps, {self.steps}")
+
+
+#: `reference` is the published algorithm, `fast` gives the same maps (bench/RESULTS.md) for less
+PRESETS: Final = {
+    "reference": Bottleneck(),
+    "fast": Bottleneck(draws=1, asks=(4, 6, 8), antithetic=True),
+}
 
 
 @dataclass(frozen=True)
@@ -102,51 +118,93 @@ def fit(
             f"layer {cut.layer!r} gives {tuple(r.shape)}, statistics are {tuple(mean.shape)}: IBA needs (N, C, h, w) "
             "and statistics (C, h, w)"
         )
-    n, (height, width) = len(r), r.shape[2:]
-    draws = settings.draws
+    n, draws = len(r), settings.draws
     r_normed = (r - mean) / std
     switch = torch.ones_like(mean) if active is None else active.to(mean.dtype)
     smooth = gaussian_smoother(settings.smooth_sigma, r)
     rest = tuple(tensor.repeat_interleave(draws, 0) for tensor in rest)
-    repeated_targets = targets.repeat_interleave(draws)
-    generator = torch.Generator().manual_seed(settings.seed)  # on the CPU: the same noise on every device
+    noises = _Noise(settings, mean, std)
+    channels_last = r.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
 
-    def forward(alpha: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One pass with fresh noise: KL per element (N, C, h, w), logits (N * draws, classes), loss (N,)."""
-        passed = smooth(torch.sigmoid(alpha))  # lambda
-        blocked = smooth(torch.sigmoid(-alpha))  # 1 - lambda, without cancellation where lambda is near 1
-        # KL(N(lambda r, (1 - lambda)^2) || N(0, 1)) in nats
+    def ask(passed: Tensor, blocked: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Z (N, draws, C, h, w), logits (N, draws, classes) and cross-entropy (N,), mean over the draws."""
+        z = (passed * r).unsqueeze(1) + blocked.unsqueeze(1) * noise
+        z.requires_grad_(torch.is_grad_enabled())
+        switched = (z * switch).flatten(0, 1).contiguous(memory_format=layout)
+        logits = cut.above(switched, rest).float()
+        cross_entropy = F.cross_entropy(logits, targets.repeat_interleave(draws), reduction="none")
+        return z, logits.view(n, draws, -1), cross_entropy.view(n, draws).mean(1)
+
+    def penalty(passed: Tensor, blocked: Tensor) -> tuple[Tensor, Tensor]:
+        """KL(N(lambda r, (1 - lambda)^2) || N(0, 1)) per element in nats, and beta times its mean (N,)."""
         kl = -0.5 * (1 + 2 * torch.log(blocked) - (passed * r_normed).square() - blocked.square()) * switch
-        noise = torch.randn(draws, *mean.shape, generator=generator, dtype=torch.float32).to(r)
-        z = (passed * r).unsqueeze(1) + blocked.unsqueeze(1) * (mean + std * noise)
-        logits = cut.above((z * switch).flatten(0, 1), rest)
-        cross_entropy = F.cross_entropy(logits, repeated_targets, reduction="none").view(n, draws).mean(1)
-        return kl, logits, cross_entropy + settings.beta * kl.mean((1, 2, 3))
+        return kl, settings.beta * kl.mean((1, 2, 3))
 
     alpha = torch.full_like(r, ALPHA_START).requires_grad_()
     optimizer = torch.optim.Adam([alpha], lr=settings.lr)
+    # d cross-entropy / d lambda and d (1 - lambda), of the last pass that asked the network
+    by_passed, by_blocked = torch.zeros_like(r), torch.zeros_like(r)
     before: Tensor | None = None
-    for _ in range(settings.steps - 1):  # the map belongs to the pass before the last step, which nothing needs
-        _, _, loss = forward(alpha)
-        before = loss.detach() if before is None else before
-        (alpha.grad,) = torch.autograd.grad(loss.sum(), alpha)
+    for number in range(1, settings.steps):  # the map belongs to the pass before the last step, which nothing needs
+        passed = smooth(torch.sigmoid(alpha))  # lambda
+        blocked = smooth(torch.sigmoid(-alpha))  # 1 - lambda, without cancellation where lambda is near 1
+        _, information = penalty(passed, blocked)
+        if not settings.asks or number in settings.asks:
+            noise = noises.next()
+            z, _, cross_entropy = ask(passed.detach(), blocked.detach(), noise)
+            (by_z,) = torch.autograd.grad(cross_entropy.sum(), z)
+            by_passed, by_blocked = by_z.sum(1) * r, (by_z * noise).sum(1)
+            before = (cross_entropy + information).detach() if before is None else before
+        pull = (by_passed * passed + by_blocked * blocked).sum()
+        (alpha.grad,) = torch.autograd.grad(information.sum() + pull, alpha)
         optimizer.step()
     with torch.no_grad():
-        kl, logits, after = forward(alpha)
+        passed, blocked = smooth(torch.sigmoid(alpha)), smooth(torch.sigmoid(-alpha))
+        kl, information = penalty(passed, blocked)
+        _, logits, cross_entropy = ask(passed, blocked, noises.next())
+        after = cross_entropy + information
         capacity = kl.sum(1) / math.log(2)
-        cells_per_pixel = height * width / (images.shape[2] * images.shape[3])
+        cells_per_pixel = r.shape[2] * r.shape[3] / (images.shape[2] * images.shape[3])
         bits = F.interpolate(
             capacity.unsqueeze(1) * cells_per_pixel, size=images.shape[2:], mode="bilinear", align_corners=False
         )
-        logits = logits.view(n, draws, -1)
         return Explanation(
             bits.squeeze(1).float(),
             capacity.float(),
             (after if before is None else before).float(),
             after.float(),
-            logits.mean(1).float(),
-            logits.softmax(-1).mean(1).float(),
+            logits.mean(1),
+            logits.softmax(-1).mean(1),
         )
+
+
+class _Noise:
+    """The sequence of noise draws of a fit, the same for every sample, batch and device."""
+
+    def __init__(self, settings: Bottleneck, mean: Tensor, std: Tensor) -> None:
+        self._generator = torch.Generator().manual_seed(settings.seed)  # on the CPU: the same noise on every device
+        self._draws, self._antithetic = settings.draws, settings.antithetic
+        self._mean, self._std = mean, std
+        self._mirror: Tensor | None = None
+
+    def next(self) -> Tensor:
+        """eps ~ N(mean, std^2), (draws, C, h, w)."""
+        if not self._antithetic:
+            return self._mean + self._std * self._normal(self._draws)
+        parts = []
+        for _ in range(self._draws):
+            if self._mirror is None:
+                parts.append(self._normal(1))
+                self._mirror = -parts[-1]
+            else:
+                parts.append(self._mirror)
+                self._mirror = None
+        return self._mean + self._std * torch.cat(parts)
+
+    def _normal(self, draws: int) -> Tensor:
+        shape = (draws, *self._mean.shape)
+        return torch.randn(shape, generator=self._generator, dtype=torch.float32).to(self._mean)
 
 
 def gaussian_smoother(sigma: float, like: Tensor) -> Callable[[Tensor], Tensor]:

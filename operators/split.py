@@ -3,11 +3,12 @@
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,36 @@ def split(model: nn.Module, layer: str, example: Tensor) -> Split:
     return by_graph if same else _checked(by_hooks, example)
 
 
+def folded(cut: Split, example: Tensor) -> Split:
+    """The same cut with every batch norm above it that follows a convolution made part of its weights (a copy).
+
+    The cut itself where that is not possible: one by hooks, or another output.
+    """
+    if cut.kind == "hooks":
+        return cut
+    above = fx.GraphModule(cut._above, _ConvolutionTracer({}).trace(cut._above))
+    modules = dict(above.named_modules())
+    for node in list(above.graph.nodes):
+        norm = modules.get(str(node.target)) if node.op == "call_module" else None
+        source = node.args[0] if node.args else None
+        if not isinstance(norm, nn.BatchNorm2d) or not isinstance(source, fx.Node) or source.op != "call_module":
+            continue
+        conv = modules[str(source.target)]
+        uses = [each for each in above.graph.nodes if each.op == "call_module" and each.target == source.target]
+        if type(conv) is nn.Conv2d and len(source.users) == 1 and len(uses) == 1 and type(norm) is nn.BatchNorm2d:
+            parent, _, name = str(source.target).rpartition(".")
+            setattr(above.get_submodule(parent), name, fuse_conv_bn_eval(conv, norm))
+            node.replace_all_uses_with(source)
+            above.graph.erase_node(node)
+    above.recompile()
+    ours = replace(cut, _above=above)
+    with torch.no_grad():
+        r, rest = cut.below(example)
+        # clones: what lies above may work in place
+        same = torch.allclose(ours.above(r.clone(), rest), cut.above(r.clone(), rest), rtol=1e-3, atol=1e-4)
+    return ours if same else cut
+
+
 def _checked(by_hooks: Split, example: Tensor) -> Split:
     with torch.no_grad():
         by_hooks.above(*by_hooks.below(example))
@@ -78,6 +109,24 @@ class _PathTracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return not self._layer.startswith(module_qualified_name + ".")
+
+
+class _ConvolutionTracer(fx.Tracer):
+    """Traces as deep as it can; a module that cannot be traced stays one opaque call."""
+
+    def __init__(self, opaque: dict[nn.Module, bool]) -> None:
+        super().__init__()
+        self._opaque = opaque
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if m not in self._opaque:
+            self._opaque[m] = super().is_leaf_module(m, module_qualified_name)
+            if not self._opaque[m]:
+                try:
+                    _ConvolutionTracer(self._opaque).trace(m)
+                except Exception:  # as many ways to fail as there are models
+                    self._opaque[m] = True
+        return self._opaque[m]
 
 
 def _split_graph(model: nn.Module, layer: str) -> Split:

@@ -76,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument(
         "--max-keyframes", type=int, metavar="N", help="at most so many frames of a video are explained"
     )
+    explain.add_argument(
+        "--preset", choices=("fast", "reference"), help="how the bottleneck is fitted; see docs/config.md (default: fast)"
+    )
     explain.add_argument("--config", type=Path, metavar="FILE", help="TOML file; see docs/config.md")
     explain.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="one value over the config file's"
@@ -134,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what goes wrong in time, drawn for each forgery; may be repeated (default: none)",
     )
     forge.add_argument("--motion-only", action="store_true", help="nothing but the fault in time shows, no still frame")
+    forge.add_argument("--run-frames", type=int, metavar="K", help="frames between two jumps or freezes (default: 8)")
     forge.add_argument("--max-frames", type=int, metavar="M", help="only the first M frames of each video")
 
     demo = _command(commands, _demo, "demo", "make clips, train, explain, evaluate and draw, all below one folder")
@@ -166,6 +170,8 @@ def _explain(options: argparse.Namespace) -> None:
         if options.max_keyframes < 1:
             raise UserError("--max-keyframes is at least 1")
         tables.setdefault("prepare", {}).setdefault("keyframes", {})["max_keyframes"] = options.max_keyframes
+    if options.preset is not None:
+        tables.setdefault("bottleneck", {})["preset"] = options.preset
     weights = {}
     for given in options.weights:
         model, separator, file = given.partition("=")
@@ -227,7 +233,7 @@ def _forge(options: argparse.Namespace) -> None:
     from operators.forgeries import ForgeriesParams
     from pipelines.forge import forge
 
-    for name in ("per_video", "max_frames"):
+    for name in ("per_video", "run_frames", "max_frames"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} is at least 1")
     if options.motion_only and "none" in (options.fault or ()):
@@ -237,6 +243,8 @@ def _forge(options: argparse.Namespace) -> None:
         params = replace(params, regions=tuple(options.region))
     if options.fault:
         params = replace(params, faults=tuple(options.fault))
+    if options.run_frames:
+        params = replace(params, run_frames=options.run_frames)
     forgeries = ForgeriesParams(seed=options.seed, max_frames=options.max_frames, forge=params)
     forge(options.paths, options.out, options.per_video, forgeries, Console())
 

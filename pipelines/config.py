@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from operators.bottleneck import Bottleneck
+from operators.bottleneck import PRESETS, Bottleneck
 from operators.metrics import MaskRule
 from operators.models import Detector, digest, spec_for, spec_of
 from operators.prepare import ModelInput, PrepareParams
@@ -51,7 +51,7 @@ class Config:
     detectors: tuple[Detector, ...]
     prepare: PrepareParams = field(default_factory=PrepareParams)
     limits: Limits = field(default_factory=Limits)
-    bottleneck: Bottleneck = field(default_factory=Bottleneck)
+    bottleneck: Bottleneck = PRESETS["fast"]
     statistics: StatisticsParams = field(default_factory=StatisticsParams)
     mask_rules: tuple[str, ...] = ("max0.5", "top0.1", "otsu")
     resources: Resources = field(default_factory=Resources, metadata={"identity": False})
@@ -126,7 +126,10 @@ def build(
     for name, value in tables.items():
         if name not in known:
             raise UserError(f"unknown config section {name!r}; there are {', '.join(known)}")
-        values[name] = _fill(typing.get_type_hints(Config)[name], value, name)
+        if name == "bottleneck" and isinstance(value, Mapping):
+            values[name] = _bottleneck(value)
+        else:
+            values[name] = _fill(typing.get_type_hints(Config)[name], value, name)
     config = Config(detectors, **values)
     if statistics is not None:
         config = dataclasses.replace(config, statistics=_given(config, statistics))
@@ -136,6 +139,14 @@ def build(
         except ValueError as error:
             raise UserError(f"mask_rules: {error}") from error
     return config
+
+
+def _bottleneck(table: Mapping[str, Any]) -> Bottleneck:
+    """A preset with the table's other values over it."""
+    name = table.get("preset", "fast")
+    if name not in PRESETS:
+        raise UserError(f"config bottleneck.preset is {' or '.join(PRESETS)}, not {name!r}")
+    return fill(PRESETS[name], {key: value for key, value in table.items() if key != "preset"}, "bottleneck")
 
 
 def _given(config: Config, folder: Path) -> StatisticsParams:
@@ -155,7 +166,10 @@ def _given(config: Config, folder: Path) -> StatisticsParams:
 def fill(default: Any, table: Mapping[str, Any], where: str) -> Any:
     """The dataclass `default` with the values of a TOML table over its own. Raises UserError naming a wrong field."""
     given = _fill(type(default), table, where)
-    return dataclasses.replace(default, **{key: getattr(given, key) for key in table})
+    try:
+        return dataclasses.replace(default, **{key: getattr(given, key) for key in table})
+    except ValueError as error:
+        raise UserError(f"config {where}: {error}") from error
 
 
 def _fill(kind: Any, value: Any, where: str) -> Any:

@@ -1,0 +1,66 @@
+"""What the benchmarks look at: a detector's layer with its statistics, and samples it was not trained on."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor, nn
+
+from operators import statistics
+from operators.models import ModelSpec, load_model, spec_for, spec_of, to_input
+from operators.split import Split, split
+
+STATISTICS_SAMPLES = 256
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A frozen model cut at `layer`, N images with the class it gives them, and the layer's statistics."""
+
+    spec: ModelSpec
+    layer: str
+    model: nn.Module
+    cut: Split
+    images: Tensor
+    targets: Tensor
+    mean: Tensor
+    std: Tensor
+    active: Tensor
+
+    def part(self, start: int, stop: int) -> "Subject":
+        """The same with images start..stop alone."""
+        return replace(self, images=self.images[start:stop], targets=self.targets[start:stop])
+
+
+def load(name: str, weights: Path | None, samples: Path, layer: str, n: int) -> Subject:
+    """N samples of the split `val`, spread over its videos, of the folder that `train` fills (OUT/samples).
+
+    Statistics are taken from the split `train`. Raises ValueError where the folder has no samples of this size.
+    """
+    spec = replace((spec_of(weights) if weights else None) or spec_for(name), name=name)
+    model = load_model(spec, weights).eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    held_out = _pixels(samples, "val", spec, n)
+    cut = split(model, layer, held_out[:1])
+    known = _pixels(samples, "train", spec, STATISTICS_SAMPLES)
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(known), 16):
+            parts.append(statistics.of_batch(cut.below(known[start : start + 16])[0]))
+        targets = torch.cat([model(image[None]).argmax(1) for image in held_out])
+    found = statistics.merge(parts)
+    return Subject(spec, layer, model, cut, held_out, targets, found.mean.float(), found.std(), found.active())
+
+
+def _pixels(folder: Path, split_name: str, spec: ModelSpec, n: int) -> Tensor:
+    wanted = [("split", "=", split_name), ("kind", "=", spec.input), ("size", "=", spec.input_size)]
+    table = pq.read_table(folder, filters=wanted).sort_by([("video_id", "ascending"), ("frame", "ascending")])
+    if len(table) < n and split_name == "val":
+        raise ValueError(
+            f"{folder} has {len(table)} held-out {spec.input} samples of {spec.input_size} pixels, {n} are asked for"
+        )
+    chosen = table.take(np.linspace(0, len(table) - 1, min(n, len(table))).round().astype(int))
+    size = spec.input_size
+    pixels = np.frombuffer(b"".join(chosen["pixels"].to_pylist()), np.uint8).reshape(-1, size, size, 3)
+    return to_input(pixels, spec).contiguous(memory_format=torch.channels_last)
