@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from captum.attr import IntegratedGradients, LayerGradCam, Occlusion
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -99,7 +98,11 @@ def _occlusion(subject: Subject) -> None:
     window, stride = (3, side // 8, side // 8), (3, side // 16, side // 16)
     with torch.no_grad():
         Occlusion(subject.model).attribute(
-            subject.images, target=subject.targets, sliding_window_shapes=window, strides=stride, perturbations_per_eval=8
+            subject.images,
+            target=subject.targets,
+            sliding_window_shapes=window,
+            strides=stride,
+            perturbations_per_eval=8,
         )
 
 
@@ -163,8 +166,9 @@ def main() -> None:
     subject = load(options.model, options.weights, options.samples, options.layer, max(options.n, options.batch))
     peak = matmul_peak()
     print(
-        f"{options.model} {options.layer}, input {subject.spec.input_size}, {platform.processor() or platform.machine()}, "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}; float32 matrix product {peak / 1e9:.0f} GFLOP/s; "
+        f"{options.model} {options.layer}, input {subject.spec.input_size}, {platform.machine()}, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}; "
+        f"float32 matrix product {peak / 1e9:.0f} GFLOP/s; "
         f"reference against the plain engine, same noise: {fidelity.difference_from_plain(subject):.1e} of the maximum",
         flush=True,
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from operators import statistics
 from operators.bottleneck import Bottleneck, Explanation, fit
 from operators.models import Detector, to_input
-from operators.split import Split, split
+from operators.split import Split, folded, split
 from schemas.errors import SampleError
 from schemas.tables import CLASS_FAKE, CLASS_REAL, NESTED, STATUS_ERROR, STATUS_OK, VIDEO_ROW
 
@@ -41,7 +41,9 @@ class _Loaded:
             known = statistics.load(statistics.path_in(statistics_folder, self.spec.name, name))
             tensors = (known.mean.float(), known.std(), known.active())
             self.layers.append(
-                _Layer(name, split(self.model, name, example), *(tensor.to(device) for tensor in tensors))
+                _Layer(
+                    name, folded(split(self.model, name, example), example), *(tensor.to(device) for tensor in tensors)
+                )
             )
 
 

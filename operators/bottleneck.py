@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from operators.split import Split, frozen, split
+from operators.split import Split, folded, frozen, split
 
 ALPHA_START: Final = 5.0
 
@@ -86,19 +86,22 @@ def explain(
     lr: float = 1.0,
     smooth_sigma: float = 1.0,
     seed: int = 0,
+    asks: tuple[int, ...] = (),
+    antithetic: bool = False,
 ) -> Explanation:
     """Explain why `model` assigns `targets` to `images`, at `layer`; the model is left exactly as it was.
 
     images (N, 3, H, W) float; targets (N,) int64 class indices; mean, std (C, h, w) of the layer's output over
-    training data, std > 0; active (C, h, w) bool, False switches an element off. The noise depends on `seed`, the
-    step and the draw alone, so a sample's map is the same in every batch.
+    training data, std > 0; active (C, h, w) bool, False switches an element off. The others are those of `Bottleneck`,
+    by default the published algorithm; `**asdict(PRESETS["fast"])` is the fast one. The noise depends on `seed`, the
+    pass and the draw alone, so a sample's map is the same in every batch.
 
     Raises ValueError for an unknown layer, a layer whose output is not (N, C, h, w), and statistics of another shape.
     """
     with frozen(model):
         cut = split(model, layer, images[:1])
-        settings = Bottleneck(beta, steps, draws, lr, smooth_sigma, seed)
-        return fit(cut, images, targets, mean, std, active, settings)
+        settings = Bottleneck(beta, steps, draws, lr, smooth_sigma, seed, asks, antithetic)
+        return fit(folded(cut, images[:1]), images, targets, mean, std, active, settings)
 
 
 def fit(

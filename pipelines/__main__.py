@@ -77,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         "--max-keyframes", type=int, metavar="N", help="at most so many frames of a video are explained"
     )
     explain.add_argument(
-        "--preset", choices=("fast", "reference"), help="how the bottleneck is fitted; see docs/config.md (default: fast)"
+        "--preset",
+        choices=("fast", "reference"),
+        help="how the bottleneck is fitted; see docs/config.md (default: fast)",
     )
     explain.add_argument("--config", type=Path, metavar="FILE", help="TOML file; see docs/config.md")
     explain.add_argument(

@@ -2,13 +2,14 @@
 
 import copy
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
 from torch import nn
 
 from bench.plain import explain_one
-from operators.bottleneck import explain, gaussian_smoother
+from operators.bottleneck import PRESETS, Bottleneck, _Noise, explain, gaussian_smoother
 
 
 class Toy(nn.Module):
@@ -145,6 +146,67 @@ def test_a_planted_patch_gets_most_of_the_bits():
     row, column = divmod(int(found.bits[0].argmax()), 12)
     assert 2 <= row < 5
     assert 7 <= column < 10
+
+
+def test_asking_in_every_pass_is_asking_always(toy, images):
+    mean, std = statistics(toy)
+    targets = torch.tensor([0, 1, 0, 1, 1])
+    always = explain(toy, "layer", images, targets, mean, std, steps=6, draws=2)
+    every = explain(toy, "layer", images, targets, mean, std, steps=6, draws=2, asks=(1, 2, 3, 4, 5))
+    torch.testing.assert_close(always.capacity, every.capacity)
+
+
+def test_between_asks_the_last_gradient_of_the_class_is_kept(toy, images):
+    """Against the loop written out for one sample: before the first ask the KL pulls alone."""
+    mean, std = statistics(toy)
+    asks, steps, beta = (2, 4), 6, 10.0
+    target = torch.tensor([1])
+    r = toy.below(images[:1]).detach()
+    generator = torch.Generator().manual_seed(0)
+    alpha = torch.full_like(r, 5.0).requires_grad_()
+    optimizer = torch.optim.Adam([alpha], lr=1.0)
+    slope, noise = torch.zeros_like(r), torch.zeros_like(r)
+    for number in range(1, steps + 1):
+        lam = torch.sigmoid(alpha)
+        information = -0.5 * (1 + torch.log((1 - lam) ** 2) - (lam * (r - mean) / std) ** 2 - (1 - lam) ** 2)
+        if number in asks:
+            noise = mean + std * torch.randn(1, *mean.shape, generator=generator).double()
+            z = (lam * r + (1 - lam) * noise).detach().requires_grad_()
+            loss = nn.functional.cross_entropy(toy.head(torch.relu(z).flatten(1)), target)
+            (slope,) = torch.autograd.grad(loss, z)
+        if number < steps:
+            optimizer.zero_grad()
+            ((slope * (lam * r + (1 - lam) * noise)).sum() + beta * information.mean()).backward()
+            optimizer.step()
+    found = explain(
+        toy, "layer", images[:1], target, mean, std, steps=steps, draws=1, asks=asks, smooth_sigma=0.0, beta=beta
+    )
+    torch.testing.assert_close(found.capacity, (information.sum(1) / math.log(2)).float(), rtol=1e-4, atol=1e-5)
+
+
+def test_mirrored_noise_is_noise_and_its_mirror_image():
+    mean, std = torch.full((2, 3, 3), 7.0), torch.full((2, 3, 3), 0.5)
+    pair = _Noise(Bottleneck(draws=2, antithetic=True, seed=4), mean, std).next() - mean
+    torch.testing.assert_close(pair[0], -pair[1])
+    assert pair[0].abs().max() > 0.1
+    alone = _Noise(Bottleneck(draws=1, antithetic=True, seed=4), mean, std)
+    first, second, third = (alone.next() - mean for _ in range(3))
+    torch.testing.assert_close(first, -second)
+    torch.testing.assert_close(first, pair[:1])
+    assert (third - first).abs().max() > 0.1
+    assert (third - second).abs().max() > 0.1
+
+
+def test_presets_point_at_the_same_place():
+    model = Patch()
+    image = torch.randn(1, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    image[:, :, 2:5, 7:10] = 1.5
+    mean, std = torch.zeros(1, 12, 12), torch.ones(1, 12, 12)
+    maps = [
+        explain(model, "layer", image, torch.tensor([1]), mean, std, **asdict(PRESETS[name])).bits[0].flatten()
+        for name in ("reference", "fast")
+    ]
+    assert torch.corrcoef(torch.stack(maps))[0, 1] > 0.95
 
 
 def test_switched_off_elements_pass_nothing(toy, images):

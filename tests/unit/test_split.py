@@ -6,7 +6,7 @@ import torch
 import torchvision
 from torch import nn
 
-from operators.split import frozen, split
+from operators.split import folded, frozen, split
 
 IMAGE = (2, 3, 64, 64)
 CLIP = (2, 3, 4, 64, 64)
@@ -57,10 +57,40 @@ def _equal(model: nn.Module, layer: str, example: torch.Tensor, kind: str) -> No
         expected = model(example)
         cut = split(model, layer, example[:1])
         r, rest = cut.below(example)
-        found = cut.above(r, rest)
+        found = cut.above(r.clone(), rest)
+        without_norms = folded(cut, example[:1]).above(r.clone(), rest)
+        after = model(example)
     assert cut.kind == kind
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(without_norms, expected, rtol=1e-3, atol=1e-4)
+    assert torch.equal(after, expected)
     assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "size"),
+    [("legacy_xception", "block4", 64), ("vgg11_bn", "features.9", 96), ("resnet18", "layer2.0.conv1", 64)],
+)
+def test_batch_norms_after_convolutions_are_folded_into_them(name, layer, size):
+    """Also with running statistics and scales of a trained model, which are not 0 and 1."""
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=2).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, std=0.2)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.2)
+    example = torch.randn(2, 3, size, size)
+    with frozen(model), torch.no_grad():
+        cut = split(model, layer, example[:1])
+        ours = folded(cut, example[:1])
+        r, rest = cut.below(example)
+        found = ours.above(r.clone(), rest)
+        torch.testing.assert_close(found, model(example), rtol=1e-3, atol=1e-4)
+    above = [module for module in ours._above.modules() if isinstance(module, nn.BatchNorm2d)]
+    # in resnet's cut block the first norm follows the cut itself and stays
+    assert len(above) == {"legacy_xception": 0, "vgg11_bn": 0, "resnet18": 1}[name]
 
 
 class Branching(nn.Module):
