@@ -38,7 +38,7 @@ class Resources:
     """How the work is scheduled. Changes no result, so it is no part of a run's identity."""
 
     videos_per_block: int = 4
-    batch_samples: int = 0  # samples that go through a detector together; 0: 4 on a CPU, 32 on a GPU
+    batch_samples: int = 0  # samples that go through a detector together; 0: 4 on a CPU, what fits on a GPU
     actors: int = 0  # attribution actors; 0: one per GPU, or one on a machine without
     gpus_per_actor: float = 1.0
     threads_per_actor: int = 0  # 0: all of the machine's processors without a GPU
