@@ -4,6 +4,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,11 @@ from schemas.errors import SampleError
 from schemas.tables import CLASS_FAKE, CLASS_REAL, NESTED, STATUS_ERROR, STATUS_OK, VIDEO_ROW
 
 METHOD = "iba"
+#: the first batch on a GPU, whose peak tells how many samples the next ones may have
+_FIRST_BATCH: Final = 2
+_MOST_SAMPLES: Final = 64
+#: the rest is for what the allocator cannot use, and for others on the same GPU
+_MEMORY_SHARE: Final = 0.7
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,9 @@ class Explainer:
     """Predictions and maps for every sample of a batch of videos; made once per actor.
 
     A video for which a detector or the attribution gives values that are not finite becomes an error row, as does one
-    that has a face but nothing to cut an input from.
+    that has a face but nothing to cut an input from. `batch_samples` samples go through a detector together; 0: as many
+    as the free memory of the GPU holds. Where memory runs out, the same samples are explained in batches of half the
+    size, and so are the later ones; a video of which not even one sample fits becomes an error row.
     """
 
     def __init__(
@@ -70,6 +78,7 @@ class Explainer:
         self._detectors = detectors
         self._folder = statistics_folder
         self._loaded: dict[str, _Loaded] = {}
+        self._batches: dict[str, int] = {}
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """VIDEO_ROW in, VIDEO_ROW out: predictions and masks filled, inputs dropped."""
@@ -82,22 +91,56 @@ class Explainer:
                 for item in row["inputs"]
                 if (item["kind"], item["size"]) == (spec.input, spec.input_size)
             ]
-            for start in range(0, len(samples), self._batch_samples):
-                self._explain(detector, samples[start : start + self._batch_samples])
+            if samples:
+                self._explain_in_batches(detector, samples)
         for row in rows:
             row["inputs"] = []
             try:
                 _require_explained(row)
             except SampleError as error:
-                row |= {"status": STATUS_ERROR, "error_stage": "explain"}
-                row |= {"error_code": error.code, "error_detail": error.detail}
-                row |= {table.name: [] for table in NESTED}
+                _fail(row, error)
         return pa.Table.from_pylist(rows, schema=VIDEO_ROW)
+
+    def _explain_in_batches(self, detector: Detector, samples: list[tuple[dict, dict]]) -> None:
+        """Every sample once, in batches that fit into memory."""
+        spec = detector.spec
+        if spec.name not in self._loaded:
+            self._loaded[spec.name] = _Loaded(detector, self._folder, self._device)
+        while samples:
+            size = self._batches.get(spec.name, self._batch_samples) or _FIRST_BATCH
+            batch = samples[:size]
+            if self._fits(detector, batch):
+                samples = samples[len(batch) :]
+                if self._device.type == "cuda" and not self._batches.get(spec.name, self._batch_samples):
+                    self._batches[spec.name] = _samples_that_fit(len(batch))
+            elif len(batch) > 1:
+                self._batches[spec.name] = len(batch) // 2
+            else:
+                row = batch[0][0]
+                detail = f"one sample of {spec.name}, {spec.input_size}x{spec.input_size}, needs more than there is"
+                _fail(row, SampleError("out_of_memory", detail))
+                samples = [sample for sample in samples if sample[0] is not row]
+
+    def _fits(self, detector: Detector, samples: list[tuple[dict, dict]]) -> bool:
+        """Explain the samples; False where memory ran out, with the rows as they were before."""
+        filled = [(row[table.name], len(row[table.name])) for row, _ in samples for table in NESTED]
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        try:
+            self._explain(detector, samples)
+            return True
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+        # only here, with the error and its traceback gone, nothing holds the tensors any more
+        for values, count in filled:
+            del values[count:]
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        return False
 
     def _explain(self, detector: Detector, samples: list[tuple[dict, dict]]) -> None:
         started = time.perf_counter()
-        if detector.spec.name not in self._loaded:
-            self._loaded[detector.spec.name] = _Loaded(detector, self._folder, self._device)
         loaded = self._loaded[detector.spec.name]
         size = loaded.spec.input_size
         pixels = np.stack([np.frombuffer(item["pixels"], np.uint8).reshape(size, size, 3) for _, item in samples])
@@ -162,6 +205,29 @@ def _prediction(
         "prob_fake": float(probabilities[CLASS_FAKE]),
         "target": target,
     }
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    # the CPU's allocator has no exception of its own; Linux: can't allocate memory, Windows: not enough memory
+    return isinstance(error, torch.OutOfMemoryError) or "memory: you tried to allocate" in str(error)
+
+
+def _samples_that_fit(n_measured: int) -> int:
+    """The batch size for this GPU after a batch of `n_measured` samples: the peak since, and what is free now."""
+    used_bytes = torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated()  # without the weights
+    torch.cuda.empty_cache()
+    free_bytes, _ = torch.cuda.mem_get_info()
+    return batch_size(free_bytes, used_bytes / n_measured)
+
+
+def batch_size(free_bytes: int, sample_bytes: float) -> int:
+    """How many samples fill 70 % of the free memory: at least 1, at most 64."""
+    return min(max(int(_MEMORY_SHARE * free_bytes / max(sample_bytes, 1)), 1), _MOST_SAMPLES)
+
+
+def _fail(row: dict, error: SampleError) -> None:
+    row |= {"status": STATUS_ERROR, "error_stage": "explain", "error_code": error.code, "error_detail": error.detail}
+    row |= {"inputs": [], **{table.name: [] for table in NESTED}}
 
 
 def _require_explained(row: dict) -> None:

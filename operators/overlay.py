@@ -3,25 +3,21 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Final
 
 import cv2
 import numpy as np
+
+from operators.captions import QUIET, blank, shorten, text_width, write
 
 cv2.setNumThreads(1)
 
 Rectangle = tuple[int, int, int, int]
 """Left, top, width, height in pixels."""
 
-_BACKGROUND: Final = (18, 18, 20)
-_TEXT: Final = (236, 236, 236)
-_QUIET: Final = (158, 158, 164)
 _OUTLINE: Final = (255, 255, 255)
 #: what the colour bar's heat lies over: a middle grey, as skin is
 _BAR_BACKGROUND: Final = 128
-_REGULAR: Final = 400
-_BOLD: Final = 700
 #: a face smaller than this share of the picture's height is shown once more, enlarged to `_INSET` of that height
 _SMALL_FACE: Final = 0.4
 _INSET: Final = 0.45
@@ -95,22 +91,22 @@ def draw_panel(panel: Panel, params: OverlayParams) -> np.ndarray:
     height, width = fit(panel.picture.shape[0], panel.picture.shape[1], params)
     box = (0, 0, width, height) if panel.box is None else _scaled(panel.box, panel.picture.shape, height, width)
     saliency = place(panel.saliency, box, height, width)
-    picture = blend(_resized(panel.picture, height, width), saliency, panel.scale_bits, params.max_opacity)
+    picture = blend(resized(panel.picture, height, width), saliency, panel.scale_bits, params.max_opacity)
     if panel.box is not None:
         _outline(picture, box, params)
         _draw_inset(picture, panel, box, params)
 
     font, margin = params.font_px, params.margin_px
     line_px = round(font * 1.35)
-    bar = _colour_bar(max(width, params.picture_height_px), panel.scale_bits, params)
-    canvas = _canvas(
+    bar = colour_bar(max(width, params.picture_height_px), panel.scale_bits, params.font_px, params.max_opacity)
+    canvas = blank(
         params.picture_height_px + margin + line_px * (1 + len(panel.lines)) + margin // 2 + bar.shape[0], bar.shape[1]
     )
     top, left = (params.picture_height_px - height) // 2, (canvas.shape[1] - width) // 2
     canvas[top : top + height, left : left + width] = picture
     y = params.picture_height_px + margin
     for number, line in enumerate((panel.title, *panel.lines)):
-        _write(canvas, line, margin, y, font, bold=number == 0, quiet=number > 0)
+        write(canvas, line, margin, y, font, bold=number == 0, quiet=number > 0)
         y += line_px
     canvas[-bar.shape[0] :] = bar
     return canvas
@@ -124,7 +120,7 @@ def draw_page(panels: Sequence[np.ndarray], left: str, right: str, params: Overl
     rows = math.ceil(len(panels) / columns)
     widths = [max(p.shape[1] for p in panels[column::columns]) for column in range(columns)]
     header = round(params.font_px * 2.1)
-    page = _canvas(header + rows * (height + gap), sum(widths) + gap * (columns + 1))
+    page = blank(header + rows * (height + gap), sum(widths) + gap * (columns + 1))
     page = np.pad(page, ((0, page.shape[0] % 2), (0, page.shape[1] % 2), (0, 0)), mode="edge")
     for number, panel in enumerate(panels):
         row, column = divmod(number, columns)
@@ -132,9 +128,9 @@ def draw_page(panels: Sequence[np.ndarray], left: str, right: str, params: Overl
         page[y : y + panel.shape[0], x : x + panel.shape[1]] = panel
     font, margin = params.font_px, 2 * gap
     text_y = (header - font) // 2
-    right_x = page.shape[1] - margin - _text_width(right, font, bold=False)
-    _write(page, right, right_x, text_y, font, quiet=True)
-    _write(page, _shorten(left, right_x - 2 * margin, font), margin, text_y, font, bold=True)
+    right_x = page.shape[1] - margin - text_width(right, font, bold=False)
+    write(page, right, right_x, text_y, font, quiet=True)
+    write(page, shorten(left, right_x - 2 * margin, font), margin, text_y, font, bold=True)
     return page
 
 
@@ -155,7 +151,7 @@ def _draw_inset(picture: np.ndarray, panel: Panel, box: Rectangle, params: Overl
     face = panel.picture[face_y : face_y + face_height, face_x : face_x + face_width]
     inset = (0, 0, inset_width, inset_height)
     picture[top : top + inset_height, left : left + inset_width] = blend(
-        _resized(face, inset_height, inset_width),
+        resized(face, inset_height, inset_width),
         place(panel.saliency, inset, inset_height, inset_width),
         panel.scale_bits,
         params.max_opacity,
@@ -176,11 +172,6 @@ def _grid_cost(columns: int, count: int, height: int, width: int) -> float:
     return abs(math.log(columns * width / (rows * height) * 9 / 16)) + (rows * columns - count) / count
 
 
-@cache
-def _font() -> cv2.FontFace:
-    return cv2.FontFace("sans")
-
-
 def _scaled(box: Rectangle, shape: tuple[int, ...], height: int, width: int) -> Rectangle:
     """A box of a picture of `shape` in the same picture of (height, width), at least one pixel of it."""
     x, y, box_width, box_height = box
@@ -190,7 +181,8 @@ def _scaled(box: Rectangle, shape: tuple[int, ...], height: int, width: int) -> 
     return left, top, max(1, right - left), max(1, bottom - top)
 
 
-def _resized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+def resized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A picture (H, W, 3) at another size, without aliasing where it shrinks."""
     smaller = height * width < picture.shape[0] * picture.shape[1]
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LANCZOS4)
 
@@ -201,50 +193,28 @@ def _outline(picture: np.ndarray, box: Rectangle, params: OverlayParams) -> None
     cv2.rectangle(picture, (x, y), (x + width - 1, y + height - 1), _OUTLINE, thickness)
 
 
-def _colour_bar(width: int, scale_bits: float, params: OverlayParams) -> np.ndarray:
-    """What the heat means: the colours over grey, with ticks in bits per pixel."""
-    font, margin = round(params.font_px * 0.85), params.margin_px
-    thickness = round(params.font_px * 0.7)
-    bar = _canvas(thickness + round(font * 1.9), width)
+def colour_bar(width: int, scale_bits: float, font_px: int, max_opacity: float) -> np.ndarray:
+    """What the heat means: the colours over grey, with ticks in bits per pixel; (h, width, 3), h from the font."""
+    font, margin = round(font_px * 0.85), round(font_px * 0.55)
+    thickness = round(font_px * 0.7)
+    bar = blank(thickness + round(font * 1.9), width)
     unit = "bits / pixel"
-    unit_width = _text_width(unit, font, bold=False)
+    unit_width = text_width(unit, font, bold=False)
     length = width - 3 * margin - unit_width
     ramp = np.tile(np.linspace(0, 1, length, dtype=np.float32), (thickness, 1))
     grey = np.full((thickness, length, 3), _BAR_BACKGROUND, np.uint8)
-    bar[:thickness, margin : margin + length] = blend(grey, ramp, 1.0, params.max_opacity)
-    _write(bar, unit, width - margin - unit_width, (thickness - font) // 2, font, quiet=True)
+    bar[:thickness, margin : margin + length] = blend(grey, ramp, 1.0, max_opacity)
+    write(bar, unit, width - margin - unit_width, (thickness - font) // 2, font, quiet=True)
     if scale_bits <= 0:
         return bar
+    free_x = 0  # a label that would touch the one before it is left out
     for tick in nice_ticks(scale_bits):
         x = margin + round(tick / scale_bits * (length - 1))
-        cv2.line(bar, (x, thickness), (x, thickness + font // 3), _QUIET, max(1, font // 12), cv2.LINE_AA)
+        cv2.line(bar, (x, thickness), (x, thickness + font // 3), QUIET, max(1, font // 12), cv2.LINE_AA)
         label = f"{tick:.3g}"
-        label_width = _text_width(label, font, bold=False)
+        label_width = text_width(label, font, bold=False)
         label_x = min(max(x - label_width // 2, margin), margin + length - label_width)
-        _write(bar, label, label_x, thickness + font // 2, font, quiet=True)
+        if label_x >= free_x:
+            write(bar, label, label_x, thickness + font // 2, font, quiet=True)
+            free_x = label_x + label_width + font // 2
     return bar
-
-
-def _canvas(height: int, width: int) -> np.ndarray:
-    return np.full((height, width, 3), _BACKGROUND, np.uint8)
-
-
-def _text_width(text: str, font_px: int, bold: bool) -> int:
-    _, _, width, _ = cv2.getTextSize((0, 0), text, (0, 0), _font(), font_px, _BOLD if bold else _REGULAR)
-    return width
-
-
-def _shorten(text: str, width_px: int, font_px: int) -> str:
-    """The text with its middle left out where it is too wide: both ends of a file name tell files apart."""
-    shown = text
-    keep = len(text)
-    while keep > 2 and _text_width(shown, font_px, bold=True) > width_px:
-        keep -= 1
-        shown = text[: math.ceil(keep / 2)] + "…" + text[len(text) - keep // 2 :]
-    return shown
-
-
-def _write(image: np.ndarray, text: str, x: int, y: int, font_px: int, bold: bool = False, quiet: bool = False) -> None:
-    """Text whose line is `font_px` high and starts at the top left point (x, y)."""
-    baseline = y + round(font_px * 0.8)
-    cv2.putText(image, text, (x, baseline), _QUIET if quiet else _TEXT, _font(), font_px, _BOLD if bold else _REGULAR)

@@ -58,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="dotted name of a layer, for every model that has it; may be repeated (default: the model's own)",
+        help="dotted name of a layer, for every model that has it, or 'paper': those that the paper compares; may be "
+        "repeated (default: the model's own)",
     )
     explain.add_argument(
         "--weights",
@@ -95,10 +96,15 @@ def _parser() -> argparse.ArgumentParser:
     sql.add_argument("statement", metavar="SELECT", help="one SELECT statement over the views")
     sql.add_argument("--format", choices=("table", "csv", "json"), default="table", help="(default: table)")
 
-    render = _command(commands, _render, "render", "draw a video's explanation over its frames as MP4")
+    render = _command(commands, _render, "render", "draw a video's explanation as MP4 and contact sheet")
     _add_lake(render)
     render.add_argument("video_id", metavar="VIDEO_ID", help="as in the table videos; a unique beginning is enough")
-    render.add_argument("--out", type=Path, metavar="FILE", help="(default: LAKE/renders/VIDEO_ID.mp4)")
+    render.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="the MP4; the sheet lies beside it as PNG (default: LAKE/renders/VIDEO_ID.mp4)",
+    )
 
     manifest = _command(commands, _manifest, "manifest", "list, check and split a published dataset")
     manifest.add_argument("--dataset", required=True, metavar="NAME", help="FaceForensics++, Celeb-DF-v2, folder, ...")
@@ -199,7 +205,7 @@ def _sql(options: argparse.Namespace) -> None:
 def _render(options: argparse.Namespace) -> None:
     from pipelines.render import render
 
-    print(render(options.lake, options.video_id, options.out))
+    print(*render(options.lake, options.video_id, options.out), sep="\n")
 
 
 def _manifest(options: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ class Cluster:
     cpus_per_actor: int
     gpus_per_actor: float
     threads_per_actor: int
-    batch_samples: int
+    batch_samples: int  # 0: as many as the GPU's free memory holds
 
 
 def connect(resources: Resources) -> Cluster:
@@ -52,4 +52,4 @@ def connect(resources: Resources) -> Cluster:
             f"the cluster has {available.get('CPU', 0):.0f} CPUs and needs {needed}: {cpus} per attribution actor, one "
             "for the checkpoint filter and one to decode; set resources.actors or resources.threads_per_actor lower"
         )
-    return Cluster(actors, cpus, per_actor, threads, resources.batch_samples or (32 if gpus else 4))
+    return Cluster(actors, cpus, per_actor, threads, resources.batch_samples or (0 if gpus else 4))

@@ -9,11 +9,11 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from operators.bottleneck import PRESETS, Bottleneck
 from operators.metrics import MaskRule
-from operators.models import Detector, digest, spec_for, spec_of
+from operators.models import PAPER_LAYERS, Detector, digest, spec_for, spec_of
 from operators.prepare import ModelInput, PrepareParams
 from operators.sandbox import Limits
 from operators.statistics import path_in
@@ -38,7 +38,7 @@ class Resources:
     """How the work is scheduled. Changes no result, so it is no part of a run's identity."""
 
     videos_per_block: int = 4
-    batch_samples: int = 0  # samples that go through a detector together; 0: 4 on a CPU, 32 on a GPU
+    batch_samples: int = 0  # samples that go through a detector together; 0: 4 on a CPU, what fits on a GPU
     actors: int = 0  # attribution actors; 0: one per GPU, or one on a machine without
     gpus_per_actor: float = 1.0
     threads_per_actor: int = 0  # 0: all of the machine's processors without a GPU
@@ -198,6 +198,20 @@ def _fill(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
+#: what --layer takes for the layers the paper compares
+_PAPER: Final = "paper"
+
+
+def _with_paper_layers(layers: list[str], model: str) -> set[str]:
+    if _PAPER not in layers:
+        return set(layers)
+    if model not in PAPER_LAYERS:
+        raise UserError(
+            f"--layer {_PAPER}: the paper compares layers of {' and '.join(PAPER_LAYERS)}; name those of {model}"
+        )
+    return {*layers, *PAPER_LAYERS[model]} - {_PAPER}
+
+
 def _detectors(models: list[str], layers: list[str], weights: Mapping[str, Path]) -> tuple[Detector, ...]:
     names = models or ["xception", "vgg11-flow"]
     if len(set(names)) != len(names):
@@ -217,8 +231,9 @@ def _detectors(models: list[str], layers: list[str], weights: Mapping[str, Path]
             modules = dict(Detector(spec, ()).load().named_modules()) if layers else {}
         except ValueError as error:
             raise UserError(str(error)) from error
-        own = tuple(layer for layer in layers if layer in modules) or (spec.layer,)
-        unplaced -= set(own)
+        wanted = _with_paper_layers(layers, name)
+        own = tuple(layer for layer in modules if layer in wanted) or (spec.layer,)  # in the order the model runs them
+        unplaced -= {_PAPER, *own}
         detectors.append(Detector(spec, own, str(path.resolve()) if path else None, digest(path) if path else None))
     if unplaced:
         raise UserError(f"no model has a layer named {', '.join(sorted(unplaced))}")

@@ -56,7 +56,8 @@ def demo(out: Path, console: Console) -> int:
     explain(config, [held_out], lake, console)
     code = evaluate(lake)
     for video_id in _examples(lake):
-        console.print(f"picture: {render(lake, video_id)}", highlight=False, soft_wrap=True)
+        for path in render(lake, video_id):
+            console.print(f"picture: {path}", highlight=False, soft_wrap=True)
     return code
 
 

@@ -163,7 +163,7 @@ def estimate(
         actors=cluster.actors,
         kwargs={
             "detectors": config.detectors,
-            "batch_samples": cluster.batch_samples,
+            "batch_samples": cluster.batch_samples or 32,  # forward passes alone take a fraction of a fit's memory
             "threads": cluster.threads_per_actor,
         },
     )

@@ -1,8 +1,9 @@
-"""One explained video to look at: the heat over the frames it was computed for."""
+"""One explained video to look at: the heat over the frames it was computed for, and all layers on one sheet."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from operators.encode import write_video
 from operators.faces import Box, crop
 from operators.flow import FlowParams, farneback, flow_map
 from operators.overlay import OverlayParams, Panel, draw_page, draw_panel
+from operators.sheet import CELL_PX, Cell, Column, Row, draw_sheet
 from operators.video import read_frames
 from pipelines.errors import UserError
 from pipelines.lake import open_lake
@@ -24,6 +26,9 @@ _FPS: Final = 10
 _STILL_S: Final = 1.0
 #: the share of a panel's saliency that its colour scale covers: single hot pixels must not darken the rest
 _SCALE_PERCENTILE: Final = 99.5
+_NOTE: Final = "heat in bits per pixel, each layer on a scale of its own; below each map the bits that pass in all"
+_BLANK: Final = np.zeros((1, 1, 3), np.uint8)
+_NO_TRUTH: Final = np.zeros((1, 1), np.uint8)
 
 _VIDEO: Final = """
 select videos.*, runs.config
@@ -65,6 +70,12 @@ where masks.run_id = $run_id and masks.video_id = $video_id
 order by masks.frame
 """
 
+_TRUTH: Final = """
+select frame, height, width, mask
+from truth
+where run_id = $run_id and video_id = $video_id
+"""
+
 
 @dataclass(frozen=True)
 class _Map:
@@ -75,55 +86,68 @@ class _Map:
     box: Box
     saliency: np.ndarray
     input_size: int
+    total_bits: float
+    prob_fake: float
     lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class _Column:
-    """All maps of one (model, method, layer): one panel of every page, on one colour scale."""
+class _Layer:
+    """All maps of one (model, layer, method), on one colour scale: a panel of every page, a column of the sheet."""
 
-    title: str
+    model: str
+    layer: str
+    method: str
     motion: bool
     scale_bits: float
     maps: dict[int, _Map]
 
+    @property
+    def title(self) -> str:
+        return f"{self.model} • {self.layer} • {self.method}"
 
-def render(lake: Path, video_id: str, out: Path | None = None) -> Path:
-    """Write LAKE/renders/VIDEO_ID.mp4 (H.264) and, beside it, a PNG of its middle still; return the MP4's path.
 
-    `video_id` may be any prefix that only one video has; its latest run is shown. Every explained keyframe is one
-    still, held for a second: heat is only ever shown over the frame it was computed for, never carried to the frames
-    between. Detectors of crops show the original frame with the heat at the face's box, detectors of motion the flow
-    map computed from the keyframe and its next frame; each panel keeps one scale in bits per pixel for the whole
-    video, so that frames compare. Raises UserError for an unknown id, a video without explained frames and a source
-    file that is gone or has changed.
+def render(lake: Path, video_id: str, out: Path | None = None) -> tuple[Path, Path]:
+    """Write LAKE/renders/VIDEO_ID.mp4 (H.264) and, beside it, the contact sheet VIDEO_ID.png; return both paths.
+
+    `video_id` may be any prefix that only one video has; its latest run is shown. In the MP4 every explained keyframe
+    is one still, held for a second: heat is only ever shown over the frame it was computed for, never carried to the
+    frames between. Detectors of crops show the original frame with the heat at the face's box, detectors of motion the
+    flow map computed from the keyframe and its next frame. The sheet has a row for each of the same keyframes: the
+    crop, the forged region where the run knows it, and every layer of every detector over what the detector saw. Each
+    layer keeps one scale in bits per pixel for the whole video, so that frames compare.
+
+    Raises UserError for an unknown id, a video without explained frames, a source file that is gone or has changed,
+    and an `out` that ends in .png.
     """
-    video, columns = _read(lake, video_id)
+    video, layers, truth = _read(lake, video_id)
     out = lake / "renders" / f"{video['video_id']}.mp4" if out is None else out
-    frames = sorted({frame for column in columns for frame in column.maps})
-    poster = frames[(len(frames) - 1) // 2]
+    sheet = out.with_suffix(".png")
+    if sheet == out:
+        raise UserError(f"--out names the MP4, {out} will be the sheet beside it")
+    frames = {frame for layer in layers for frame in layer.maps}
     flow = FlowParams(**json.loads(video["config"])["prepare"]["flow"])
+    rows: list[Row] = []
 
     def stills() -> Iterator[np.ndarray]:
-        shown = 0
-        for frame, picture, following in _pictures(video["uri"], set(frames)):
-            page = _page(video, columns, frame, picture, following, flow)
-            if frame == poster:
-                out.with_suffix(".png").write_bytes(cv2.imencode(".png", page[..., ::-1])[1].tobytes())
+        for frame, picture, following in _pictures(video["uri"], frames):
+            page = _page(video, layers, frame, picture, following, flow)
+            rows.append(_sheet_row(layers, truth, frame, picture, following, flow))
             yield from [page] * round(_FPS * _STILL_S)
-            shown += 1
-        if shown < len(frames):
-            raise UserError(f"{video['uri']} has changed: {shown} of {len(frames)} explained frames are in it")
+        if len(rows) < len(frames):
+            raise UserError(f"{video['uri']} has changed: {len(rows)} of {len(frames)} explained frames are in it")
 
     try:
         write_video(out, stills(), _FPS)
     except SampleError as error:
         raise UserError(f"cannot read {video['uri']} again ({error}): put the file back to render it") from error
-    return out
+    drawn = draw_sheet(_sheet_columns(layers, truth), rows, Path(video["uri"]).name, _NOTE)
+    sheet.write_bytes(cv2.imencode(".png", drawn[..., ::-1])[1].tobytes())
+    return out, sheet
 
 
-def _read(lake: Path, video_id: str) -> tuple[dict[str, Any], list[_Column]]:
-    """The row of `videos` with its run's config, and the columns of the page in order."""
+def _read(lake: Path, video_id: str) -> tuple[dict[str, Any], list[_Layer], dict[int, np.ndarray]]:
+    """The row of `videos` with its run's config, the layers in their order, and the true masks of its frames."""
     with open_lake(lake) as connection:
         found = _rows(connection, _VIDEO, video_id=video_id)
         names = sorted({row["video_id"] for row in found})
@@ -133,21 +157,28 @@ def _read(lake: Path, video_id: str) -> tuple[dict[str, Any], list[_Column]]:
             raise UserError(f"{video_id} is the beginning of {len(names)} videos: {', '.join(names[:5])}")
         video = found[0]
         maps = _rows(connection, _MAPS, run_id=video["run_id"], video_id=video["video_id"])
+        truth = _rows(connection, _TRUTH, run_id=video["run_id"], video_id=video["video_id"])
     if not maps:
         reason = {STATUS_NO_FACE: "no face was found in it", STATUS_ERROR: f"{video['error_code']}"}
         raise UserError(
             f"{video['video_id']} has no explained frames: {reason.get(video['status'], 'no frame has an input')}"
             + (f" ({video['error_detail']})" if video["error_detail"] else "")
         )
-    specs = [detector["spec"] for detector in json.loads(video["config"])["detectors"]]
-    motion = {spec["name"] for spec in specs if spec["input"] == "flow"}
-    keys = sorted({(row["model"] in motion, row["model"], row["layer"], row["method"]) for row in maps})
-    columns = []
-    for is_motion, model, layer, method in keys:
+    grids = {row["frame"]: np.asarray(row["mask"], np.uint8).reshape(row["height"], row["width"]) for row in truth}
+    return video, _layers(json.loads(video["config"])["detectors"], maps), grids
+
+
+def _layers(detectors: list[dict[str, Any]], maps: list[dict[str, Any]]) -> list[_Layer]:
+    """What `maps` explain: detectors of crops before those of motion, layers in the order of the config."""
+    motion = {each["spec"]["name"]: each["spec"]["input"] == "flow" for each in detectors}
+    order = [(each["spec"]["name"], layer) for each in detectors for layer in each["layers"]]
+    keys = {(row["model"], row["layer"], row["method"]) for row in maps}
+    layers = []
+    for model, layer, method in sorted(keys, key=lambda key: (motion[key[0]], order.index(key[:2]), key[2])):
         own = [_map(row) for row in maps if (row["model"], row["layer"], row["method"]) == (model, layer, method)]
         scale = float(np.percentile(np.concatenate([m.saliency.ravel() for m in own]), _SCALE_PERCENTILE))
-        columns.append(_Column(f"{model} • {layer} • {method}", is_motion, scale, {m.frame: m for m in own}))
-    return video, columns
+        layers.append(_Layer(model, layer, method, motion[model], scale, {m.frame: m for m in own}))
+    return layers
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, sql: str, **params: str) -> list[dict[str, Any]]:
@@ -162,6 +193,8 @@ def _map(row: dict[str, Any]) -> _Map:
         Box(row["face_x"], row["face_y"], row["face_width"], row["face_height"], row["face_score"]),
         np.asarray(row["saliency"], np.float32).reshape(row["height"], row["width"]),
         row["input_size"],
+        row["total_bits"],
+        row["prob_fake"],
         (
             f"explains {'fake' if row['target'] == CLASS_FAKE else 'real'} • {row['total_bits']:,.0f} bits",
             f"prob fake {row['prob_fake']:.2f}" + ("" if through is None else f", with bottleneck {through:.2f}"),
@@ -182,7 +215,7 @@ def _pictures(uri: str, frames: set[int]) -> Iterator[tuple[int, np.ndarray, np.
 
 def _page(
     video: dict[str, Any],
-    columns: list[_Column],
+    layers: list[_Layer],
     frame: int,
     picture: np.ndarray,
     following: np.ndarray | None,
@@ -191,21 +224,70 @@ def _page(
     params = OverlayParams()
     if picture.shape[:2] != (video["height"], video["width"]):
         raise UserError(f"{video['uri']} has changed: it was {video['width']}x{video['height']} when explained")
-    time_s = next(column.maps[frame].time_s for column in columns if frame in column.maps)
-    panels = [draw_panel(_panel(column, frame, picture, following, flow), params) for column in columns]
+    time_s = _any_map(layers, frame).time_s
+    panels = [draw_panel(_panel(layer, frame, picture, following, flow), params) for layer in layers]
     return draw_page(panels, Path(video["uri"]).name, f"{time_s:.2f} s • frame {frame}", params)
 
 
-def _panel(column: _Column, frame: int, picture: np.ndarray, following: np.ndarray | None, flow: FlowParams) -> Panel:
-    found = column.maps.get(frame)
+def _any_map(layers: list[_Layer], frame: int) -> _Map:
+    """A map of the frame, to read off what all of them share: time and face box."""
+    return next(layer.maps[frame] for layer in layers if frame in layer.maps)
+
+
+def _panel(layer: _Layer, frame: int, picture: np.ndarray, following: np.ndarray | None, flow: FlowParams) -> Panel:
+    found = layer.maps.get(frame)
     if found is None:  # a motion detector has no map where no frame follows
-        blank = np.zeros((1, 1, 3), np.uint8) if column.motion else picture
-        return Panel(blank, np.zeros((1, 1)), None, column.scale_bits, column.title, ("no map for this frame", ""))
-    if not column.motion:
-        box = (found.box.x, found.box.y, found.box.width, found.box.height)
-        return Panel(picture, found.saliency, box, column.scale_bits, column.title, found.lines)
+        blank = _BLANK if layer.motion else picture
+        return Panel(blank, np.zeros((1, 1)), None, layer.scale_bits, layer.title, ("no map for this frame", ""))
+    if layer.motion:
+        motion = _motion(found, picture, following, flow)
+        return Panel(motion, found.saliency, None, layer.scale_bits, layer.title, found.lines)
+    box = (found.box.x, found.box.y, found.box.width, found.box.height)
+    return Panel(picture, found.saliency, box, layer.scale_bits, layer.title, found.lines)
+
+
+def _motion(found: _Map, picture: np.ndarray, following: np.ndarray | None, flow: FlowParams) -> np.ndarray:
+    """The flow map the detector saw, computed again from the frame and its next."""
     if following is None:
-        raise UserError(f"frame {frame} was explained with a next frame that the file no longer has")
-    pair = [crop(image, found.box, found.input_size) for image in (picture, following)]
-    motion = flow_map(farneback(pair[0], pair[1], flow), flow.full_scale_px)
-    return Panel(motion, found.saliency, None, column.scale_bits, column.title, found.lines)
+        raise UserError(f"frame {found.frame} was explained with a next frame that the file no longer has")
+    first, second = (crop(image, found.box, found.input_size) for image in (picture, following))
+    return flow_map(farneback(first, second, flow), flow.full_scale_px)
+
+
+def _sheet_columns(layers: list[_Layer], truth: dict[int, np.ndarray]) -> list[Column]:
+    columns = [Column("", "crop"), *([Column("", "true mask")] if truth else [])]
+    for (model, motion), own in groupby(layers, lambda layer: (layer.model, layer.motion)):
+        columns += [Column(model, "flow map")] if motion else []
+        for layer in own:
+            bits = np.mean([found.total_bits for found in layer.maps.values()])
+            columns.append(Column(model, layer.layer, f"{layer.method} • mean {bits:,.0f} bits", layer.scale_bits))
+    return columns
+
+
+def _sheet_row(
+    layers: list[_Layer],
+    truth: dict[int, np.ndarray],
+    frame: int,
+    picture: np.ndarray,
+    following: np.ndarray | None,
+    flow: FlowParams,
+) -> Row:
+    """One cell for each of `_sheet_columns`."""
+    shared = _any_map(layers, frame)
+    labels = [f"{shared.time_s:.2f} s", f"frame {frame}"]
+    face = crop(picture, shared.box, CELL_PX)
+    cells = [Cell(face)]
+    if truth:
+        known = cv2.resize(truth.get(frame, _NO_TRUTH), (CELL_PX, CELL_PX), interpolation=cv2.INTER_LINEAR)
+        cells.append(Cell(known[..., None].repeat(3, 2), "" if frame in truth else "unknown"))
+    for (model, motion), own in groupby(layers, lambda layer: (layer.model, layer.motion)):
+        found = [layer.maps.get(frame) for layer in own]
+        seen = next((each for each in found if each is not None), None)
+        shown = _BLANK if seen is None else _motion(seen, picture, following, flow) if motion else face
+        labels += [] if seen is None else [model, f"prob fake {seen.prob_fake:.2f}"]
+        cells += [Cell(shown)] if motion else []
+        cells += [
+            Cell(shown, "no map") if each is None else Cell(shown, f"{each.total_bits:,.0f} bits", each.saliency)
+            for each in found
+        ]
+    return Row(tuple(labels), tuple(cells))

@@ -18,6 +18,7 @@ ERROR_CODES: Final[dict[str, str]] = {
     "truth_unreadable": "the video of the forged region (truth_uri) is not there or cannot be decoded",
     "truth_mismatch": "the video of the forged region (truth_uri) has another size or fewer frames than its video",
     "no_flow": "every detector wants flow, and no keyframe with a face has a next frame",
+    "out_of_memory": "one sample of it does not fit into the memory of the processor or GPU that explains it",
     "explain_failed": "the model or the attribution gave values that are not finite",
 }
 

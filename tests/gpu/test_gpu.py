@@ -1,12 +1,18 @@
-"""On a CUDA device: the same maps as on the processor."""
+"""On a CUDA device: the same maps as on the processor, in batches that its memory decides."""
 
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
-from operators.bottleneck import explain
-from operators.models import XCEPTION, load_model
+from operators.attribution import Explainer
+from operators.bottleneck import Bottleneck, explain
+from operators.models import XCEPTION, Detector, load_model
 from operators.split import split
-from operators.statistics import of_batch
+from operators.statistics import of_batch, path_in, save
+from schemas.tables import NESTED, VIDEO_ROW
 
 pytestmark = [
     pytest.mark.gpu,
@@ -26,3 +32,49 @@ def test_maps_on_the_gpu_are_those_of_the_processor():
     a, b = expected.capacity.flatten(), found.capacity.cpu().flatten()
     assert torch.corrcoef(torch.stack([a, b]))[0, 1] > 0.999
     torch.testing.assert_close(b.sum(), a.sum(), rtol=1e-2, atol=0)
+
+
+def explained(tmp_path, batch_samples):
+    """An explainer that has explained one video of 12 frames, and what came out."""
+    detector = Detector(replace(XCEPTION, input_size=149), ("block4",))
+    path = path_in(tmp_path, "xception", "block4")
+    if not path.is_file():
+        images = torch.randn(4, 3, 149, 149, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            save(of_batch(split(detector.load(), "block4", images[:1]).below(images)[0]), path, {})
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 149 * 149 * 3), np.uint8)
+    inputs = [{"frame": t, "kind": "crop", "size": 149, "pixels": each.tobytes()} for t, each in enumerate(pixels)]
+    row = dict.fromkeys(VIDEO_ROW.names) | {table.name: [] for table in NESTED}
+    row |= {"video_id": "a", "uri": "a", "dataset": "d", "status": "ok", "inputs": inputs}
+    explainer = Explainer((detector,), Bottleneck(draws=2), tmp_path, batch_samples, threads=0)
+    return explainer, explainer(pa.Table.from_pylist([row], schema=VIDEO_ROW)).to_pylist()[0]
+
+
+def assert_same_maps(found, expected):
+    assert found["status"] == expected["status"] == "ok"
+    maps = [{mask["frame"]: np.float32(mask["saliency"]) for mask in row["masks"]} for row in (found, expected)]
+    assert len(found["masks"]) == len(maps[0]) == len(maps[1]) == 12
+    for frame, one in maps[0].items():
+        assert np.corrcoef(one, maps[1][frame])[0, 1] > 0.999
+
+
+def test_the_batch_follows_the_free_memory(tmp_path):
+    explainer, found = explained(tmp_path, 0)
+    assert 2 < explainer._batches["xception"] <= 64
+    assert_same_maps(found, explained(tmp_path, 1)[1])
+
+
+def test_a_batch_too_large_for_the_memory_is_made_smaller(tmp_path):
+    torch.cuda.reset_peak_memory_stats()
+    explainer, expected = explained(tmp_path, 12)
+    assert not explainer._batches
+    enough = torch.cuda.max_memory_allocated()
+    del explainer
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(0.75 * enough / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        explainer, found = explained(tmp_path, 12)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert explainer._batches["xception"] < 12
+    assert_same_maps(found, expected)

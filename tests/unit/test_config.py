@@ -54,6 +54,22 @@ def test_layers_go_to_the_models_that_have_them():
     assert [(each.kind, each.size) for each in config.inputs] == [("crop", 299), ("flow", 256)]
 
 
+def test_the_order_of_layers_is_the_models_whatever_order_they_are_named_in():
+    a, b = (build(models=["xception"], layers=layers) for layers in (["bn3", "block4", "bn3"], ["block4", "bn3"]))
+    assert a.detectors[0].layers == ("block4", "bn3")
+    assert a.run_id == b.run_id
+
+
+def test_the_papers_layers_by_one_word():
+    config = build(models=["vgg11-flow", "xception"], layers=["paper", "block8"])
+    assert [each.layers for each in config.detectors] == [
+        ("features.9", "features.12", "features.16"),
+        ("block4", "block8", "block12", "conv3", "bn3", "bn4"),
+    ]
+    with pytest.raises(UserError, match="--layer paper: the paper compares layers of xception and vgg11-flow; name"):
+        build(models=["xception", "resnet10t"], layers=["paper"])
+
+
 def test_a_toml_file_and_settings(tmp_path):
     file = tmp_path / "run.toml"
     file.write_text("[bottleneck]\ndraws = 4\nbeta = 5\n[prepare.keyframes]\nmax_keyframes = 2\n")

@@ -11,11 +11,12 @@ import pytest
 
 from operators.encode import write_video
 from operators.models import VGG11_FLOW, XCEPTION, Detector
+from operators.sheet import CELL_PX
 from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.render import render
 from schemas.conform import conform
-from schemas.tables import FRAMES, MASKS, PREDICTIONS, RUNS, SINK_TABLES, VIDEOS
+from schemas.tables import FRAMES, MASKS, PREDICTIONS, RUNS, SINK_TABLES, TRUTH, VIDEOS
 
 RUN = "0123456789ab"
 VIDEO = "clip-00ff"
@@ -43,8 +44,8 @@ def _commit(lake, *video_ids, run=RUN):
     pq.write_table(pa.table({"video_id": pa.array(video_ids, pa.string())}), folder / "x.parquet")
 
 
-def _run_row(lake, started=1, run=RUN):
-    detectors = (Detector(XCEPTION, ("block4",)), Detector(VGG11_FLOW, ("features.9",)))
+def _run_row(lake, started=1, run=RUN, xception=("block4",)):
+    detectors = (Detector(XCEPTION, xception), Detector(VGG11_FLOW, ("features.9",)))
     at = datetime(2025, 1, started, tzinfo=UTC)
     _write(
         lake, RUNS, [{"config": Config(detectors).to_json(), "versions": "{}", "hardware": "{}", "started_at": at}], run
@@ -98,7 +99,7 @@ def lake(tmp_path_factory):
 @pytest.fixture(scope="module")
 def stills(lake):
     """One frame of every still, and the MP4's path."""
-    path = render(lake, "clip")
+    path, _ = render(lake, "clip")
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
@@ -155,21 +156,102 @@ def test_the_flow_panel_is_there_and_says_so_where_no_frame_follows(stills):
     assert last.max() < 40
 
 
-def test_a_poster_of_the_middle_still_lies_beside_it(stills):
-    frames, path = stills
-    assert path.name == f"{VIDEO}.mp4"
+#: where the columns of the sheet begin: labels, what was seen and the truth, then each detector's own
+CROP, TRUE_MASK, BLOCK4, BN3, FLOW, FEATURES9 = 156, 374, 612, 830, 1068, 1286
+
+
+@pytest.fixture(scope="module")
+def sheet(lake):
+    """A lake with a second layer and a true mask in two of three frames: its sheet, and the tops of its three rows."""
+    other = lake.parent / "other"
+    _run_row(other, xception=("block4", "bn3"))
+    _write(other, VIDEOS, [_video_row(lake.parent / "clip é.mp4")])
+    rows = {
+        table.name: pq.read_table(lake / f"run_id={RUN}" / table.name / "x.parquet").to_pylist()
+        for table in (FRAMES, PREDICTIONS, MASKS)
+    }
+    for t in EXPLAINED:
+        mask, (_, through) = _maps(t, "xception", "bn3", 10, 299, 0.005)
+        rows[MASKS.name].append({**mask, "saliency": mask["saliency"][::-1]})  # right at the bottom
+        rows[PREDICTIONS.name].append(through)
+    grid = np.zeros((64, 64), np.uint8)
+    grid[:, :32] = 255
+    rows[TRUTH.name] = [
+        {"video_id": VIDEO, "frame": t, "height": 64, "width": 64, "mask": grid.ravel(), "area": 0.5}
+        for t in EXPLAINED[:2]
+    ]
+    for table in SINK_TABLES[1:]:
+        _write(other, table, rows.get(table.name, []))
+    _commit(other, VIDEO)
+    _, path = render(other, VIDEO)
+    drawn = cv2.imread(str(path))[..., ::-1].astype(int)
+    tops = [drawn.shape[0] - (CELL_PX + 33) * number for number in (3, 2, 1)]
+    return drawn, tops
+
+
+def _cell(sheet, row, left):
+    drawn, tops = sheet
+    return drawn[tops[row] : tops[row] + CELL_PX, left : left + CELL_PX]
+
+
+def test_the_sheet_has_a_row_for_each_keyframe_and_a_column_for_each_layer(sheet):
+    drawn, tops = sheet
+    assert drawn.shape[1] == FEATURES9 + CELL_PX + 10
+    cold = slice(CELL_PX // 2 + 20, None), slice(10, CELL_PX // 2 - 20)  # left at the bottom: no layer's heat
+    for row, frame in enumerate(EXPLAINED):
+        for left in (CROP, BLOCK4, BN3):
+            cell = _cell(sheet, row, left)[cold]
+            assert cell.mean() == pytest.approx(float(GREYS[frame]), abs=15)
+            assert _colourfulness(cell).max() < 30
+    gaps = np.concatenate([drawn[tops[0] : tops[0] + CELL_PX, left - 9 : left - 1] for left in (CROP, BLOCK4, FLOW)])
+    assert np.ptp(gaps, axis=(0, 1)).max() == 0
+
+
+def test_each_layers_heat_is_where_it_was_on_a_scale_of_its_own(sheet):
+    half = CELL_PX // 2
+    for row in range(3):
+        assert _colourfulness(_cell(sheet, row, CROP)).max() < 30
+        assert _colourfulness(_cell(sheet, row, BLOCK4)[10 : half - 25, 10 : half - 25]).min() > 40
+        assert _colourfulness(_cell(sheet, row, BN3)[half + 25 : -10, half + 25 : -10]).min() > 40
+    # bn3 has an eighth of block4's bits in every frame, and is as bright where that is its most
+    full, half_of_it = (_cell(sheet, row, BLOCK4)[20:60, 20:60].mean((0, 1)) for row in (0, 1))
+    assert _cell(sheet, 1, BN3)[-60:-20, -60:-20].mean() == pytest.approx(full.mean(), abs=12)
+    assert half_of_it[1] < full[1] - 40
+
+
+def test_the_sheet_shows_the_truth_and_says_where_there_is_none(sheet):
+    for row in (0, 1):
+        cell = _cell(sheet, row, TRUE_MASK)
+        assert cell[:, : CELL_PX // 2 - 6].min() > 250
+        assert cell[:, CELL_PX // 2 + 6 :].max() < 5
+    assert not _cell(sheet, 2, TRUE_MASK).any()
+    drawn, tops = sheet
+    below = drawn[tops[2] + CELL_PX : tops[2] + CELL_PX + 20]
+    for left in (TRUE_MASK, BLOCK4, BN3, FEATURES9):  # unknown, bits, bits, no map
+        assert below[:, left : left + CELL_PX].max() > 120
+    for left in (CROP, FLOW):
+        assert below[:, left : left + CELL_PX].max() < 30
+
+
+def test_the_flow_column_shows_what_the_motion_detector_saw(sheet):
+    flow = _cell(sheet, 0, FLOW)
+    assert flow[..., 0].mean() > 2 * flow[..., 2].mean()  # red: to the right
+    assert not _cell(sheet, 2, FLOW).any()
+    assert not _cell(sheet, 2, FEATURES9).any()
+
+
+def test_without_truth_there_is_no_column_for_it(lake, stills):
+    path = stills[1].with_suffix(".png")
     assert sorted(p.name for p in path.parent.iterdir()) == [f"{VIDEO}.mp4", f"{VIDEO}.png"]
-    poster = cv2.imread(str(path.with_suffix(".png")))[..., ::-1].astype(int)
-    assert poster.shape == frames[1].shape
-    distances = [np.abs(poster - frame).mean() for frame in frames]
-    assert np.argmin(distances) == 1
+    assert cv2.imread(str(path)).shape[1] == 4 * CELL_PX + 136 + 10 * 6 + 2 * 20
 
 
 def test_out_names_the_file(lake, tmp_path):
-    path = render(lake, VIDEO, tmp_path / "sub" / "a.mp4")
-    assert path == tmp_path / "sub" / "a.mp4"
-    assert path.is_file()
-    assert path.with_suffix(".png").is_file()
+    paths = render(lake, VIDEO, tmp_path / "sub" / "a.mp4")
+    assert paths == (tmp_path / "sub" / "a.mp4", tmp_path / "sub" / "a.png")
+    assert all(path.is_file() for path in paths)
+    with pytest.raises(UserError, match="--out names the MP4"):
+        render(lake, VIDEO, tmp_path / "a.png")
 
 
 def _small_lake(tmp_path, rows):
@@ -226,4 +308,4 @@ def test_a_source_that_is_gone_or_changed(lake, tmp_path):
             render(moved, VIDEO, out)
     finally:
         source.write_bytes(kept)
-    assert not list(tmp_path.glob("*.mp4"))
+    assert [each.name for each in tmp_path.iterdir()] == ["lake"]

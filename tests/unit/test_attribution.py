@@ -1,0 +1,150 @@
+"""Maps do not depend on the batch, and memory that runs out costs nothing but time."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from operators import statistics
+from operators.attribution import Explainer, batch_size
+from operators.bottleneck import Bottleneck
+from operators.models import Detector, spec_for
+from schemas.errors import ERROR_CODES
+from schemas.tables import NESTED, VIDEO_ROW
+
+SPEC = replace(spec_for("resnet10t"), input_size=64)
+DETECTOR = Detector(SPEC, ("layer2", "layer3"))
+DRAWS = 2
+CPU_MESSAGE = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: {}: you tried to allocate 9 bytes."
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    """The networks are too small for more than the one thread that `explainer` sets."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Statistics of both layers, of noise."""
+    root = tmp_path_factory.mktemp("statistics")
+    model = DETECTOR.load()
+    for layer in DETECTOR.layers:
+        caught = []
+        handle = model.get_submodule(layer).register_forward_hook(lambda _m, _i, output, to=caught: to.append(output))
+        with torch.no_grad():
+            model(torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+        handle.remove()
+        statistics.save(statistics.of_batch(caught[0]), statistics.path_in(root, SPEC.name, layer), {})
+    return root
+
+
+def video(name: str, frames: int, seed: int) -> dict:
+    rng = np.random.default_rng(seed)
+    pixels = [rng.integers(0, 256, 64 * 64 * 3, np.uint8).tobytes() for _ in range(frames)]
+    inputs = [{"frame": t, "kind": "crop", "size": 64, "pixels": each} for t, each in enumerate(pixels)]
+    row = dict.fromkeys(VIDEO_ROW.names) | {table.name: [] for table in NESTED}
+    return row | {"video_id": name, "uri": name, "dataset": "d", "status": "ok", "inputs": inputs}
+
+
+def table() -> pa.Table:
+    return pa.Table.from_pylist([video("a", 3, 0), video("b", 1, 1), video("c", 3, 2)], schema=VIDEO_ROW)
+
+
+def explainer(folder: Path, batch_samples: int) -> Explainer:
+    return Explainer((DETECTOR,), Bottleneck(steps=3, draws=DRAWS), folder, batch_samples, threads=1)
+
+
+@pytest.fixture
+def memory_for(monkeypatch):
+    """Make the detector fail where a fit has more samples than fit; a list of what then went through it."""
+
+    def limit(samples: float, error: Exception) -> list[int]:
+        passed: list[int] = []
+
+        def check(_module, inputs) -> None:
+            if len(inputs[0]) > samples * DRAWS:
+                raise error
+            passed.append(len(inputs[0]))
+
+        def load(detector: Detector) -> torch.nn.Module:
+            model = unlimited(detector)
+            model.get_submodule("fc").register_forward_pre_hook(check)
+            return model
+
+        unlimited = Detector.load
+        monkeypatch.setattr(Detector, "load", load)
+        return passed
+
+    return limit
+
+
+def assert_same(found: pa.Table, expected: pa.Table) -> None:
+    for a, b in zip(found.to_pylist(), expected.to_pylist(), strict=True):
+        assert a["status"] == b["status"] == "ok"
+        for name, key in (("masks", ("frame", "layer")), ("predictions", ("frame", "layer", "bottleneck"))):
+            by_key = [{tuple(each[k] for k in key): each for each in row[name]} for row in (a, b)]
+            assert len(by_key[0]) == len(a[name]) == len(b[name])  # nothing lost, nothing doubled
+            assert by_key[0].keys() == by_key[1].keys()
+            for k, one in by_key[0].items():
+                for column, value in one.items():
+                    if isinstance(value, float | list):
+                        np.testing.assert_allclose(value, by_key[1][k][column], rtol=2e-3, atol=1e-5)
+                    else:
+                        assert value == by_key[1][k][column]
+
+
+def test_maps_are_the_same_in_every_batch(folder):
+    assert_same(explainer(folder, 7)(table()), explainer(folder, 1)(table()))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError(CPU_MESSAGE.format("can't allocate memory")),
+        RuntimeError(CPU_MESSAGE.format("not enough memory")),
+    ],
+)
+def test_where_memory_runs_out_the_same_samples_are_explained_in_smaller_batches(folder, memory_for, error):
+    expected = explainer(folder, 7)(table())
+    passed = memory_for(2, error)
+    found = explainer(folder, 7)
+    # 7 samples are too many for a fit and for the plain pass, 3 for a fit alone, 1 fits
+    assert_same(found(table()), expected)
+    before = len(passed)
+    assert_same(found(table()), expected)
+    assert set(passed[before:]) == {1, DRAWS}  # the smaller batch is kept: nothing is tried again
+
+
+def test_a_video_of_which_one_sample_does_not_fit_is_an_error_row(folder, memory_for):
+    memory_for(0.5, torch.OutOfMemoryError("CUDA out of memory."))  # the plain pass fits, a fit does not
+    for row in explainer(folder, 4)(table()).to_pylist():
+        assert (row["status"], row["error_stage"], row["error_code"]) == ("error", "explain", "out_of_memory")
+        assert "resnet10t, 64x64" in row["error_detail"]
+        assert all(row[name] == [] for name in ("inputs", *(each.name for each in NESTED)))
+    assert "out_of_memory" in ERROR_CODES
+
+
+def test_any_other_failure_is_a_crash(folder, memory_for):
+    memory_for(2, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="mat1"):
+        explainer(folder, 7)(table())
+
+
+def test_the_processors_message_is_torchs_own():
+    with pytest.raises(RuntimeError, match="can't allocate memory: you tried to allocate"):
+        torch.empty(1 << 60, dtype=torch.uint8)
+
+
+def test_seventy_percent_of_the_free_memory_are_filled():
+    assert batch_size(free_bytes=1000, sample_bytes=100) == 7
+    assert batch_size(free_bytes=1000, sample_bytes=99) == 7
+    assert batch_size(free_bytes=1000, sample_bytes=701) == 1  # one is always tried
+    assert batch_size(free_bytes=10**12, sample_bytes=1) == 64
+    assert batch_size(free_bytes=1000, sample_bytes=0) == 64
