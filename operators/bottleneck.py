@@ -36,6 +36,8 @@ class Bottleneck:
     seed: int = 0
     asks: tuple[int, ...] = ()
     antithetic: bool = False
+    centred: float = 0.0
+    memory: float = 0.0
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.draws < 1:
@@ -157,7 +159,9 @@ def fit(
             noise = noises.next()
             z, _, cross_entropy = ask(passed.detach(), blocked.detach(), noise)
             (by_z,) = torch.autograd.grad(cross_entropy.sum(), z)
-            by_passed, by_blocked = by_z.sum(1) * r, (by_z * noise).sum(1)
+            new = by_z.sum(1) * r, (by_z * (mean + (1 - settings.centred) * (noise - mean))).sum(1)
+            keep = settings.memory if before is not None else 0.0
+            by_passed, by_blocked = (keep * old + (1 - keep) * n for old, n in zip((by_passed, by_blocked), new))
             before = (cross_entropy + information).detach() if before is None else before
         pull = (by_passed * passed + by_blocked * blocked).sum()
         (alpha.grad,) = torch.autograd.grad(information.sum() + pull, alpha)

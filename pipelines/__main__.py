@@ -144,6 +144,14 @@ def _parser() -> argparse.ArgumentParser:
         choices=("none", "flicker", "jump", "frozen"),
         help="what goes wrong in time, drawn for each forgery; may be repeated (default: none)",
     )
+    forge.add_argument(
+        "--strength",
+        action="append",
+        type=float,
+        metavar="S",
+        help="how much of the forged picture is blended in, 0 to 1, drawn for each forgery; may be repeated "
+        "(default: 0.25, 0.5, 0.75, 1)",
+    )
     forge.add_argument("--motion-only", action="store_true", help="nothing but the fault in time shows, no still frame")
     forge.add_argument("--run-frames", type=int, metavar="K", help="frames between two jumps or freezes (default: 8)")
     forge.add_argument("--max-frames", type=int, metavar="M", help="only the first M frames of each video")
@@ -246,7 +254,11 @@ def _forge(options: argparse.Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')} is at least 1")
     if options.motion_only and "none" in (options.fault or ()):
         raise UserError("--motion-only leaves nothing but the fault in time: take another --fault than none")
+    if any(not 0 < strength <= 1 for strength in options.strength or ()):
+        raise UserError("--strength is above 0 and at most 1")
     params = MOTION_ONLY if options.motion_only else ForgeParams()
+    if options.strength:
+        params = replace(params, strengths=tuple(options.strength))
     if options.region:
         params = replace(params, regions=tuple(options.region))
     if options.fault:
