@@ -239,6 +239,7 @@ LOCALISATION_FRAMES: Final = _table(
             "the maximum is in the forged region or within 15 input pixels; NULL without any saliency",
             null=True,
         ),
+        _column("ehr", pa.float64(), "effective heat ratio (InputIBA); NULL without any saliency", null=True),
     ],
 )
 
