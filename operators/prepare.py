@@ -52,14 +52,14 @@ def prepare(table: pa.Table, *, params: PrepareParams, limits: Limits, inputs: t
 def recut(
     table: pa.Table, *, flows: Mapping[str, FlowParams], limits: Limits, inputs: tuple[ModelInput, ...]
 ) -> pa.Table:
-    """VIDEO_ROW with a `run_id` in, VIDEO_ROW out: `inputs` cut at the keyframes and boxes that `frames` names.
+    """VIDEO_ROW in and out: `inputs` cut at the keyframes and boxes that `frames` names.
 
-    `flows` are the flow's parameters by run. Nothing is detected, so the inputs are those the run cut. What cannot be
-    decoded or has changed becomes a row that says so.
+    `flows` are the flow's parameters by video. Nothing is detected, so the inputs are those that were cut when the
+    frames were found. What cannot be decoded or has changed becomes a row that says so.
     """
     rows = []
     for video in table.to_pylist():
-        flow = flows[video.pop("run_id")]
+        flow = flows[video["video_id"]]
         try:
             found = {"inputs": kept_sandbox(limits).run(recut_video, video["uri"], video["frames"], flow, inputs)}
         except SampleError as error:
