@@ -17,6 +17,7 @@ from operators.flow import FlowParams
 from operators.keyframes import KeyframeParams
 from operators.models import ModelSpec
 from operators.prepare import ModelInput, PrepareParams, prepare, recut
+from operators.samples import SAMPLE, flatten
 from operators.sandbox import Limits
 from operators.stage import Stage, apply
 from operators.training import Samples
@@ -26,22 +27,9 @@ from pipelines.config import Resources
 from pipelines.errors import UserError
 from pipelines.lake import open_lake
 from pipelines.progress import progress
-from schemas.tables import CLASS_FAKE, CLASS_REAL, LABELS, NESTED, STATUS_OK, VIDEO_ROW
+from schemas.tables import CLASS_FAKE, CLASS_REAL, LABELS, NESTED, VIDEO_ROW
 
 SPLITS: Final = ("train", "val")
-#: one row per model input cut for training
-SAMPLE: Final = pa.schema(
-    [
-        pa.field("video_id", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("label", pa.string(), nullable=False),
-        pa.field("pair", pa.string(), nullable=False),
-        pa.field("frame", pa.int32(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("size", pa.int32(), nullable=False),
-        pa.field("pixels", pa.binary(), nullable=False),
-    ]
-)
 #: of each video its latest run that found a face in it
 _EXPLAINED: Final = """
 select videos.*, runs.config
@@ -130,20 +118,6 @@ def cut_samples(source: Source, folder: Path, console: Console) -> None:
     if used < len(source.videos):
         console.print(f"{len(source.videos) - used} of {len(source.videos)} videos gave no sample", highlight=False)
     (folder / "_done").touch()
-
-
-def flatten(table: pa.Table) -> pa.Table:
-    """VIDEO_ROW to SAMPLE: one row per input of a video with a face."""
-    rows = []
-    for row in table.to_pylist():
-        if row["status"] == STATUS_OK:
-            ids = {"video_id": row["video_id"], "split": row["split"], "label": row["label"]}
-            source = row["pair_id"] or row["video_id"]
-            rows += [
-                ids | {"pair": f"{source}:{item['frame']}"} | item  # frame, kind, size, pixels
-                for item in row["inputs"]
-            ]
-    return pa.Table.from_pylist(rows, schema=SAMPLE)
 
 
 def count(folder: Path, spec: ModelSpec) -> Counter[tuple[str, str]]:

@@ -16,12 +16,12 @@ from safetensors.torch import load_file
 from operators.keyframes import KeyframeParams
 from operators.models import load_model, spec_of
 from operators.prepare import ModelInput, PrepareParams, prepare
+from operators.samples import SAMPLE
 from operators.sandbox import Limits
 from operators.training import predict
 from pipelines import manifest as manifests
 from pipelines.__main__ import main
 from pipelines.lake import open_lake
-from pipelines.samples import SAMPLE
 
 #: a network without batch norm, whose averages two workers take over their own halves
 MODEL = "test_convnext"
