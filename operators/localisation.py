@@ -7,6 +7,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.integrate import trapezoid
 
 from operators.faces import Box, crop
 
@@ -16,6 +17,9 @@ cv2.setNumThreads(1)
 GRID: Final = 64
 #: the pointing game counts a maximum this close to the region as a hit (Zhang et al. 2018)
 POINTING_PX: Final = 15
+#: the effective heat ratio looks at pixels from this share of the maximum on, over these quantiles of them
+EHR_BASE: Final = 0.1
+EHR_QUANTILES: Final = np.linspace(0, 1, 11)
 
 Heat = npt.NDArray[np.floating]
 Region = npt.NDArray[np.bool_]
@@ -29,6 +33,7 @@ class Localisation:
     rra: float | None
     chance: float
     pointing: bool | None
+    ehr: float | None
 
 
 def truth_row(frame: int, mask: npt.NDArray[np.uint8], box: Box) -> dict[str, Any]:
@@ -65,14 +70,15 @@ def region(cells: npt.NDArray[np.uint8], size: int) -> Region:
 def localise(heat: Heat, forged: Region) -> Localisation:
     """Figures of a map (H,W), finite and >= 0, against the forged region (H,W); ValueError for an empty region.
 
-    chance = |G| / (H W), the expectation of heat_inside and rra for a map that knows nothing.
+    chance = |G| / (H W), the expectation of heat_inside and rra for a map that knows nothing; ehr of a uniform one.
     """
     if heat.shape != forged.shape or not forged.any():
         raise ValueError(f"needs a region of the map's shape {heat.shape} with a pixel in it; got {forged.shape}")
     chance = float(forged.mean())
     if not heat.any():
-        return Localisation(None, None, chance, None)
-    return Localisation(heat_inside(heat, forged), rank_accuracy(heat, forged), chance, points(heat, forged))
+        return Localisation(None, None, chance, None, None)
+    inside, ranks, ehr = heat_inside(heat, forged), rank_accuracy(heat, forged), effective_heat_ratio(heat, forged)
+    return Localisation(inside, ranks, chance, points(heat, forged), ehr)
 
 
 def heat_inside(heat: Heat, forged: Region) -> float:
@@ -100,6 +106,22 @@ def points(heat: Heat, forged: Region, tolerance_px: float = POINTING_PX) -> boo
     row, column = np.unravel_index(int(heat.argmax()), heat.shape)
     rows, columns = np.nonzero(forged)
     return bool(((rows - row) ** 2 + (columns - column) ** 2).min() <= tolerance_px**2)
+
+
+def effective_heat_ratio(heat: Heat, forged: Region) -> float:
+    """The effective heat ratio of Zhang et al. (2021, InputIBA), in [0, 1]; heat above 0 somewhere.
+
+    The integral over q in [0, 1] of sum_{G and h >= t(q)} h / |h >= t(q)|, with h the heat over its maximum and t(q)
+    the q-quantile of the pixels with h >= 0.1, at most 0.99; trapezoids over 11 quantiles. A uniform map scores |G| /
+    (H W), and only one that is uniform in G (or a part of it) and without heat elsewhere scores 1: heat that fades
+    scores less, inside too.
+    """
+    values = heat.astype(np.float64) / float(heat.max())
+    considered = values >= EHR_BASE
+    values, inside = values[considered], forged[considered]
+    above = values >= np.minimum(np.quantile(values, EHR_QUANTILES), 0.99)[:, None]
+    ratios = (above & inside) @ values / above.sum(1)
+    return float(trapezoid(ratios, EHR_QUANTILES))
 
 
 def video_localisation(masks: Sequence[dict[str, Any]], truth: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import timm
 import torch
+from huggingface_hub import HfApi, try_to_load_from_cache
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from timm.data.config import resolve_model_data_config
@@ -21,6 +23,8 @@ InputKind = Literal["crop", "flow"]
 N_CLASSES: Final = 2
 assert (CLASS_REAL, CLASS_FAKE) == (0, 1)  # the order of the published FaceForensics++ detectors
 _METADATA_KEY: Final = "viba.model_spec"
+#: how long a server of weights may be silent
+_REPLY_S: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -109,22 +113,76 @@ def load_model(spec: ModelSpec, weights: Path | None = None, seed: int = 0) -> n
 
     Raises ValueError where the weights do not fit, naming the first keys that differ.
     """
+    model = _create(spec, seed)
+    if weights is not None:
+        _fill(model, map_keys(read_state(weights), spec.keys), spec, weights)
+    return model.eval()
+
+
+def _create(spec: ModelSpec, seed: int, **options: Any) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = timm.create_model(spec.architecture, pretrained=False, num_classes=N_CLASSES)
-    if weights is not None:
-        state = map_keys(read_state(weights), spec.keys)
-        own = model.state_dict()
-        # published BatchNorm states of old PyTorch releases lack the counter, which inference never reads
-        state |= {k: v for k, v in own.items() if k.endswith("num_batches_tracked") and k not in state}
-        wrong = sorted(own.keys() ^ state.keys()) or [k for k in own if own[k].shape != state[k].shape]
-        if wrong:
-            raise ValueError(
-                f"{weights} does not fit {spec.architecture} with {N_CLASSES} classes: {len(wrong)} keys differ, "
-                f"first {', '.join(wrong[:3])}"
-            )
-        model.load_state_dict(state)
-    return model.eval()
+        return timm.create_model(spec.architecture, num_classes=N_CLASSES, **options)
+
+
+def _fill(model: nn.Module, state: dict[str, Tensor], spec: ModelSpec, source: Path) -> None:
+    own = model.state_dict()
+    # published BatchNorm states of old PyTorch releases lack the counter, which inference never reads
+    state |= {k: v for k, v in own.items() if k.endswith("num_batches_tracked") and k not in state}
+    wrong = sorted(own.keys() ^ state.keys()) or [k for k in own if own[k].shape != state[k].shape]
+    if wrong:
+        raise ValueError(
+            f"{source} does not fit {spec.architecture} with {N_CLASSES} classes: {len(wrong)} keys differ, "
+            f"first {', '.join(wrong[:3])}"
+        )
+    model.load_state_dict(state)
+
+
+def start_from_file(spec: ModelSpec, weights: Path, seed: int = 0) -> nn.Module:
+    """The detector with `weights` of any number of classes; a head of another number than two is new, from `seed`.
+
+    Raises ValueError where the rest does not fit, naming the first keys that differ.
+    """
+    model = _create(spec, seed)
+    state = map_keys(read_state(weights), spec.keys)
+    classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    for key, value in model.state_dict().items():
+        if key.rpartition(".")[0] in heads and (key not in state or state[key].shape != value.shape):
+            state[key] = value
+    _fill(model, state, spec, weights)
+    return model
+
+
+def imagenet_source(spec: ModelSpec) -> str:
+    """Where timm has the architecture's weights: a repository of huggingface.co, or a URL. ValueError without any."""
+    known = timm.get_pretrained_cfg(spec.architecture)
+    source = known and (known.hf_hub_id or known.url)
+    if not isinstance(source, str) or not source:
+        raise ValueError(f"timm has no weights of {spec.architecture}: name a file of them, or start from scratch")
+    return source
+
+
+def start_from_imagenet(spec: ModelSpec, seed: int = 0) -> nn.Module:
+    """The detector with the weights timm has for the architecture under a new head from `seed`.
+
+    They are downloaded once and kept. Raises ValueError, one line, where there are none or they cannot be fetched.
+    """
+    source = imagenet_source(spec)
+    on_hub = "://" not in source
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_REPLY_S)
+    try:
+        if on_hub and not isinstance(try_to_load_from_cache(source, "model.safetensors"), str):
+            HfApi().model_info(source, timeout=_REPLY_S)  # fails at once where the download would retry for a minute
+        return _create(spec, seed, pretrained=True)
+    except Exception as error:  # what a network raises comes from several libraries
+        raise ValueError(
+            f"cannot fetch {source} ({type(error).__name__}): connect to the internet, name a file of weights in "
+            "timm's layout, or start from scratch"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(timeout)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

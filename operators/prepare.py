@@ -1,7 +1,7 @@
 """One video in, its keyframes, faces and model inputs out."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -49,6 +49,46 @@ def prepare(table: pa.Table, *, params: PrepareParams, limits: Limits, inputs: t
     return pa.Table.from_pylist(rows, schema=VIDEO_ROW)
 
 
+def recut(
+    table: pa.Table, *, flows: Mapping[str, FlowParams], limits: Limits, inputs: tuple[ModelInput, ...]
+) -> pa.Table:
+    """VIDEO_ROW in and out: `inputs` cut at the keyframes and boxes that `frames` names.
+
+    `flows` are the flow's parameters by video. Nothing is detected, so the inputs are those that were cut when the
+    frames were found. What cannot be decoded or has changed becomes a row that says so.
+    """
+    rows = []
+    for video in table.to_pylist():
+        flow = flows[video["video_id"]]
+        try:
+            found = {"inputs": kept_sandbox(limits).run(recut_video, video["uri"], video["frames"], flow, inputs)}
+        except SampleError as error:
+            found = {"status": STATUS_ERROR, "error_stage": "prepare"}
+            found |= {"error_code": error.code, "error_detail": error.detail}
+        rows.append(video | found)
+    return pa.Table.from_pylist(rows, schema=VIDEO_ROW)
+
+
+def recut_video(
+    uri: str, frames: list[dict[str, Any]], flow: FlowParams, inputs: tuple[ModelInput, ...]
+) -> list[dict[str, Any]]:
+    """The `inputs` of `prepare_video` at keyframes and boxes that are known: rows of table `frames`.
+
+    Raises SampleError as `operators.video.read_frames` does, and changed for a file without one of the frames or boxes.
+    """
+    boxes = {row["frame"]: _box(row) for row in frames if row["status"] == STATUS_OK}
+    pictures, missing = [], set(boxes)
+    for frame, following in _with_next(uri, set(boxes)):
+        box = boxes[frame.index]
+        if box.y + box.height > frame.image.shape[0] or box.x + box.width > frame.image.shape[1]:
+            raise SampleError("changed", f"frame {frame.index} is too small for the face box that is known of it")
+        pictures += _cut(frame, following, box, inputs, flow)
+        missing.discard(frame.index)
+    if missing:
+        raise SampleError("changed", f"no frame {min(missing)}, which was a keyframe")
+    return pictures
+
+
 def prepare_video(
     uri: str, params: PrepareParams, inputs: tuple[ModelInput, ...], truth_uri: str | None = None
 ) -> dict[str, Any]:
@@ -72,31 +112,38 @@ def prepare_video(
         progress()
         if box is not None:
             faces[frame.index] = box, frame.image.shape[:2]
-        has_flow = box is not None and following is not None and following.image.shape == frame.image.shape
-        rows.append(_frame_row(frame, keyframes[frame.index], box, has_flow))
-        for wanted in inputs:
-            if box is None or (wanted.kind == "flow" and not has_flow):
-                continue
-            pixels = crop(frame.image, box, wanted.size)
-            if wanted.kind == "flow" and following is not None:
-                flow = farneback(pixels, crop(following.image, box, wanted.size), params.flow)
-                pixels = flow_map(flow, params.flow.full_scale_px)
-            picture = {"frame": frame.index, "kind": wanted.kind, "size": wanted.size, "pixels": pixels.tobytes()}
-            pictures.append(picture)
+            pictures += _cut(frame, following, box, inputs, params.flow)
+        rows.append(_frame_row(frame, keyframes[frame.index], box, box is not None and following is not None))
     status = STATUS_OK if any(row["status"] == STATUS_OK for row in rows) else STATUS_NO_FACE
     truth = [] if truth_uri is None else _truth(truth_uri, faces)
     return {**asdict(reader.probe), "status": status, "frames": rows, "truth": truth, "inputs": pictures}
 
 
 def _with_next(uri: str, keyframes: set[int]) -> Iterator[tuple[Frame, Frame | None]]:
-    """Each keyframe with the frame after it; None after the last frame of the video."""
+    """Each keyframe with the frame after it; None after the last frame of the video and before one of another size."""
     keyframe: Frame | None = None
     for frame in read_frames(uri, "rgb24", only=keyframes | {index + 1 for index in keyframes}, on_packet=progress):
         if keyframe is not None:
-            yield keyframe, frame
+            yield keyframe, frame if frame.image.shape == keyframe.image.shape else None
         keyframe = frame if frame.index in keyframes else None
     if keyframe is not None:
         yield keyframe, None
+
+
+def _cut(
+    frame: Frame, following: Frame | None, box: Box, inputs: tuple[ModelInput, ...], flow: FlowParams
+) -> list[dict[str, Any]]:
+    """The wanted inputs of one keyframe; no flow without a following frame."""
+    pictures = []
+    for wanted in inputs:
+        pixels = crop(frame.image, box, wanted.size)
+        if wanted.kind == "flow":
+            if following is None:
+                continue
+            moved = farneback(pixels, crop(following.image, box, wanted.size), flow)
+            pixels = flow_map(moved, flow.full_scale_px)
+        pictures.append({"frame": frame.index, "kind": wanted.kind, "size": wanted.size, "pixels": pixels.tobytes()})
+    return pictures
 
 
 def _truth(uri: str, faces: dict[int, tuple[Box, tuple[int, ...]]]) -> list[dict[str, Any]]:
@@ -134,3 +181,8 @@ def _frame_row(frame: Frame, score: float, box: Box | None, has_flow: bool) -> d
         "face_score": None if box is None else box.score,
         "has_flow": has_flow,
     }
+
+
+def _box(row: dict[str, Any]) -> Box:
+    """The box of a row of table `frames` with a face."""
+    return Box(row["face_x"], row["face_y"], row["face_width"], row["face_height"], row["face_score"])

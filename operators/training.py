@@ -72,18 +72,20 @@ def epoch_order(samples: Samples, seed: int, epoch: int) -> np.ndarray:
 
 def batches(
     samples: Samples, params: TrainParams, epoch: int, rank: int, world: int
-) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """(pixels (B, S, S, 3) uint8, labels (B,)) of this worker's share of each global batch of `batch_size` samples.
+) -> Iterator[tuple[np.ndarray, Tensor, float]]:
+    """(pixels (B, S, S, 3) uint8, labels (B,), weight) of this worker's share of each global batch of `batch_size`.
 
-    Depends on the seed, the epoch and the position alone, so that a resumed training sees what it would have seen.
+    The mean over the workers of weight * (mean over B) is the mean over the global batch, whether or not it divides
+    evenly. Depends on the seed, the epoch and the position alone, so that a resumed training sees what it would have
+    seen. Raises ValueError where a batch has fewer pairs than there are workers.
     """
     order = epoch_order(samples, params.seed, epoch)
-    per_batch = max(params.batch_size // 2, 1)
-    for start in range(0, len(order) - len(order) % per_batch or len(order), per_batch):
+    per_batch = min(max(params.batch_size // 2, 1), len(order))
+    if per_batch < world:
+        raise ValueError(f"{per_batch} pairs in a batch are too few for {world} workers")
+    for start in range(0, len(order) - len(order) % per_batch, per_batch):
         units = order[start : start + per_batch]
         own = range(rank, len(units), world)
-        if not own:
-            continue
         pictures, labels = [], []
         for position in own:
             for index in units[position]:
@@ -92,7 +94,7 @@ def batches(
                     picture = augment(picture, np.random.default_rng([params.seed, epoch, start + position]))
                 pictures.append(picture)
                 labels.append(samples.labels[index])
-        yield np.stack(pictures), torch.tensor(labels)
+        yield np.stack(pictures), torch.tensor(labels), len(own) * world / len(units)
 
 
 def augment(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -142,11 +144,12 @@ def train_step(
     images: Tensor,
     labels: Tensor,
     autocast: bool,
+    weight: float = 1.0,
 ) -> float:
-    """One step on the cross-entropy of a batch; its value in nats."""
+    """One step on `weight` times the cross-entropy of a batch; its value in nats."""
     optimizer.zero_grad(set_to_none=True)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
-        loss = F.cross_entropy(model(images).float(), labels)
+        loss = weight * F.cross_entropy(model(images).float(), labels)
     loss.backward()
     optimizer.step()
     schedule.step()

@@ -115,11 +115,27 @@ def _parser() -> argparse.ArgumentParser:
     manifest.add_argument("--seed", type=int, default=0, metavar="S", help="of the sample and the split (default: 0)")
     manifest.add_argument("--resplit", action="store_true", help="70/15/15 without shared identities, not the official")
 
-    train = _command(commands, _train, "train", "train a detector on the splits train and val of a manifest")
+    train = _command(commands, _train, "train", "train a detector on the splits train and val of a manifest or a lake")
     train.add_argument("--model", required=True, metavar="NAME", help="xception, vgg11-flow or a timm architecture")
-    train.add_argument("--manifest", required=True, type=Path, metavar="FILE", help="with label and split")
+    train.add_argument("--manifest", type=Path, metavar="FILE", help="videos to train on, with label and split")
+    train.add_argument(
+        "--lake",
+        type=Path,
+        metavar="DIR",
+        help="gets the learning curves (table curves); without --manifest its explained videos are trained on, with "
+        "their keyframes and face boxes",
+    )
     train.add_argument("--out", required=True, type=Path, metavar="DIR", help="weights, learning curves and report")
-    train.add_argument("--frames", type=int, default=16, metavar="N", help="frames cut from each video (default: 16)")
+    train.add_argument(
+        "--frames", type=int, metavar="N", help="frames cut from each video of a manifest, evenly spaced (default: 16)"
+    )
+    train.add_argument(
+        "--pretrained",
+        nargs="?",
+        const="imagenet",
+        metavar="FILE",
+        help="start from timm's ImageNet weights (downloaded), or from FILE; default: from scratch",
+    )
     train.add_argument("--workers", type=int, default=1, metavar="N", help="training processes (default: 1)")
     train.add_argument("--input-size", type=int, metavar="PX", help="side of the input (default: the model's own)")
     train.add_argument("--config", type=Path, metavar="FILE", help="TOML file with a table train; see docs/train.md")
@@ -228,7 +244,9 @@ def _train(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from operators.models import spec_for
+    from operators.prepare import ModelInput
     from pipelines import config as configs
+    from pipelines.samples import from_lake, from_manifest
     from pipelines.train import default_params, train
 
     try:
@@ -237,9 +255,18 @@ def _train(options: argparse.Namespace) -> None:
         raise UserError(str(error)) from error
     if options.input_size is not None:
         spec = replace(spec, input_size=options.input_size)
-    tables = configs.load(options.config, options.set)
-    params = configs.fill(default_params(spec), tables.get("train", {}), "train")
-    train(spec, params, options.manifest, options.out, options.frames, options.workers, Console())
+    params = configs.fill(default_params(spec), configs.load(options.config, options.set).get("train", {}), "train")
+    inputs = (ModelInput(spec.input, spec.input_size),)
+    if options.manifest is not None:
+        source = from_manifest(options.manifest, inputs, 16 if options.frames is None else options.frames)
+    elif options.lake is None:
+        raise UserError("give the videos to train on: --manifest FILE, or --lake DIR of explained ones")
+    elif options.frames is not None:
+        raise UserError("--frames belongs to --manifest: of a lake's videos the explained frames are taken")
+    else:
+        source = from_lake(options.lake, inputs)
+    how = {name: getattr(options, name) for name in ("pretrained", "lake")}
+    train(spec, params, source, options.out, options.workers, Console(), **how)
 
 
 def _forge(options: argparse.Namespace) -> None:

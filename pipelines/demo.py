@@ -16,7 +16,8 @@ from pipelines.explain import explain
 from pipelines.lake import open_lake
 from pipelines.portrait import make_clips, manifest_rows
 from pipelines.render import render
-from pipelines.train import cut_samples, train
+from pipelines.samples import cut_samples, from_manifest
+from pipelines.train import train
 
 #: Small enough for five minutes on two cores: half-size inputs and few, short clips. The detectors are the real ones.
 _CLIPS = 16
@@ -40,13 +41,13 @@ def demo(out: Path, console: Console) -> int:
         pq.write_table(manifest_rows(clips, test_share=0.25), clips / "manifest.parquet")
     console.print("cutting faces and flow maps to train on")
     inputs = tuple(ModelInput(spec.input, spec.input_size) for spec, _ in _DETECTORS)
-    cut_samples(clips / "manifest.parquet", inputs, _FRAMES_PER_CLIP, out / "training" / "samples", console)
+    source, samples = from_manifest(clips / "manifest.parquet", inputs, _FRAMES_PER_CLIP), out / "training" / "samples"
+    cut_samples(source, samples, console)
     weights = {}
     for spec, params in _DETECTORS:
-        console.print(f"training {spec.name} from scratch on {spec.input_size}x{spec.input_size} inputs")
+        console.print(f"training {spec.name} on {spec.input_size}x{spec.input_size} inputs")
         folder = out / "training" / spec.name
-        samples = out / "training" / "samples"
-        train(spec, params, clips / "manifest.parquet", folder, _FRAMES_PER_CLIP, 1, console, samples)
+        train(spec, params, source, folder, 1, console, samples=samples, lake=lake)
         weights[spec.name] = folder / "model.safetensors"
     settings = {"prepare": {"keyframes": {"max_keyframes": 2}}, "bottleneck": {"draws": 2}}
     config = configs.build(settings, list(weights), [], weights)

@@ -9,23 +9,25 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipelines.errors import UserError
-from schemas.tables import LAKE_TABLES, RUNS, VIDEOS
+from schemas.tables import CURVES, LAKE_TABLES, RUNS, VIDEOS
 
 QUERIES: Final = Path(__file__).resolve().parents[1] / "queries"
 CHECKPOINTS: Final = "_checkpoints"
+TRAININGS: Final = "_trainings"
 _RUN: Final = "run_id="
 _PENDING: Final = ".pending.parquet"
 _COMMITTED: Final = pa.schema([VIDEOS.schema.field(name) for name in VIDEOS.key])
 
 
 def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnection:
-    """A connection with a view per table of schemas.tables.LAKE_TABLES, of all runs or of one.
+    """A connection with a view per table of schemas.tables.LAKE_TABLES, of all runs or of one, and CURVES.
 
-    A video is visible once its checkpoint is committed. The views read through Arrow; DuckDB itself is locked away
-    from every file and from the network, so no statement can read or write anything else. UserError: no lake, no
-    run in it, no such run.
+    A video is visible once its checkpoint is committed; a lake may hold trainings and no run. The views read through
+    Arrow; DuckDB itself is locked away from every file and from the network, so no statement can read or write
+    anything else. UserError: no lake, nothing in it, no such run.
     """
-    known = runs(lake)
+    trainings = _parquet(lake / TRAININGS)
+    known = runs(lake) if run_id is not None or not trainings else _run_ids(lake)
     if run_id is not None and run_id not in known:
         raise UserError(f"no run {run_id} in {lake}: it has {', '.join(known)}")
     chosen = known if run_id is None else [run_id]
@@ -43,6 +45,7 @@ def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnectio
         if table is not RUNS:
             rows = rows.set_alias(table.name).join(finished, ", ".join(VIDEOS.key), how="semi")
         rows.create_view(table.name)
+    connection.from_arrow(_dataset(trainings, CURVES.schema)).create_view(CURVES.name)
     for setting in (
         "set timezone = 'UTC'",
         "set enable_progress_bar = false",  # it would be drawn into the rows on stdout
@@ -59,7 +62,7 @@ def runs(lake: Path) -> list[str]:
     """The run ids of a lake, the latest start last. UserError where there is no lake or no run in it."""
     if not lake.is_dir():
         raise UserError(f"no lake at {lake}: make one with python -m pipelines explain PATH --lake {lake}")
-    found = sorted(path.name.removeprefix(_RUN) for path in lake.glob(f"{_RUN}*") if path.is_dir())
+    found = _run_ids(lake)
     if not found:
         raise UserError(f"no run in {lake}: start one with python -m pipelines explain PATH --lake {lake}")
     files = [file for run_id in found for file in _parquet(_folder(lake, run_id) / RUNS.name)]
@@ -71,6 +74,10 @@ def runs(lake: Path) -> list[str]:
 def queries(folder: str) -> dict[str, str]:
     """Name -> SQL of queries/FOLDER/*.sql (checks, tables, report), in order of name."""
     return {path.stem: path.read_text(encoding="utf-8") for path in sorted((QUERIES / folder).glob("*.sql"))}
+
+
+def _run_ids(lake: Path) -> list[str]:
+    return sorted(path.name.removeprefix(_RUN) for path in lake.glob(f"{_RUN}*") if path.is_dir())
 
 
 def _folder(lake: Path, run_id: str) -> Path:

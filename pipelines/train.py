@@ -1,91 +1,94 @@
-"""Training a detector on the videos of a manifest: samples through Ray Data, the loop through Ray Train."""
+"""Training a detector: the loop through Ray Train, what it leaves behind, and how a killed one continues."""
 
+import hashlib
 import json
 import os
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray
 import ray.train
 import torch
 from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from rich.console import Console
+from torch import nn
 
 from operators import training
 from operators.calibration import best_threshold, expected_calibration_error, fit_temperature
-from operators.keyframes import KeyframeParams
-from operators.models import ModelSpec, load_model, save_model, to_input
-from operators.prepare import ModelInput, PrepareParams, prepare
-from operators.sandbox import Limits
-from operators.stage import Stage, apply
-from operators.training import Samples, TrainParams
-from pipelines import manifest as manifests
+from operators.models import (
+    ModelSpec,
+    digest,
+    imagenet_source,
+    load_model,
+    save_model,
+    start_from_file,
+    start_from_imagenet,
+    to_input,
+)
+from operators.training import TrainParams
+from pipelines import samples as cuttings
 from pipelines.cluster import connect
 from pipelines.config import Resources
 from pipelines.curves import draw_curves
 from pipelines.errors import UserError
-from pipelines.progress import progress
-from schemas.tables import CLASS_FAKE, CLASS_REAL, STATUS_OK, VIDEO_ROW
+from pipelines.lake import TRAININGS
+from pipelines.manifest import write_table
+from pipelines.samples import SPLITS, Source, cut_samples
+from schemas.tables import CLASS_FAKE, CURVES, LABELS
 
-#: one row per model input cut for training
-SAMPLE = pa.schema(
-    [
-        pa.field("video_id", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("label", pa.string(), nullable=False),
-        pa.field("pair", pa.string(), nullable=False),
-        pa.field("frame", pa.int32(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("size", pa.int32(), nullable=False),
-        pa.field("pixels", pa.binary(), nullable=False),
-    ]
-)
-#: one row per epoch
-CURVES = pa.schema(
-    [
-        pa.field("epoch", pa.int32(), nullable=False),
-        pa.field("train_loss", pa.float64(), nullable=False),
-        pa.field("val_loss", pa.float64(), nullable=False),
-        pa.field("val_accuracy", pa.float64(), nullable=False),
-    ]
-)
+#: instead of a file of weights: those timm has
+IMAGENET: Final = "imagenet"
 
 
 def train(
     spec: ModelSpec,
     params: TrainParams,
-    manifest: Path,
+    source: Source,
     out: Path,
-    frames_per_video: int,
     workers: int,
     console: Console,
+    *,
     samples: Path | None = None,
+    pretrained: str | None = None,
+    lake: Path | None = None,
 ) -> dict[str, Any]:
-    """Train `spec` on the train split of `manifest`, stop on its val split, and write OUT/model.safetensors.
+    """Train `spec` on the train split of `source`, stop on its val split, and write OUT/model.safetensors.
 
     Also written: OUT/curves.parquet and curves.png (one point per epoch), OUT/report.json (threshold, ECE and
-    temperature on the val split). `samples` is a folder that `cut_samples` filled; OUT/samples is filled where none is
-    given. The same command again continues after a kill, to the same result. Raises UserError for a manifest without
-    both labels in both splits, and for an OUT that another training wrote.
+    temperature on the val split), and the rows of the table `curves` of `lake`. `samples` is a folder that
+    `cut_samples` filled; OUT/samples is filled where none is given. `pretrained` is IMAGENET or a file of weights to
+    start from. The same command again continues after a kill, to the same result. Raises UserError for an OUT that
+    another training wrote, samples of one class alone, too many workers, and weights that cannot be had.
     """
     out = out.resolve()
-    identity = {"spec": asdict(spec), "params": asdict(params), "frames_per_video": frames_per_video}
-    _claim(out / "training.json", identity)
+    start = out / "start.safetensors"
+    origin, identity = _origin(spec, pretrained)
+    network = None if pretrained is None or start.is_file() else _pretrained(spec, params.seed, pretrained)
+    identity = {"spec": asdict(spec), "params": asdict(params), "start": identity, "videos": source.digest}
+    training_id = _claim(out / "training.json", identity)
+    if network is not None:
+        save_model(network, spec, start)
+    if lake is not None:
+        try:
+            (lake / TRAININGS).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write the lake {lake}: {error.strerror}") from error
+    console.print(f"{spec.name} starts from {origin}", highlight=False)
     if samples is None:
         samples = out / "samples"
-        cut_samples(manifest, (ModelInput(spec.input, spec.input_size),), frames_per_video, samples, console)
+        cut_samples(source, samples, console)
     connect(Resources())
+    gpu = _check(spec, params, samples, workers)
     config = {"spec": spec, "params": params, "samples": samples.resolve(), "out": out}
-    gpu = ray.cluster_resources().get("GPU", 0) > 0
+    config["start"] = None if pretrained is None else start
     with tempfile.TemporaryDirectory() as storage, _epochs(out, params, console):
         TorchTrainer(
             _worker,
@@ -93,33 +96,8 @@ def train(
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
             run_config=ray.train.RunConfig(storage_path=storage, name="viba"),
         ).fit()
-    return _report(spec, out, samples, console)
-
-
-def cut_samples(
-    manifest: Path, inputs: tuple[ModelInput, ...], frames_per_video: int, folder: Path, console: Console
-) -> None:
-    """SAMPLE rows of the manifest's splits train and val as Parquet in `folder`, once; `_done` is written last.
-
-    Raises UserError for a manifest without both labels in both splits.
-    """
-    table = _labelled(manifests.build([manifest]).table, manifest)
-    if (folder / "_done").is_file():
-        return
-    connect(Resources())
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob("*.parquet"):
-        stale.unlink()
-    source = folder / "_manifest.parquet"
-    pq.write_table(table, source)
-    keyframes = KeyframeParams(selection="uniform", max_keyframes=frames_per_video)
-    kwargs = {"params": PrepareParams(keyframes), "limits": Limits(), "inputs": inputs}
-    cut = Stage("prepare", prepare, VIDEO_ROW, batch_size=1, kwargs=kwargs)
-    with progress([cut.name], len(table), console) as counter:
-        videos = ray.data.read_parquet(str(source)).repartition(target_num_rows_per_block=4)
-        videos = apply(videos, replace(cut, counter=counter))
-        videos.map_batches(flatten, batch_format="pyarrow", batch_size=None, num_cpus=1).write_parquet(str(folder))
-    (folder / "_done").touch()
+    _write_curves(out, training_id, spec, lake)
+    return _report(spec, out, samples, origin, console)
 
 
 def default_params(spec: ModelSpec) -> TrainParams:
@@ -127,50 +105,52 @@ def default_params(spec: ModelSpec) -> TrainParams:
     return TrainParams() if spec.input == "flow" else training.XCEPTION_PARAMS
 
 
-def _claim(path: Path, identity: dict[str, Any]) -> None:
+def _origin(spec: ModelSpec, pretrained: str | None) -> tuple[str, str]:
+    """What the weights start from: in words, and as part of the training's identity."""
+    if pretrained is None:
+        return "scratch: no pretrained weights", "scratch"
+    try:
+        if pretrained == IMAGENET:
+            return f"pretrained weights: {imagenet_source(spec)}", imagenet_source(spec)
+        return f"pretrained weights: {pretrained}", digest(Path(pretrained))
+    except (ValueError, OSError) as error:
+        raise UserError(f"--pretrained: {error}") from error
+
+
+def _pretrained(spec: ModelSpec, seed: int, pretrained: str) -> nn.Module:
+    try:
+        if pretrained == IMAGENET:
+            return start_from_imagenet(spec, seed)
+        return start_from_file(spec, Path(pretrained), seed)
+    except ValueError as error:
+        raise UserError(f"--pretrained: {error}") from error
+
+
+def _claim(path: Path, identity: dict[str, Any]) -> str:
+    """The training's id; raises UserError where the folder holds another."""
     text = json.dumps(identity, sort_keys=True, indent=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file() and path.read_text() != text:
         raise UserError(f"{path.parent} holds another training: choose another --out, or remove it")
     path.write_text(text)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _labelled(table: pa.Table, manifest: Path) -> pa.Table:
-    rows = [row for row in table.to_pylist() if row["label"] is not None and row["split"] in ("train", "val")]
-    found = {(row["split"], row["label"]) for row in rows}
-    for split in ("train", "val"):
-        for label in ("real", "fake"):
-            if (split, label) not in found:
-                raise UserError(
-                    f"{manifest} has no {label} video in the split {split}: training needs both in train and val"
-                )
-    return pa.Table.from_pylist(rows, schema=table.schema)
-
-
-def flatten(table: pa.Table) -> pa.Table:
-    """VIDEO_ROW to SAMPLE: one row per input of a video with a face."""
-    rows = []
-    for row in table.to_pylist():
-        if row["status"] == STATUS_OK:
-            ids = {"video_id": row["video_id"], "split": row["split"], "label": row["label"]}
-            source = row["pair_id"] or row["video_id"]
-            rows += [
-                ids | {"pair": f"{source}:{item['frame']}"} | item  # frame, kind, size, pixels
-                for item in row["inputs"]
-            ]
-    return pa.Table.from_pylist(rows, schema=SAMPLE)
-
-
-def _load(folder: Path, split: str, spec: ModelSpec) -> Samples:
-    """The samples of one split that `spec` looks at, in a fixed order."""
-    wanted = [("split", "=", split), ("kind", "=", spec.input), ("size", "=", spec.input_size)]
-    table = pq.read_table(folder, schema=SAMPLE, filters=wanted)
-    table = table.sort_by([("video_id", "ascending"), ("frame", "ascending")])
-    pixels = np.frombuffer(b"".join(table["pixels"].to_pylist()), np.uint8).reshape(
-        -1, spec.input_size, spec.input_size, 3
-    )
-    labels = np.array([CLASS_FAKE if label == "fake" else CLASS_REAL for label in table["label"].to_pylist()])
-    return Samples(pixels, labels, np.array(table["pair"].to_pylist(), object))
+def _check(spec: ModelSpec, params: TrainParams, samples: Path, workers: int) -> bool:
+    """Whether GPUs train. Raises UserError for samples of one class alone, and for more workers than there is for."""
+    counts = cuttings.count(samples, spec)
+    for split in SPLITS:
+        for label in LABELS:
+            if not counts[split, label]:
+                raise UserError(f"no {label} video in the split {split} gave a sample: there is nothing to train on")
+    pairs = min(max(params.batch_size // 2, 1), max(counts["train", label] for label in LABELS))
+    if not 1 <= workers <= pairs:
+        raise UserError(f"--workers {workers}: a batch of {pairs} pairs takes 1 to {pairs}; see train.batch_size")
+    there = ray.cluster_resources()
+    kind = "GPU" if there.get("GPU", 0) else "CPU"
+    if there[kind] < workers:
+        raise UserError(f"--workers {workers}: each takes one {kind}, and there are {there[kind]:.0f}")
+    return kind == "GPU"
 
 
 def _worker(config: dict[str, Any]) -> None:
@@ -182,8 +162,8 @@ def _worker(config: dict[str, Any]) -> None:
     if device.type == "cpu":  # Ray gives a worker one thread for the one CPU it asks for
         torch.set_num_threads(max((os.cpu_count() or 1) // context.get_local_world_size(), 1))
     autocast = training.fast_bfloat16(device)
-    samples, held_out = (_load(config["samples"], split, spec) for split in ("train", "val"))
-    network = load_model(spec, seed=params.seed).to(device).to(memory_format=torch.channels_last)
+    samples, held_out = (cuttings.load(config["samples"], split, spec) for split in SPLITS)
+    network = load_model(spec, config["start"], params.seed).to(device).to(memory_format=torch.channels_last)
     model = prepare_model(network)
     optimizer = training.make_optimizer(model, params)
     schedule = training.make_schedule(optimizer, params, training.steps_per_epoch(samples, params))
@@ -199,13 +179,16 @@ def _worker(config: dict[str, Any]) -> None:
         torch.manual_seed(params.seed * 100_003 + state["epoch"])  # dropout after a resume as without one
         model.train()
         losses = []
-        for pixels, labels in training.batches(samples, params, state["epoch"], rank, world):
+        for pixels, labels, weight in training.batches(samples, params, state["epoch"], rank, world):
             images = to_input(pixels, spec).to(device, memory_format=torch.channels_last)
-            losses.append(training.train_step(model, optimizer, schedule, images, labels.to(device), autocast))
+            losses.append(training.train_step(model, optimizer, schedule, images, labels.to(device), autocast, weight))
+        train_loss = torch.tensor(np.mean(losses), dtype=torch.float32, device=device)
+        if world > 1:
+            torch.distributed.all_reduce(train_loss)
         if rank == 0:
             training.settle_batch_norm(network, samples, spec, params, device)
             logits = training.predict(network, held_out.pixels, spec, device)
-            _note_epoch(state, losses, logits, held_out.labels)
+            _note_epoch(state, float(train_loss) / world, logits, held_out.labels)
             if state["stale"] == 0:
                 save_model(network, spec, out / "model.safetensors")
             kept = {
@@ -223,13 +206,13 @@ def _worker(config: dict[str, Any]) -> None:
     ray.train.report({"epoch": state["epoch"]})
 
 
-def _note_epoch(state: dict[str, Any], losses: list[float], logits: np.ndarray, labels: np.ndarray) -> None:
+def _note_epoch(state: dict[str, Any], train_loss: float, logits: np.ndarray, labels: np.ndarray) -> None:
     values = torch.from_numpy(logits)
     val_loss = float(torch.nn.functional.cross_entropy(values, torch.from_numpy(labels)))
     state["curves"].append(
         {
             "epoch": state["epoch"],
-            "train_loss": float(np.mean(losses)),
+            "train_loss": train_loss,
             "val_loss": val_loss,
             "val_accuracy": float((logits.argmax(1) == labels).mean()),
         }
@@ -273,12 +256,21 @@ def _curves(out: Path) -> list[dict[str, Any]]:
     return torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["state"]["curves"]
 
 
-def _report(spec: ModelSpec, out: Path, samples: Path, console: Console) -> dict[str, Any]:
-    """Curves, and calibration of the best weights on the val split."""
+def _write_curves(out: Path, training_id: str, spec: ModelSpec, lake: Path | None) -> None:
+    """OUT/curves.parquet and curves.png, and the table `curves` of the lake."""
+    points = _curves(out)
+    rows = [{"training_id": training_id, "model": spec.name} | point for point in points]
+    table = pa.Table.from_pylist(rows, schema=CURVES.schema)
+    write_table(table, out / "curves.parquet")
+    draw_curves(points, spec.name, out / "curves.png")
+    if lake is not None:
+        write_table(table, lake / TRAININGS / f"{training_id}.parquet")
+
+
+def _report(spec: ModelSpec, out: Path, samples: Path, origin: str, console: Console) -> dict[str, Any]:
+    """Calibration of the best weights on the val split."""
     curves = _curves(out)
-    pq.write_table(pa.Table.from_pylist(curves, schema=CURVES), out / "curves.parquet")
-    draw_curves(curves, spec.name, out / "curves.png")
-    held_out = _load(samples, "val", spec)
+    held_out = cuttings.load(samples, "val", spec)
     model = load_model(spec, out / "model.safetensors").to(memory_format=torch.channels_last)
     logits = training.predict(model, held_out.pixels, spec, torch.device("cpu"))
     temperature = fit_temperature(logits, held_out.labels)
@@ -287,6 +279,7 @@ def _report(spec: ModelSpec, out: Path, samples: Path, console: Console) -> dict
     )
     report = {
         "model": spec.name,
+        "start": origin,
         "epochs": len(curves),
         "best_epoch": int(np.argmin([point["val_loss"] for point in curves])),
         "n_val": len(held_out.labels),

@@ -17,6 +17,7 @@ ERROR_CODES: Final[dict[str, str]] = {
     "size_changes": "the pictures change their size within the video, so it cannot be written as one",
     "truth_unreadable": "the video of the forged region (truth_uri) is not there or cannot be decoded",
     "truth_mismatch": "the video of the forged region (truth_uri) has another size or fewer frames than its video",
+    "changed": "the file is no longer the one whose keyframes and faces are known",
     "no_flow": "every detector wants flow, and no keyframe with a face has a next frame",
     "out_of_memory": "one sample of it does not fit into the memory of the processor or GPU that explains it",
     "explain_failed": "the model or the attribution gave values that are not finite",

@@ -239,6 +239,21 @@ LOCALISATION_FRAMES: Final = _table(
             "the maximum is in the forged region or within 15 input pixels; NULL without any saliency",
             null=True,
         ),
+        _column("ehr", pa.float64(), "effective heat ratio (InputIBA); NULL without any saliency", null=True),
+    ],
+)
+
+CURVES: Final = _table(
+    "curves",
+    "one row per (training, epoch)",
+    ("training_id", "epoch"),
+    [
+        _column("training_id", pa.string(), "hash of what was trained, how, from which weights and on which videos"),
+        _MODEL,
+        _column("epoch", pa.int32(), "from 0"),
+        _column("train_loss", pa.float64(), "mean cross-entropy over the epoch's batches, in nats"),
+        _column("val_loss", pa.float64(), "cross-entropy on the split val after the epoch, in nats"),
+        _column("val_accuracy", pa.float64(), "share of the samples of the split val above 0.5 for their class"),
     ],
 )
 
@@ -246,7 +261,7 @@ LOCALISATION_FRAMES: Final = _table(
 NESTED: Final = (FRAMES, TRUTH, PREDICTIONS, MASKS, METRICS, LOCALISATION_FRAMES)
 #: tables the sink writes, one file each per block of videos
 SINK_TABLES: Final = (VIDEOS, *NESTED)
-#: tables of a lake
+#: tables of a run in a lake; CURVES belongs to no run
 LAKE_TABLES: Final = (RUNS, *SINK_TABLES)
 
 

@@ -6,8 +6,9 @@ with judged as (
         case
             when not heat_inside between 0 and 1 then 'heat_inside outside [0, 1]'
             when not rra between 0 and 1 then 'rra outside [0, 1]'
+            when not ehr between 0 and 1 then 'ehr outside [0, 1]'
             when not (chance > 0 and chance <= 1) then 'chance outside (0, 1]'
-            when (heat_inside is null) != (rra is null) or (rra is null) != (pointing is null)
+            when list_count([heat_inside, rra, ehr, pointing::double]) not in (0, 4)
                 then 'some figures are defined and some are not'
             -- n of the n hottest pixels of a region that fills the input are inside
             when chance = 1 and least(heat_inside, rra) < 1 - 1e-6 then 'heat outside of a region that fills the input'
@@ -27,7 +28,8 @@ final as (
         heat_inside,
         rra,
         chance,
-        pointing
+        pointing,
+        ehr
     from judged
     where problem is not null
     order by problem, run_id, video_id, frame, model, method, layer

@@ -6,7 +6,8 @@
 -- n_frames counts frames, of which a video may have several; maps without any saliency are left out. Means over frames,
 -- shares in [0, 1]: heat_inside is the share of the saliency in the forged region; rra (relevance rank accuracy) the
 -- share of the n hottest pixels in it, n being its size; chance its share of the input, what a map that knows nothing
--- scores in both.
+-- scores in both; ehr (effective heat ratio, InputIBA) the heat over its maximum in it per pixel above a threshold,
+-- over thresholds: uniform saliency scores chance.
 with final as (
     select
         localisation_frames.model,
@@ -15,7 +16,8 @@ with final as (
         count(*) as n_frames,
         avg(localisation_frames.heat_inside) as heat_inside,
         avg(localisation_frames.rra) as rra,
-        avg(localisation_frames.chance) as chance
+        avg(localisation_frames.chance) as chance,
+        avg(localisation_frames.ehr) as ehr
     from localisation_frames
     inner join videos using (run_id, video_id)
     where videos.split = 'test' and localisation_frames.heat_inside is not null

@@ -1,19 +1,36 @@
-"""Training from the command line: what it leaves behind, and that a kill changes nothing."""
+"""Training from the command line: what it leaves behind, that neither a kill nor a second worker changes it, and that
+a lake's videos give the crops that were explained."""
 
 import json
+import shutil
 import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import ray
+import torch
+from safetensors.torch import load_file
 
-from operators.models import spec_of
+from operators.keyframes import KeyframeParams
+from operators.models import load_model, spec_of
+from operators.prepare import ModelInput, PrepareParams, prepare
+from operators.samples import SAMPLE
+from operators.sandbox import Limits
+from operators.training import predict
+from pipelines import manifest as manifests
+from pipelines.__main__ import main
+from pipelines.lake import open_lake
 
-TRAIN = (
-    *("--model", "resnet10t", "--input-size", "64", "--frames", "3"),
-    *("--set", "train.max_epochs=3", "--set", "train.batch_size=4", "--set", 'train.schedule="constant"'),
+#: a network without batch norm, whose averages two workers take over their own halves
+MODEL = "test_convnext"
+EPOCHS = 20
+SETTINGS = (
+    *("--model", MODEL, "--input-size", "64"),
+    *("--set", f"train.max_epochs={EPOCHS}", "--set", "train.batch_size=4", "--set", 'train.schedule="constant"'),
 )
+TRAIN = (*SETTINGS, "--frames", "3")
 
 
 @pytest.fixture(scope="module")
@@ -28,45 +45,135 @@ def manifest(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_killed_training_continues_to_the_same_result(manifest, viba, tmp_path):
-    def arguments(out: Path) -> tuple[str | Path, ...]:
-        return ("train", *TRAIN, "--manifest", manifest, "--out", out)
+@pytest.fixture(scope="module")
+def viba_here():
+    """Runs a command in this process: one Ray for all of them."""
 
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    done = viba.run(*arguments(whole))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "epoch 3/3" in done.stdout
+    def run(*arguments: str | Path) -> int:
+        return main([str(each) for each in arguments])
 
-    process = viba.start(*arguments(killed))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.delenv("RAY_ADDRESS", raising=False)
+        yield run
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def whole(manifest, viba_here, tmp_path_factory) -> Path:
+    """A training that nothing interrupted, with its learning curves in the lake beside it."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert viba_here("train", *TRAIN, "--manifest", manifest, "--out", folder / "out", "--lake", folder / "lake") == 0
+    return folder / "out"
+
+
+def curves(out: Path) -> dict[str, list]:
+    return pq.read_table(out / "curves.parquet").to_pydict()
+
+
+def test_what_a_training_leaves(whole):
+    spec = spec_of(whole / "model.safetensors")
+    assert spec is not None
+    assert (spec.name, spec.input_size) == (MODEL, 64)
+    report = json.loads((whole / "report.json").read_text())
+    assert (report["n_val"], report["start"]) == (6, "scratch: no pretrained weights")
+    assert (whole / "curves.png").stat().st_size > 0
+    assert curves(whole)["epoch"] == list(range(EPOCHS))
+    with open_lake(whole.parent / "lake") as connection:  # which has no run yet
+        found = connection.sql("select * from curves order by epoch").to_arrow_table()
+    assert found.to_pydict() == curves(whole)
+
+
+def test_two_workers_through_a_kill_learn_what_one_does(whole, manifest, viba, viba_here, tmp_path, capsys):
+    killed = tmp_path / "killed"
+    arguments = ("train", *TRAIN, "--workers", "2", "--manifest", manifest, "--out", killed)
+    shutil.copytree(whole / "samples", killed / "samples")  # what is killed is the training, not the cutting
+    process = viba.start(*arguments)
     deadline = time.monotonic() + 300
     while not (killed / "checkpoint.pt").is_file() and process.poll() is None:
         assert time.monotonic() < deadline, "no epoch in time"
         time.sleep(0.02)
     assert viba.kill_everything() > 0
     process.communicate()
+    reached = torch.load(killed / "checkpoint.pt", weights_only=True)["state"]["epoch"]
+    assert 0 < reached < EPOCHS
     assert not (killed / "report.json").is_file()
-    assert viba.run(*arguments(killed)).returncode == 0
 
-    expected, found = (pq.read_table(folder / "curves.parquet").to_pydict() for folder in (whole, killed))
-    assert found["epoch"] == [0, 1, 2]
+    assert viba_here(*arguments) == 0
+    found, expected = curves(killed), curves(whole)
+    assert found["epoch"] == expected["epoch"]
     for column in ("train_loss", "val_loss"):
-        np.testing.assert_allclose(found[column], expected[column], rtol=1e-3)
+        np.testing.assert_allclose(found[column], expected[column], rtol=1e-2)
+    first, second = (torch.load(out / "checkpoint.pt", weights_only=True)["model"] for out in (killed, whole))
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], rtol=1e-2, atol=1e-3, msg=name)
 
-    spec = spec_of(killed / "model.safetensors")
+    assert viba_here(*arguments, "--set", "train.seed=1") == 1
+    assert "holds another training" in capsys.readouterr().err
+
+
+def test_a_lake_gives_the_crops_that_were_explained(whole, manifest, viba_here, tmp_path):
+    lake, out = tmp_path / "lake", tmp_path / "out"
+    weights = whole / "model.safetensors"
+    quick = ("--set", "bottleneck.draws=1", "--set", "bottleneck.steps=1", "--max-keyframes", "2")
+    assert (
+        viba_here("explain", manifest, "--lake", lake, "--model", MODEL, "--weights", f"{MODEL}={weights}", *quick) == 0
+    )
+    start = ("--pretrained", weights, "--set", "train.max_epochs=1")
+    assert viba_here("train", *SETTINGS, *start, "--lake", lake, "--out", out) == 0
+
+    samples = pq.read_table(out / "samples", schema=SAMPLE).to_pylist()
+    found = {(row["video_id"], row["frame"]): row["pixels"] for row in samples}
+    with open_lake(lake) as connection:
+        config = json.loads(connection.sql("select config from runs").fetchall()[0][0])
+        explained = connection.sql(
+            "select video_id, frame, logit_real, logit_fake from predictions where not bottleneck order by all"
+        ).fetchall()
+        assert connection.sql("select model, count(*) from curves group by all").fetchall() == [(MODEL, 1)]
+    assert config["prepare"]["keyframes"]["max_keyframes"] == 2
+
+    # what explain cut, cut again as explain does: with detection
+    params = PrepareParams(KeyframeParams(**config["prepare"]["keyframes"]))
+    videos = prepare(
+        manifests.build([manifest]).table, params=params, limits=Limits(), inputs=(ModelInput("crop", 64),)
+    ).to_pylist()
+    assert found == {(row["video_id"], item["frame"]): item["pixels"] for row in videos for item in row["inputs"]}
+
+    # what explain saw, by what the detector said of it
+    spec = spec_of(weights)
     assert spec is not None
-    assert (spec.name, spec.input_size) == ("resnet10t", 64)
-    report = json.loads((killed / "report.json").read_text())
-    assert report["n_val"] == 6
-    assert (killed / "curves.png").stat().st_size > 0
-
-    other = viba.run(*arguments(killed), "--set", "train.seed=1")
-    assert other.returncode == 1
-    assert "holds another training" in other.stderr
+    pixels = np.stack([np.frombuffer(found[key[:2]], np.uint8).reshape(64, 64, 3) for key in explained])
+    logits = predict(load_model(spec, weights), pixels, spec, torch.device("cpu"))
+    np.testing.assert_allclose(logits, [row[2:] for row in explained], atol=0.02)
+    # the second training started from the first one's weights
+    started, given = load_file(out / "start.safetensors"), load_file(weights)
+    assert all(torch.equal(value, given[key]) for key, value in started.items())
 
 
-def test_a_manifest_without_both_labels_is_refused(videos, viba, tmp_path):
-    manifest = tmp_path / "manifest.csv"
-    manifest.write_text(f"uri,label,split\n{min((videos / 'real').iterdir())},real,train\n")
-    done = viba.run("train", *TRAIN, "--manifest", manifest, "--out", tmp_path / "out")
-    assert done.returncode == 1
-    assert "no fake video in the split train" in done.stderr
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give the videos to train on: --manifest FILE, or --lake DIR"),
+        (("--lake", "LAKE"), "no run in"),
+        (("--lake", "LAKE", "--frames", "3"), "--frames belongs to --manifest"),
+        (("--manifest", "REALS"), "no fake video in the split train"),
+        (("--manifest", "MANIFEST", "--pretrained", "no/file"), "--pretrained: [Errno 2] No such file"),
+        (("--manifest", "MANIFEST", "--pretrained", "MANIFEST"), "neither safetensors nor a plain state dict"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_1(arguments, message, videos, manifest, tmp_path, capsys):
+    reals = tmp_path / "reals.csv"
+    reals.write_text(f"uri,label,split\n{min((videos / 'real').iterdir())},real,train\n")
+    (tmp_path / "lake").mkdir()
+    paths = {"LAKE": tmp_path / "lake", "REALS": reals, "MANIFEST": manifest}
+    given = [str(paths.get(each, each)) for each in arguments]
+    assert main(["train", *SETTINGS, "--out", str(tmp_path / "out"), *given]) == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.strip().splitlines()) == 1, err
+
+
+def test_more_workers_than_pairs_are_refused(whole, manifest, viba_here, capsys, tmp_path):
+    shutil.copytree(whole / "samples", tmp_path / "samples")
+    assert viba_here("train", *TRAIN, "--workers", "3", "--manifest", manifest, "--out", tmp_path) == 1
+    assert "--workers 3: a batch of 2 pairs takes 1 to 2" in capsys.readouterr().err

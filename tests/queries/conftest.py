@@ -28,7 +28,7 @@ DEFAULTS: dict[str, dict] = {
     | {"tcs": 0.5, "persistence": 1.0},
     "truth": {"video_id": "v", "height": 1, "width": 2, "mask": [0, 255], "area": 0.5},
     "localisation_frames": {"video_id": "v", "model": "m", "method": "iba", "layer": "l"}
-    | {"heat_inside": 0.5, "rra": 0.5, "chance": 0.5, "pointing": True},
+    | {"heat_inside": 0.5, "rra": 0.5, "chance": 0.5, "pointing": True, "ehr": 0.5},
 }
 
 

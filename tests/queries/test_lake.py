@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import UserError
-from pipelines.lake import open_lake, runs
-from schemas.tables import LAKE_TABLES, SINK_TABLES
+from pipelines.lake import TRAININGS, open_lake, runs
+from schemas.tables import CURVES, LAKE_TABLES, SINK_TABLES
 
 EVERY_TABLE = {table.name: [{}] for table in SINK_TABLES}
 
@@ -51,7 +51,46 @@ def test_saliency_comes_back_as_written(views):
 
 def test_the_tables_are_all_there_is(views):
     with views() as lake:
-        assert {name for (name,) in lake.sql("show tables").fetchall()} == {table.name for table in LAKE_TABLES}
+        assert {name for (name,) in lake.sql("show tables").fetchall()} == {
+            table.name for table in (*LAKE_TABLES, CURVES)
+        }
+
+
+def learned(lake, training_id):
+    row = {
+        "training_id": training_id,
+        "model": "m",
+        "epoch": 0,
+        "train_loss": 0.7,
+        "val_loss": 0.6,
+        "val_accuracy": 0.5,
+    }
+    (lake / TRAININGS).mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist([row], CURVES.schema), lake / TRAININGS / f"{training_id}.parquet")
+
+
+def test_learning_curves_belong_to_no_run(make_lake):
+    lake = make_lake(at(1), "r1")
+    with open_lake(lake) as connection:
+        assert connection.sql("from curves").columns == CURVES.schema.names
+        assert connection.sql("from curves").fetchall() == []
+    learned(lake, "a")
+    learned(lake, "b")
+    for run_id in (None, "r1"):
+        with open_lake(lake, run_id) as connection:
+            assert connection.sql("select training_id, val_loss from curves order by all").fetchall() == [
+                ("a", 0.6),
+                ("b", 0.6),
+            ]
+
+
+def test_a_lake_may_hold_trainings_and_no_run(tmp_path):
+    learned(tmp_path, "a")
+    with open_lake(tmp_path) as connection:
+        assert connection.sql("select model from curves").fetchall() == [("m",)]
+        assert counts(connection) == {table.name: 0 for table in LAKE_TABLES}
+    with pytest.raises(UserError, match="no run in"):
+        open_lake(tmp_path, "r1")
 
 
 def test_only_committed_videos_are_visible(make_lake):

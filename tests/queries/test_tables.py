@@ -163,11 +163,11 @@ def test_localisation_by_hand(views):
             *({"video_id": str(split), "label": "fake", "split": split} for split in ("train", "val", None)),
         ],
         localisation_frames=[
-            {"video_id": "a", "frame": 0, "heat_inside": 0.75, "rra": 0.5, "chance": 0.25},
+            {"video_id": "a", "frame": 0, "heat_inside": 0.75, "rra": 0.5, "chance": 0.25, "ehr": 0.75},
             {"video_id": "a", "frame": 7, "heat_inside": 0.25, "rra": 0.25, "chance": 0.25},
             {"video_id": "b", "frame": 0, "heat_inside": 0.5, "rra": 1.0, "chance": 0.125},
             # without heat nothing is defined, and its chance must not count either
-            {"video_id": "b", "frame": 3, "heat_inside": None, "rra": None, "pointing": None, "chance": 1.0},
+            {"video_id": "b", "frame": 3, "chance": 1.0} | dict.fromkeys(("heat_inside", "rra", "pointing", "ehr")),
             {"video_id": "b", "frame": 0, "model": "n", "heat_inside": 0.125, "rra": 0.0, "chance": 0.25},
             *({"video_id": str(split), "heat_inside": 1.0, "rra": 1.0} for split in ("train", "val", None)),
         ],
@@ -177,10 +177,11 @@ def test_localisation_by_hand(views):
     assert found == [
         # a frame is a frame, whichever video it is of: (.75 + .25 + .5) / 3, (.5 + .25 + 1) / 3, (.25 + .25 + .125) / 3
         {"model": "m", **same, "n_frames": 3}
-        | {"heat_inside": 0.5, "rra": pytest.approx(1.75 / 3), "chance": pytest.approx(0.625 / 3)},
-        {"model": "n", **same, "n_frames": 1, "heat_inside": 0.125, "rra": 0.0, "chance": 0.25},
+        | {"heat_inside": 0.5, "rra": pytest.approx(1.75 / 3), "chance": pytest.approx(0.625 / 3)}
+        | {"ehr": pytest.approx(1.75 / 3)},  # (.75 + .5 + .5) / 3
+        {"model": "n", **same, "n_frames": 1, "heat_inside": 0.125, "rra": 0.0, "chance": 0.25, "ehr": 0.5},
     ]
-    assert list(found[0]) == ["model", "method", "layer", "n_frames", "heat_inside", "rra", "chance"]
+    assert list(found[0]) == ["model", "method", "layer", "n_frames", "heat_inside", "rra", "chance", "ehr"]
 
 
 def test_localisation_has_no_row_without_a_held_out_clip(views):

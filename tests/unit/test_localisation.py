@@ -12,6 +12,7 @@ from operators.faces import Box
 from operators.localisation import (
     GRID,
     Localisation,
+    effective_heat_ratio,
     heat_inside,
     localise,
     points,
@@ -68,8 +69,23 @@ def test_pointing_forgives_15_pixels_and_no_more():
     assert not points(np.roll(heat, 1, axis=0), corner)
 
 
+def test_effective_heat_ratio_of_two_levels():
+    # 4 pixels of heat 1 and 4 of 1/2 in the left half, 8 of 1/2 in the right: 16 pixels from a tenth of the maximum on.
+    # Quantiles 0 to 0.7 are 1/2: all 16 pixels, (4 + 2) / 16. 0.8 to 1 are 1, taken as 0.99: 4 pixels, all inside.
+    low, high = (4 + 4 / 2) / 16, 1
+    heat = drawn("2111", "2111", "2111", "2111")
+    assert effective_heat_ratio(heat, LEFT) == pytest.approx(0.7 * low + 0.1 * (low + high) / 2 + 0.2 * high)
+    assert effective_heat_ratio(heat / 1000, LEFT) == pytest.approx(effective_heat_ratio(heat, LEFT))
+    # below a tenth of the maximum nothing counts
+    assert effective_heat_ratio(drawn("9900", "9900", "9900", "9900") + 0.5, LEFT) == pytest.approx(1)
+    assert effective_heat_ratio(drawn("0099", "0099", "0099", "0099"), LEFT) == 0
+    # all heat inside, but it fades: quantiles 0 to 0.4 take 9s and 3s, of mean 2/3, 0.5 lies halfway, where 9s are left
+    faded = effective_heat_ratio(drawn("9300", "9300", "9300", "9300"), LEFT)
+    assert faded == pytest.approx(0.4 * 2 / 3 + 0.1 * (2 / 3 + 1) / 2 + 0.5)
+
+
 def test_a_map_without_heat_has_chance_alone():
-    assert localise(np.zeros((4, 4), np.float32), LEFT) == Localisation(None, None, 0.5, None)
+    assert localise(np.zeros((4, 4), np.float32), LEFT) == Localisation(None, None, 0.5, None, None)
 
 
 @pytest.mark.parametrize("forged", [np.zeros((4, 4), bool), np.ones((3, 4), bool)])
@@ -91,6 +107,9 @@ def test_bounds_and_chance(seed, side, share):
     assert flat.rra == pytest.approx(flat.chance)
     best = localise(forged.astype(np.float32), forged)
     assert (best.heat_inside, best.rra, best.pointing) == (1, 1, True)
+    assert 0 <= found.ehr <= 1
+    assert flat.ehr == pytest.approx(flat.chance)
+    assert best.ehr == pytest.approx(1)
 
 
 def test_a_map_that_knows_nothing_scores_chance_on_average():

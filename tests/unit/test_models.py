@@ -1,22 +1,28 @@
 """Detectors: published weights map onto ours, ours come back as they were, and wrong ones are refused."""
 
 import dataclasses
+import time
 
+import huggingface_hub
 import numpy as np
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 
 from operators.models import (
     PAPER_LAYERS,
     VGG11_FLOW,
     XCEPTION,
     Detector,
+    imagenet_source,
     load_model,
     map_keys,
     save_model,
     spec_for,
     spec_of,
+    start_from_file,
+    start_from_imagenet,
     to_input,
 )
 
@@ -103,3 +109,64 @@ def test_to_input_scales_each_channel():
     image = to_input(pixels, dataclasses.replace(XCEPTION, mean=(0.5, 0.25, 0.5), std=(0.5, 0.5, 0.25)))
     assert image.shape == (1, 3, 2, 2)
     assert image[0, :, 0, 0].tolist() == [1.0, -0.5, -2.0]
+
+
+@pytest.mark.parametrize(("name", "head"), [("resnet10t", "fc"), ("test_convnext", "head.fc")])
+def test_a_start_from_a_file_keeps_everything_but_the_head(tmp_path, name, head):
+    spec = spec_for(name)
+    given = timm.create_model(spec.architecture, num_classes=1000).state_dict()
+    save_file(given, tmp_path / "w.safetensors")
+    started, fresh = start_from_file(spec, tmp_path / "w.safetensors", 3).state_dict(), load_model(spec, seed=3)
+    for key, value in started.items():
+        expected = fresh.state_dict()[key] if key.startswith(f"{head}.") else given[key]
+        assert torch.equal(value, expected), key
+    assert started[f"{head}.weight"].shape[0] == 2
+
+
+def test_a_start_from_a_detector_keeps_its_head(tmp_path):
+    given = load_model(spec_for("resnet10t"), seed=1)
+    torch.save(given.state_dict(), tmp_path / "w.pth")
+    started = start_from_file(spec_for("resnet10t"), tmp_path / "w.pth", 2)
+    assert all(torch.equal(value, given.state_dict()[key]) for key, value in started.state_dict().items())
+    with pytest.raises(ValueError, match="does not fit test_resnet"):
+        start_from_file(spec_for("test_resnet"), tmp_path / "w.pth")
+
+
+@pytest.fixture
+def cut_off(monkeypatch, tmp_path):
+    """No connection, and an empty folder as what huggingface_hub has kept."""
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    template = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def test_without_a_connection_there_is_one_line_and_no_waiting(cut_off):
+    started = time.monotonic()
+    with pytest.raises(ValueError, match=r"cannot fetch timm/resnet10t\S+ \(\w+\): connect to the internet") as raised:
+        start_from_imagenet(spec_for("resnet10t"))
+    assert "\n" not in str(raised.value)
+    assert time.monotonic() - started < 15
+
+
+def test_downloaded_weights_are_enough(cut_off):
+    """Timm's own loading, from what an earlier download left."""
+    given = timm.create_model("resnet10t", num_classes=1000).state_dict()
+    kept = cut_off / "models--timm--resnet10t.c3_in1k"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text("0" * 40)
+    (kept / "snapshots" / ("0" * 40)).mkdir(parents=True)
+    save_file(given, kept / "snapshots" / ("0" * 40) / "model.safetensors")
+    started, fresh = (
+        start_from_imagenet(spec_for("resnet10t"), 3).state_dict(),
+        load_model(spec_for("resnet10t"), seed=3),
+    )
+    for key, value in started.items():
+        assert torch.equal(value, fresh.state_dict()[key] if key.startswith("fc.") else given[key]), key
+
+
+def test_an_architecture_without_weights_is_said():
+    spec = dataclasses.replace(XCEPTION, architecture="resnet14t_unknown")
+    with pytest.raises(ValueError, match="timm has no weights of"):
+        imagenet_source(spec)

@@ -14,7 +14,7 @@ from skimage.data import astronaut
 
 from operators.faces import Box, FaceParams, crop
 from operators.keyframes import KeyframeParams
-from operators.prepare import ModelInput, PrepareParams, prepare_video
+from operators.prepare import ModelInput, PrepareParams, prepare_video, recut_video
 from operators.sandbox import Limits, Sandbox
 from schemas.errors import SampleError
 from schemas.tables import FRAMES, INPUT, VIDEOS, item
@@ -133,6 +133,24 @@ def test_flow_of_two_keyframes_in_a_row(tmp_path):
 
 def test_inputs_are_optional(jump):
     assert prepare_video(jump, PARAMS, ())["inputs"] == []
+
+
+def test_known_keyframes_and_boxes_give_the_same_inputs(jump, tmp_path):
+    several = encode(tmp_path / "a.mp4", [portrait(x) for x in (0, 0, 0, 20, 20, 40, 40, 40)])
+    params = PrepareParams(keyframes=KeyframeParams(selection="uniform", max_keyframes=8))
+    for path, how in ((jump, PARAMS), (several, params)):
+        result = prepare_video(path, how, INPUTS)
+        assert recut_video(path, result["frames"], how.flow, INPUTS) == result["inputs"] != []
+
+
+def test_a_file_that_has_changed_is_said(jump, tmp_path):
+    frames = prepare_video(jump, PARAMS, ())["frames"]
+    short = encode(tmp_path / "short.mp4", [portrait(0)] * 3)
+    with pytest.raises(SampleError, match="changed: no frame 12"):
+        recut_video(short, frames, PARAMS.flow, INPUTS)
+    small = encode(tmp_path / "small.mp4", [cv2.resize(portrait(0), (64, 64))] * 25)
+    with pytest.raises(SampleError, match="changed: frame 12 is too small"):
+        recut_video(small, frames, PARAMS.flow, INPUTS)
 
 
 def peak_memory_mb(uri, max_keyframes):

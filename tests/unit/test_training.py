@@ -49,20 +49,43 @@ def test_one_class_alone_is_refused():
 def test_workers_share_the_same_global_batches(world):
     samples = make(7, 9)
     params = TrainParams(batch_size=6)
-    alone = [pixels[:, 0, 0, 0].tolist() for pixels, _ in batches(samples, params, 2, 0, 1)]
+    alone = [pixels[:, 0, 0, 0].tolist() for pixels, _, _ in batches(samples, params, 2, 0, 1)]
     shares = [
-        [pixels[:, 0, 0, 0].tolist() for pixels, _ in batches(samples, params, 2, r, world)] for r in range(world)
+        [pixels[:, 0, 0, 0].tolist() for pixels, _, _ in batches(samples, params, 2, r, world)] for r in range(world)
     ]
     assert len(alone) == steps_per_epoch(samples, params) == 3
     for step, whole in enumerate(alone):
         assert sorted(each for share in shares for each in share[step]) == sorted(whole)
 
 
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_gradients_of_workers_average_to_those_of_the_global_batch(world):
+    """Also where 4 pairs are 2 + 1 + 1, or one batch is all there is."""
+    samples, params = make(5, 5), TrainParams(batch_size=8)
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 2)
+
+    def gradient(rank, world):
+        ((pixels, labels, weight),) = batches(samples, params, 0, rank, world)
+        model.zero_grad()
+        outputs = model(torch.tensor(pixels[:, 0, 0] / 255, dtype=torch.float32))
+        (weight * torch.nn.functional.cross_entropy(outputs, labels)).backward()
+        return model.weight.grad.clone()
+
+    mean = torch.stack([gradient(rank, world) for rank in range(world)]).mean(0)
+    torch.testing.assert_close(mean, gradient(0, 1))
+
+
+def test_more_workers_than_pairs_are_refused():
+    with pytest.raises(ValueError, match="too few for 3 workers"):
+        next(batches(make(2, 2), TrainParams(batch_size=8), 0, 0, 3))
+
+
 def test_both_of_a_pair_are_varied_alike():
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
     samples = Samples(np.stack([picture, picture]), np.array([0, 1]), np.array(["a", "a"], object))
-    seen = [pixels for epoch in range(3) for pixels, _ in batches(samples, TrainParams(augment=True), epoch, 0, 1)]
+    seen = [pixels for epoch in range(3) for pixels, _, _ in batches(samples, TrainParams(augment=True), epoch, 0, 1)]
     assert all(np.array_equal(each[0], each[1]) for each in seen)
     assert not np.array_equal(seen[0], seen[1])
 
@@ -90,7 +113,7 @@ def test_a_planted_patch_is_learned():
     schedule = training.make_schedule(optimizer, params, steps_per_epoch(samples, params))
     for epoch in range(params.max_epochs):
         model.train()
-        for chosen, targets in batches(samples, params, epoch, 0, 1):
+        for chosen, targets, _ in batches(samples, params, epoch, 0, 1):
             training.train_step(model, optimizer, schedule, to_input(chosen, spec), targets, False)
     logits = training.predict(model, pixels[64:], spec, torch.device("cpu"))
     assert (logits.argmax(1) == labels[64:]).mean() >= 0.9

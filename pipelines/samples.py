@@ -1,0 +1,141 @@
+"""The samples a detector is trained on: cut from the videos of a manifest, or anew where a lake's runs cut them."""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+from rich.console import Console
+
+from operators.flow import FlowParams
+from operators.keyframes import KeyframeParams
+from operators.models import ModelSpec
+from operators.prepare import ModelInput, PrepareParams, prepare, recut
+from operators.samples import SAMPLE, flatten
+from operators.sandbox import Limits
+from operators.stage import Stage, apply
+from operators.training import Samples
+from pipelines import manifest as manifests
+from pipelines.cluster import connect
+from pipelines.config import Resources
+from pipelines.errors import UserError
+from pipelines.lake import open_lake
+from pipelines.progress import progress
+from schemas.tables import CLASS_FAKE, CLASS_REAL, LABELS, NESTED, VIDEO_ROW
+
+SPLITS: Final = ("train", "val")
+#: of each video its latest run that found a face in it
+_EXPLAINED: Final = """
+select videos.*, runs.config
+from videos
+inner join runs using (run_id)
+where videos.status = 'ok'
+qualify row_number() over (partition by videos.video_id order by runs.started_at desc, runs.run_id asc) = 1
+order by videos.video_id
+"""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Videos with label and split, the stage that cuts their inputs, and what both follow from, in one digest."""
+
+    videos: pa.Table
+    cut: Stage
+    digest: str
+
+
+def from_manifest(manifest: Path, inputs: tuple[ModelInput, ...], frames_per_video: int) -> Source:
+    """The splits train and val of a manifest: `frames_per_video` frames of each, evenly spaced.
+
+    Raises UserError for a manifest without both labels in both splits.
+    """
+    table = manifests.build([manifest]).table
+    rows = _labelled(table.to_pylist(), str(manifest))
+    keyframes = KeyframeParams(selection="uniform", max_keyframes=frames_per_video)
+    kwargs = {"params": PrepareParams(keyframes), "limits": Limits(), "inputs": inputs}
+    cut = Stage("prepare", prepare, VIDEO_ROW, batch_size=1, kwargs=kwargs)
+    return Source(pa.Table.from_pylist(rows, schema=table.schema), cut, _digest(rows, frames_per_video))
+
+
+def from_lake(lake: Path, inputs: tuple[ModelInput, ...]) -> Source:
+    """The splits train and val of the videos a lake's runs explained: the keyframes and face boxes of its `frames`.
+
+    Of a video in several runs the latest one with a face counts. Raises UserError for no lake, no run in it, and
+    videos without both labels in both splits.
+    """
+    with open_lake(lake) as connection:
+        videos = _labelled(connection.sql(_EXPLAINED).to_arrow_table().to_pylist(), str(lake))
+        found = connection.sql("select * from frames order by frame").to_arrow_table().to_pylist()
+    frames: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in found:
+        frames.setdefault((row.pop("run_id"), row.pop("video_id")), []).append(row)
+    by_run = {row["run_id"]: FlowParams(**json.loads(row["config"])["prepare"]["flow"]) for row in videos}
+    flows = {row["video_id"]: by_run[row["run_id"]] for row in videos}
+    empty: dict[str, Any] = {"inputs": []} | {table.name: [] for table in NESTED}
+    rows = [empty | row | {"frames": frames[row["run_id"], row["video_id"]]} for row in videos]
+    cut = Stage("cut", recut, VIDEO_ROW, batch_size=1, kwargs={"flows": flows, "limits": Limits(), "inputs": inputs})
+    return Source(pa.Table.from_pylist(rows, schema=VIDEO_ROW), cut, _digest(videos, None))
+
+
+def _labelled(rows: list[dict[str, Any]], where: str) -> list[dict[str, Any]]:
+    rows = [row for row in rows if row["label"] is not None and row["split"] in SPLITS]
+    found = {(row["split"], row["label"]) for row in rows}
+    for split in SPLITS:
+        for label in LABELS:
+            if (split, label) not in found:
+                raise UserError(
+                    f"{where} has no {label} video in the split {split}: training needs both in train and val"
+                )
+    return rows
+
+
+def _digest(rows: list[dict[str, Any]], frames_per_video: int | None) -> str:
+    known = [[row[name] for name in ("video_id", "label", "split", "pair_id")] + [row.get("run_id")] for row in rows]
+    return hashlib.sha256(json.dumps([known, frames_per_video]).encode()).hexdigest()
+
+
+def cut_samples(source: Source, folder: Path, console: Console) -> None:
+    """SAMPLE rows of `source` as Parquet in `folder`, once; `_done` is written last. Says how many videos gave none."""
+    if (folder / "_done").is_file():
+        return
+    connect(Resources())
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob("*.parquet"):
+        stale.unlink()
+    todo = folder / "_videos.parquet"
+    pq.write_table(source.videos, todo)
+    with progress([source.cut.name], len(source.videos), console) as counter:
+        videos = ray.data.read_parquet(str(todo)).repartition(target_num_rows_per_block=4)
+        videos = apply(videos, replace(source.cut, counter=counter))
+        videos.map_batches(flatten, batch_format="pyarrow", batch_size=None, num_cpus=1).write_parquet(str(folder))
+    used = len(pq.read_table(folder, schema=SAMPLE, columns=["video_id"])["video_id"].unique())
+    if used < len(source.videos):
+        console.print(f"{len(source.videos) - used} of {len(source.videos)} videos gave no sample", highlight=False)
+    (folder / "_done").touch()
+
+
+def count(folder: Path, spec: ModelSpec) -> Counter[tuple[str, str]]:
+    """How many samples `spec` has of each (split, label)."""
+    table = pq.read_table(folder, schema=SAMPLE, columns=["split", "label"], filters=_wanted(spec))
+    return Counter(zip(table["split"].to_pylist(), table["label"].to_pylist(), strict=True))
+
+
+def load(folder: Path, split: str, spec: ModelSpec) -> Samples:
+    """The samples of one split that `spec` looks at, in a fixed order."""
+    table = pq.read_table(folder, schema=SAMPLE, filters=[("split", "=", split), *_wanted(spec)])
+    table = table.sort_by([("video_id", "ascending"), ("frame", "ascending")])
+    pixels = np.frombuffer(b"".join(table["pixels"].to_pylist()), np.uint8).reshape(
+        -1, spec.input_size, spec.input_size, 3
+    )
+    labels = np.array([CLASS_FAKE if label == "fake" else CLASS_REAL for label in table["label"].to_pylist()])
+    return Samples(pixels, labels, np.array(table["pair"].to_pylist(), object))
+
+
+def _wanted(spec: ModelSpec) -> list[tuple[str, str, Any]]:
+    return [("kind", "=", spec.input), ("size", "=", spec.input_size)]
