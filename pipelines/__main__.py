@@ -46,27 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         help="folder (read recursively), file, or manifest (.csv, .parquet)",
     )
     _add_lake(explain)
-    explain.add_argument(
-        "--model",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="xception, vgg11-flow or a timm architecture; may be repeated (default: the first two)",
-    )
-    explain.add_argument(
-        "--layer",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="dotted name of a layer, for every model that has it; may be repeated (default: the model's own)",
-    )
-    explain.add_argument(
-        "--weights",
-        action="append",
-        default=[],
-        metavar="MODEL=FILE",
-        help="safetensors or state dict of a detector, FaceForensics++ Xception files included; may be repeated",
-    )
+    _add_detectors(explain)
     explain.add_argument(
         "--statistics",
         type=Path,
@@ -76,10 +56,27 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument(
         "--max-keyframes", type=int, metavar="N", help="at most so many frames of a video are explained"
     )
-    explain.add_argument("--config", type=Path, metavar="FILE", help="TOML file; see docs/config.md")
-    explain.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="one value over the config file's"
+    _add_config(explain)
+
+    estimate = _command(
+        commands, _estimate, "estimate", "estimate mean and deviation of layers for explain --statistics"
     )
+    estimate.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="as for explain; only the split train of a manifest with one",
+    )
+    estimate.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for MODEL/LAYER.safetensors; files there are kept",
+    )
+    _add_detectors(estimate)
+    _add_config(estimate)
 
     evaluate = _command(commands, _evaluate, "evaluate", "check the tables and make the evaluation tables")
     _add_lake(evaluate)
@@ -156,6 +153,37 @@ def _add_lake(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lake", type=Path, required=True, metavar="DIR", help="folder of the tables")
 
 
+def _add_detectors(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="xception, vgg11-flow or a timm architecture; may be repeated (default: the first two)",
+    )
+    parser.add_argument(
+        "--layer",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="dotted name of a layer, for every model that has it; may be repeated (default: the model's own)",
+    )
+    parser.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="MODEL=FILE",
+        help="safetensors or state dict of a detector, FaceForensics++ Xception files included; may be repeated",
+    )
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file; see docs/config.md")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="one value over the config file's"
+    )
+
+
 # Each command imports what it runs: `sql` should not wait for torch and Ray.
 def _explain(options: argparse.Namespace) -> None:
     from pipelines import config as configs
@@ -166,14 +194,27 @@ def _explain(options: argparse.Namespace) -> None:
         if options.max_keyframes < 1:
             raise UserError("--max-keyframes is at least 1")
         tables.setdefault("prepare", {}).setdefault("keyframes", {})["max_keyframes"] = options.max_keyframes
+    config = configs.build(tables, options.model, options.layer, _weights(options), options.statistics)
+    explain(config, options.paths, options.lake, Console())
+
+
+def _estimate(options: argparse.Namespace) -> None:
+    from pipelines import config as configs
+    from pipelines.estimate import estimate
+
+    tables = configs.load(options.config, options.set)
+    config = configs.build(tables, options.model, options.layer, _weights(options))
+    estimate(config, options.paths, options.out, Console())
+
+
+def _weights(options: argparse.Namespace) -> dict[str, Path]:
     weights = {}
     for given in options.weights:
         model, separator, file = given.partition("=")
         if not separator:
             raise UserError(f"--weights {given}: write MODEL=FILE")
         weights[model] = Path(file)
-    config = configs.build(tables, options.model, options.layer, weights, options.statistics)
-    explain(config, options.paths, options.lake, Console())
+    return weights
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from operators.metrics import MaskRule
 from operators.models import Detector, digest, spec_for, spec_of
 from operators.prepare import ModelInput, PrepareParams
 from operators.sandbox import Limits
-from operators.statistics import path_in
+from operators.statistics import about, fits, path_in
 from pipelines.errors import UserError
 
 
@@ -146,6 +146,12 @@ def _given(config: Config, folder: Path) -> StatisticsParams:
         for layer in detector.layers:
             path = path_in(folder, detector.spec.name, layer)
             if path.is_file():
+                try:
+                    known = about(path)
+                except ValueError as error:
+                    raise UserError(str(error)) from error
+                if not fits(known, detector.weights_sha256):
+                    raise UserError(f"{path} is of other weights of {detector.spec.name}: estimate it for these")
                 files.append(f"{detector.spec.name}/{layer} {digest(path)}")
     if not files:
         raise UserError(f"{folder} has no statistics of these detectors and layers: it needs MODEL/LAYER.safetensors")
