@@ -8,7 +8,7 @@ the map.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,10 @@ ALPHA_START: Final = 5.0
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """How the bottleneck is fitted: what the explanation depends on besides the model and its input."""
+    """How the bottleneck is fitted: what the explanation depends on besides the model and its input.
+
+    `start` says where alpha begins: at a constant, or where a readout bottleneck puts it, which the caller then gives.
+    """
 
     beta: float = 10.0
     steps: int = 10
@@ -29,8 +32,11 @@ class Bottleneck:
     lr: float = 1.0
     smooth_sigma: float = 1.0
     seed: int = 0
+    start: Literal["constant", "readout"] = "constant"
 
     def __post_init__(self) -> None:
+        if self.start not in ("constant", "readout"):
+            raise ValueError(f"start is constant or readout, not {self.start!r}")
         if self.steps < 1 or self.draws < 1:
             raise ValueError("steps and draws are at least 1")
 
@@ -70,19 +76,21 @@ def explain(
     lr: float = 1.0,
     smooth_sigma: float = 1.0,
     seed: int = 0,
+    start: Tensor | None = None,
 ) -> Explanation:
     """Explain why `model` assigns `targets` to `images`, at `layer`; the model is left exactly as it was.
 
     images (N, 3, H, W) float; targets (N,) int64 class indices; mean, std (C, h, w) of the layer's output over
-    training data, std > 0; active (C, h, w) bool, False switches an element off. The noise depends on `seed`, the
-    step and the draw alone, so a sample's map is the same in every batch.
+    training data, std > 0; active (C, h, w) bool, False switches an element off; start (N, C, h, w) is the alpha to
+    begin from, 5 everywhere unless given. The noise depends on `seed`, the step and the draw alone, so a sample's map
+    is the same in every batch.
 
     Raises ValueError for an unknown layer, a layer whose output is not (N, C, h, w), and statistics of another shape.
     """
     with frozen(model):
         cut = split(model, layer, images[:1])
         settings = Bottleneck(beta, steps, draws, lr, smooth_sigma, seed)
-        return fit(cut, images, targets, mean, std, active, settings)
+        return fit(cut, images, targets, mean, std, active, settings, start)
 
 
 def fit(
@@ -93,6 +101,7 @@ def fit(
     std: Tensor,
     active: Tensor | None,
     settings: Bottleneck,
+    start: Tensor | None = None,
 ) -> Explanation:
     """`explain` for a model that is already cut and frozen: what a worker calls batch after batch."""
     with torch.no_grad():
@@ -115,15 +124,15 @@ def fit(
         """One pass with fresh noise: KL per element (N, C, h, w), logits (N * draws, classes), loss (N,)."""
         passed = smooth(torch.sigmoid(alpha))  # lambda
         blocked = smooth(torch.sigmoid(-alpha))  # 1 - lambda, without cancellation where lambda is near 1
-        # KL(N(lambda r, (1 - lambda)^2) || N(0, 1)) in nats
-        kl = -0.5 * (1 + 2 * torch.log(blocked) - (passed * r_normed).square() - blocked.square()) * switch
+        kl = information(passed, blocked, r_normed) * switch
         noise = torch.randn(draws, *mean.shape, generator=generator, dtype=torch.float32).to(r)
         z = (passed * r).unsqueeze(1) + blocked.unsqueeze(1) * (mean + std * noise)
         logits = cut.above((z * switch).flatten(0, 1), rest)
         cross_entropy = F.cross_entropy(logits, repeated_targets, reduction="none").view(n, draws).mean(1)
         return kl, logits, cross_entropy + settings.beta * kl.mean((1, 2, 3))
 
-    alpha = torch.full_like(r, ALPHA_START).requires_grad_()
+    alpha = torch.full_like(r, ALPHA_START) if start is None else start.detach().to(r, copy=True)
+    alpha.requires_grad_()
     optimizer = torch.optim.Adam([alpha], lr=settings.lr)
     before: Tensor | None = None
     for _ in range(settings.steps - 1):  # the map belongs to the pass before the last step, which nothing needs
@@ -147,6 +156,11 @@ def fit(
             logits.mean(1).float(),
             logits.softmax(-1).mean(1).float(),
         )
+
+
+def information(passed: Tensor, blocked: Tensor, r_normed: Tensor) -> Tensor:
+    """KL(N(lambda r, (1 - lambda)^2) || N(0, 1)) per element in nats; of lambda, 1 - lambda, r = (R - mean) / std."""
+    return -0.5 * (1 + 2 * torch.log(blocked) - (passed * r_normed).square() - blocked.square())
 
 
 def gaussian_smoother(sigma: float, like: Tensor) -> Callable[[Tensor], Tensor]:
