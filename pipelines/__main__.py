@@ -54,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
         help="folder with MODEL/LAYER.safetensors (default: estimated from the run's own crops)",
     )
     explain.add_argument(
+        "--readout",
+        type=Path,
+        metavar="DIR",
+        help="folder that train-readout wrote: its layers are explained by readout too; see docs/readout.md",
+    )
+    explain.add_argument(
         "--max-keyframes", type=int, metavar="N", help="at most so many frames of a video are explained"
     )
     _add_config(explain)
@@ -110,6 +116,37 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--input-size", type=int, metavar="PX", help="side of the input (default: the model's own)")
     train.add_argument("--config", type=Path, metavar="FILE", help="TOML file with a table train; see docs/train.md")
     train.add_argument("--set", action="append", default=[], metavar="train.KEY=VALUE", help="over the config file's")
+
+    readout = _command(commands, _train_readout, "train-readout", "train a network that predicts a layer's bottleneck")
+    readout.add_argument("--model", required=True, metavar="NAME", help="xception, vgg11-flow or a timm architecture")
+    readout.add_argument(
+        "--weights", action="append", default=[], metavar="MODEL=FILE", help="the detector's, as for explain"
+    )
+    readout.add_argument("--manifest", required=True, type=Path, metavar="FILE", help="with label and split")
+    readout.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="folder for MODEL/LAYER.safetensors, for explain --readout",
+    )
+    readout.add_argument("--layer", metavar="NAME", help="layer of the bottleneck (default: the model's own)")
+    readout.add_argument(
+        "--read",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="layer it reads besides; may be repeated (default: four of xception, three of vgg11-flow, or none)",
+    )
+    readout.add_argument(
+        "--statistics", type=Path, metavar="DIR", help="as for explain (default: estimated from the training samples)"
+    )
+    readout.add_argument("--frames", type=int, default=16, metavar="N", help="frames cut from each video (default: 16)")
+    readout.add_argument("--epochs", type=int, metavar="N", help="readout.epochs (default: 10)")
+    readout.add_argument("--config", type=Path, metavar="FILE", help="TOML file with a table readout")
+    readout.add_argument(
+        "--set", action="append", default=[], metavar="readout.KEY=VALUE", help="over the config file's"
+    )
 
     forge = _command(commands, _forge, "forge", "make forgeries with a known mask from genuine videos")
     forge.add_argument(
@@ -194,7 +231,7 @@ def _explain(options: argparse.Namespace) -> None:
         if options.max_keyframes < 1:
             raise UserError("--max-keyframes is at least 1")
         tables.setdefault("prepare", {}).setdefault("keyframes", {})["max_keyframes"] = options.max_keyframes
-    config = configs.build(tables, options.model, options.layer, _weights(options), options.statistics)
+    config = configs.build(tables, options.model, options.layer, _weights(options), options.statistics, options.readout)
     explain(config, options.paths, options.lake, Console())
 
 
@@ -259,6 +296,34 @@ def _train(options: argparse.Namespace) -> None:
     tables = configs.load(options.config, options.set)
     params = configs.fill(default_params(spec), tables.get("train", {}), "train")
     train(spec, params, options.manifest, options.out, options.frames, options.workers, Console())
+
+
+def _train_readout(options: argparse.Namespace) -> None:
+    from operators.readout import READ_LAYERS, ReadoutParams
+    from pipelines import config as configs
+    from pipelines.readout import train_readout
+
+    tables = configs.load(options.config, options.set)
+    if options.epochs is not None:
+        tables.setdefault("readout", {})["epochs"] = options.epochs
+    params = configs.fill(ReadoutParams(), tables.get("readout", {}), "readout")
+    if options.frames < 1:
+        raise UserError("--frames is at least 1")
+    weights = _weights(options)
+    layer = options.layer or configs.build({}, [options.model], [], weights).detectors[0].layers[0]
+    read = options.read or READ_LAYERS.get(options.model, ())
+    layers = list(dict.fromkeys([layer, *read]))
+    config = configs.build({}, [options.model], layers, weights, options.statistics)
+    train_readout(
+        config.detectors[0],
+        layer,
+        params,
+        options.manifest,
+        options.out,
+        options.statistics,
+        options.frames,
+        Console(),
+    )
 
 
 def _forge(options: argparse.Namespace) -> None:

@@ -83,6 +83,7 @@ def stages(config: Config, kept_statistics: Path, cluster: Cluster) -> list[Stag
                 "detectors": config.detectors,
                 "bottleneck": config.bottleneck,
                 "statistics_folder": kept_statistics,
+                "readouts": config.readouts.paths,
                 "batch_samples": cluster.batch_samples,
                 "threads": cluster.threads_per_actor,
             },

@@ -79,7 +79,7 @@ def train(
     """
     out = out.resolve()
     identity = {"spec": asdict(spec), "params": asdict(params), "frames_per_video": frames_per_video}
-    _claim(out / "training.json", identity)
+    claim(out / "training.json", identity)
     if samples is None:
         samples = out / "samples"
         cut_samples(manifest, (ModelInput(spec.input, spec.input_size),), frames_per_video, samples, console)
@@ -127,7 +127,8 @@ def default_params(spec: ModelSpec) -> TrainParams:
     return TrainParams() if spec.input == "flow" else training.XCEPTION_PARAMS
 
 
-def _claim(path: Path, identity: dict[str, Any]) -> None:
+def claim(path: Path, identity: dict[str, Any]) -> None:
+    """Note in `path` what its folder is trained as. Raises UserError where that is something else."""
     text = json.dumps(identity, sort_keys=True, indent=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file() and path.read_text() != text:
@@ -161,7 +162,7 @@ def flatten(table: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=SAMPLE)
 
 
-def _load(folder: Path, split: str, spec: ModelSpec) -> Samples:
+def load_samples(folder: Path, split: str, spec: ModelSpec) -> Samples:
     """The samples of one split that `spec` looks at, in a fixed order."""
     wanted = [("split", "=", split), ("kind", "=", spec.input), ("size", "=", spec.input_size)]
     table = pq.read_table(folder, schema=SAMPLE, filters=wanted)
@@ -182,7 +183,7 @@ def _worker(config: dict[str, Any]) -> None:
     if device.type == "cpu":  # Ray gives a worker one thread for the one CPU it asks for
         torch.set_num_threads(max((os.cpu_count() or 1) // context.get_local_world_size(), 1))
     autocast = training.fast_bfloat16(device)
-    samples, held_out = (_load(config["samples"], split, spec) for split in ("train", "val"))
+    samples, held_out = (load_samples(config["samples"], split, spec) for split in ("train", "val"))
     network = load_model(spec, seed=params.seed).to(device).to(memory_format=torch.channels_last)
     model = prepare_model(network)
     optimizer = training.make_optimizer(model, params)
@@ -278,7 +279,7 @@ def _report(spec: ModelSpec, out: Path, samples: Path, console: Console) -> dict
     curves = _curves(out)
     pq.write_table(pa.Table.from_pylist(curves, schema=CURVES), out / "curves.parquet")
     draw_curves(curves, spec.name, out / "curves.png")
-    held_out = _load(samples, "val", spec)
+    held_out = load_samples(samples, "val", spec)
     model = load_model(spec, out / "model.safetensors").to(memory_format=torch.channels_last)
     logits = training.predict(model, held_out.pixels, spec, torch.device("cpu"))
     temperature = fit_temperature(logits, held_out.labels)
