@@ -30,6 +30,11 @@ def estimate(config: Config, paths: list[Path], out: Path, console: Console) -> 
     no statistics, and a detector no input could be cut for.
     """
     out = out.resolve()
+    for each in config.detectors:
+        if each.weights is None:
+            console.print(
+                f"[yellow]{each.spec.name} is untrained: give weights with --weights {each.spec.name}=FILE[/]"
+            )
     missing = []
     for model, layer in _layers(config):
         path = statistics.path_in(out, model, layer)
