@@ -16,6 +16,7 @@ import torch
 from bench.plain import explain_one
 from bench.subjects import Subject, load
 from operators.bottleneck import Bottleneck, fit
+from pipelines.config import fill
 
 REFERENCE = Bottleneck()
 HOTTEST = 0.1
@@ -114,7 +115,7 @@ def main() -> None:
         for text in options.settings:
             values = json.loads(text)
             started = time.process_time()
-            found = maps(subject, Bottleneck(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}))
+            found = maps(subject, fill(REFERENCE, values, "--settings"))
             seconds = (time.process_time() - started) / options.n
             line = {"model": options.model, "layer": layer, "cpu_s_per_map": round(seconds, 3)} | values
             print(json.dumps(line | {k: round(v, 5) for k, v in compare(found, references).items()}), flush=True)

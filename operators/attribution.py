@@ -2,7 +2,8 @@
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -12,13 +13,17 @@ import torch
 from torch import Tensor
 
 from operators import statistics
+from operators.activations import LOGITS, read
 from operators.bottleneck import Bottleneck, Explanation, fit
 from operators.models import Detector, to_input
+from operators.readout import Readout
+from operators.readout import load as load_readout
 from operators.split import Split, folded, split
 from schemas.errors import SampleError
 from schemas.tables import CLASS_FAKE, CLASS_REAL, NESTED, STATUS_ERROR, STATUS_OK, VIDEO_ROW
 
-METHOD = "iba"
+IBA: Final = "iba"
+READOUT: Final = "readout"
 #: the first batch on a GPU, whose peak tells how many samples the next ones may have
 _FIRST_BATCH: Final = 2
 _MOST_SAMPLES: Final = 64
@@ -33,12 +38,15 @@ class _Layer:
     mean: Tensor
     std: Tensor
     active: Tensor
+    readout: Readout | None
 
 
 class _Loaded:
     """A detector on its device, frozen, cut at each of its layers."""
 
-    def __init__(self, detector: Detector, statistics_folder: Path, device: torch.device) -> None:
+    def __init__(
+        self, detector: Detector, statistics_folder: Path, given: Mapping[tuple[str, str], Path], device: torch.device
+    ) -> None:
         self.spec = detector.spec
         self.model = detector.load().to(device).to(memory_format=torch.channels_last).requires_grad_(False)
         example = torch.zeros(1, 3, self.spec.input_size, self.spec.input_size, device=device)
@@ -46,11 +54,12 @@ class _Loaded:
         for name in detector.layers:
             known = statistics.load(statistics.path_in(statistics_folder, self.spec.name, name))
             tensors = (known.mean.float(), known.std(), known.active())
-            self.layers.append(
-                _Layer(
-                    name, folded(split(self.model, name, example), example), *(tensor.to(device) for tensor in tensors)
-                )
-            )
+            path = given.get((self.spec.name, name))
+            readout = None if path is None else load_readout(path).to(device)
+            cut = folded(split(self.model, name, example), example)
+            self.layers.append(_Layer(name, cut, *(tensor.to(device) for tensor in tensors), readout=readout))
+        read_by_any = {name for layer in self.layers if layer.readout is not None for name in layer.readout.layers}
+        self.read = (*sorted(read_by_any), LOGITS)
 
 
 class Explainer:
@@ -67,9 +76,11 @@ class Explainer:
         detectors: tuple[Detector, ...],
         bottleneck: Bottleneck,
         statistics_folder: Path,
+        readouts: Mapping[tuple[str, str], Path],
         batch_samples: int,
         threads: int,
     ) -> None:
+        """`readouts`: the files of those (model, layer) that are also explained by a readout bottleneck."""
         if threads:
             torch.set_num_threads(threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -77,6 +88,7 @@ class Explainer:
         self._batch_samples = batch_samples
         self._detectors = detectors
         self._folder = statistics_folder
+        self._readouts = readouts
         self._loaded: dict[str, _Loaded] = {}
         self._batches: dict[str, int] = {}
 
@@ -105,7 +117,7 @@ class Explainer:
         """Every sample once, in batches that fit into memory."""
         spec = detector.spec
         if spec.name not in self._loaded:
-            self._loaded[spec.name] = _Loaded(detector, self._folder, self._device)
+            self._loaded[spec.name] = _Loaded(detector, self._folder, self._readouts, self._device)
         while samples:
             size = self._batches.get(spec.name, self._batch_samples) or _FIRST_BATCH
             batch = samples[:size]
@@ -146,24 +158,38 @@ class Explainer:
         pixels = np.stack([np.frombuffer(item["pixels"], np.uint8).reshape(size, size, 3) for _, item in samples])
         images = to_input(pixels, loaded.spec).to(self._device, memory_format=torch.channels_last)
         with torch.no_grad():
-            logits = loaded.model(images).float()
+            outputs = read(loaded.model, loaded.read, images)
+        logits = outputs[LOGITS].float()
         targets = logits.argmax(1)
         plain = logits.softmax(1).cpu().numpy()
         for (row, item), values, probabilities, target in zip(
             samples, logits.cpu().numpy(), plain, targets.tolist(), strict=True
         ):
             row["predictions"].append(
-                _prediction(item["frame"], loaded.spec.name, "", False, values, probabilities, target)
+                _prediction(item["frame"], loaded.spec.name, "", "", False, values, probabilities, target)
             )
         for layer in loaded.layers:
-            explanation = fit(layer.cut, images, targets, layer.mean, layer.std, layer.active, self._bottleneck)
-            self._record(loaded, layer.name, samples, explanation, targets.tolist())
+            site = (layer.cut, images, targets, layer.mean, layer.std, layer.active)
+            start = None
+            if layer.readout is not None:
+                with torch.no_grad():
+                    alpha = layer.readout(outputs)
+                predicted = fit(*site, replace(self._bottleneck, steps=1), alpha)
+                self._record(loaded, READOUT, layer.name, samples, predicted, targets.tolist())
+                start = alpha if self._bottleneck.start == "readout" else None
+            self._record(loaded, IBA, layer.name, samples, fit(*site, self._bottleneck, start), targets.tolist())
         seconds = (time.perf_counter() - started) / len(samples)
         for row, _ in samples:
             row["explain_s"] = (row["explain_s"] or 0.0) + seconds
 
     def _record(
-        self, loaded: _Loaded, layer: str, samples: list[tuple[dict, dict]], found: Explanation, targets: list[int]
+        self,
+        loaded: _Loaded,
+        method: str,
+        layer: str,
+        samples: list[tuple[dict, dict]],
+        found: Explanation,
+        targets: list[int],
     ) -> None:
         height, width = found.capacity.shape[1:]
         size = loaded.spec.input_size
@@ -173,31 +199,41 @@ class Explainer:
         before, after = found.loss_before.tolist(), found.loss_after.tolist()
         for i, (row, item) in enumerate(samples):
             row["predictions"].append(
-                _prediction(item["frame"], loaded.spec.name, layer, True, logits[i], probabilities[i], targets[i])
+                _prediction(
+                    item["frame"], loaded.spec.name, method, layer, True, logits[i], probabilities[i], targets[i]
+                )
             )
             row["masks"].append(
                 {
                     "frame": item["frame"],
                     "model": loaded.spec.name,
-                    "method": METHOD,
+                    "method": method,
                     "layer": layer,
                     "height": height,
                     "width": width,
                     "saliency": saliency[i].ravel(),
                     "input_size": size,
                     "total_bits": float(capacity[i].sum(dtype=np.float64)),
-                    "loss_before": before[i],
+                    "loss_before": before[i] if method == IBA else None,
                     "loss_after": after[i],
                 }
             )
 
 
 def _prediction(
-    frame: int, model: str, layer: str, bottleneck: bool, logits: np.ndarray, probabilities: np.ndarray, target: int
+    frame: int,
+    model: str,
+    method: str,
+    layer: str,
+    bottleneck: bool,
+    logits: np.ndarray,
+    probabilities: np.ndarray,
+    target: int,
 ) -> dict:
     return {
         "frame": frame,
         "model": model,
+        "method": method,
         "layer": layer,
         "bottleneck": bottleneck,
         "logit_real": float(logits[CLASS_REAL]),
@@ -238,4 +274,6 @@ def _require_explained(row: dict) -> None:
             raise SampleError("explain_failed", f"{prediction['model']} gave logits that are not finite")
     for mask in row["masks"]:
         if not (np.isfinite(mask["saliency"]).all() and math.isfinite(mask["total_bits"])):
-            raise SampleError("explain_failed", f"map of {mask['model']} {mask['layer']} is not finite")
+            raise SampleError(
+                "explain_failed", f"map of {mask['model']} {mask['method']} {mask['layer']} is not finite"
+            )

@@ -8,7 +8,7 @@ the map.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,7 @@ ALPHA_START: Final = 5.0
 class Bottleneck:
     """How the bottleneck is fitted: what the explanation depends on besides the model and its input.
 
+    start       where alpha begins: at a constant, or where a readout bottleneck puts it, which the caller then gives
     asks        passes (from 1) that ask the network for the gradient of the cross-entropy; between them the last one is
                 kept, before the first there is none. Empty: every pass. The KL's gradient is exact in every pass.
     antithetic  every second noise draw is the one before it with the other sign, across passes too
@@ -34,12 +35,15 @@ class Bottleneck:
     lr: float = 1.0
     smooth_sigma: float = 1.0
     seed: int = 0
+    start: Literal["constant", "readout"] = "constant"
     asks: tuple[int, ...] = ()
     antithetic: bool = False
     centred: float = 0.0
     memory: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.start not in ("constant", "readout"):
+            raise ValueError(f"start is constant or readout, not {self.start!r}")
         if self.steps < 1 or self.draws < 1:
             raise ValueError("steps and draws are at least 1")
         if any(not 1 <= ask <= self.steps for ask in self.asks):
@@ -90,20 +94,21 @@ def explain(
     seed: int = 0,
     asks: tuple[int, ...] = (),
     antithetic: bool = False,
+    start: Tensor | None = None,
 ) -> Explanation:
     """Explain why `model` assigns `targets` to `images`, at `layer`; the model is left exactly as it was.
 
     images (N, 3, H, W) float; targets (N,) int64 class indices; mean, std (C, h, w) of the layer's output over
-    training data, std > 0; active (C, h, w) bool, False switches an element off. The others are those of `Bottleneck`,
-    by default the published algorithm; `**asdict(PRESETS["fast"])` is the fast one. The noise depends on `seed`, the
-    pass and the draw alone, so a sample's map is the same in every batch.
+    training data, std > 0; active (C, h, w) bool, False switches an element off; start (N, C, h, w) is the alpha to
+    begin from, 5 everywhere unless given. The others are those of `Bottleneck`, by default the published algorithm.
+    The noise depends on `seed`, the pass and the draw alone, so a sample's map is the same in every batch.
 
     Raises ValueError for an unknown layer, a layer whose output is not (N, C, h, w), and statistics of another shape.
     """
     with frozen(model):
         cut = split(model, layer, images[:1])
-        settings = Bottleneck(beta, steps, draws, lr, smooth_sigma, seed, asks, antithetic)
-        return fit(folded(cut, images[:1]), images, targets, mean, std, active, settings)
+        settings = Bottleneck(beta, steps, draws, lr, smooth_sigma, seed, asks=asks, antithetic=antithetic)
+        return fit(folded(cut, images[:1]), images, targets, mean, std, active, settings, start)
 
 
 def fit(
@@ -114,6 +119,7 @@ def fit(
     std: Tensor,
     active: Tensor | None,
     settings: Bottleneck,
+    start: Tensor | None = None,
 ) -> Explanation:
     """`explain` for a model that is already cut and frozen: what a worker calls batch after batch."""
     with torch.no_grad():
@@ -143,10 +149,11 @@ def fit(
 
     def penalty(passed: Tensor, blocked: Tensor) -> tuple[Tensor, Tensor]:
         """KL(N(lambda r, (1 - lambda)^2) || N(0, 1)) per element in nats, and beta times its mean (N,)."""
-        kl = -0.5 * (1 + 2 * torch.log(blocked) - (passed * r_normed).square() - blocked.square()) * switch
+        kl = information(passed, blocked, r_normed) * switch
         return kl, settings.beta * kl.mean((1, 2, 3))
 
-    alpha = torch.full_like(r, ALPHA_START).requires_grad_()
+    alpha = torch.full_like(r, ALPHA_START) if start is None else start.detach().to(r, copy=True)
+    alpha.requires_grad_()
     optimizer = torch.optim.Adam([alpha], lr=settings.lr)
     # d cross-entropy / d lambda and d (1 - lambda), of the last pass that asked the network
     by_passed, by_blocked = torch.zeros_like(r), torch.zeros_like(r)
@@ -154,23 +161,25 @@ def fit(
     for number in range(1, settings.steps):  # the map belongs to the pass before the last step, which nothing needs
         passed = smooth(torch.sigmoid(alpha))  # lambda
         blocked = smooth(torch.sigmoid(-alpha))  # 1 - lambda, without cancellation where lambda is near 1
-        _, information = penalty(passed, blocked)
+        _, cost = penalty(passed, blocked)
         if not settings.asks or number in settings.asks:
             noise = noises.next()
             z, _, cross_entropy = ask(passed.detach(), blocked.detach(), noise)
             (by_z,) = torch.autograd.grad(cross_entropy.sum(), z)
             new = by_z.sum(1) * r, (by_z * (mean + (1 - settings.centred) * (noise - mean))).sum(1)
             keep = settings.memory if before is not None else 0.0
-            by_passed, by_blocked = (keep * old + (1 - keep) * n for old, n in zip((by_passed, by_blocked), new))
-            before = (cross_entropy + information).detach() if before is None else before
+            by_passed, by_blocked = (
+                keep * old + (1 - keep) * n for old, n in zip((by_passed, by_blocked), new, strict=True)
+            )
+            before = (cross_entropy + cost).detach() if before is None else before
         pull = (by_passed * passed + by_blocked * blocked).sum()
-        (alpha.grad,) = torch.autograd.grad(information.sum() + pull, alpha)
+        (alpha.grad,) = torch.autograd.grad(cost.sum() + pull, alpha)
         optimizer.step()
     with torch.no_grad():
         passed, blocked = smooth(torch.sigmoid(alpha)), smooth(torch.sigmoid(-alpha))
-        kl, information = penalty(passed, blocked)
+        kl, cost = penalty(passed, blocked)
         _, logits, cross_entropy = ask(passed, blocked, noises.next())
-        after = cross_entropy + information
+        after = cross_entropy + cost
         capacity = kl.sum(1) / math.log(2)
         cells_per_pixel = r.shape[2] * r.shape[3] / (images.shape[2] * images.shape[3])
         bits = F.interpolate(
@@ -212,6 +221,11 @@ class _Noise:
     def _normal(self, draws: int) -> Tensor:
         shape = (draws, *self._mean.shape)
         return torch.randn(shape, generator=self._generator, dtype=torch.float32).to(self._mean)
+
+
+def information(passed: Tensor, blocked: Tensor, r_normed: Tensor) -> Tensor:
+    """KL(N(lambda r, (1 - lambda)^2) || N(0, 1)) per element in nats; of lambda, 1 - lambda, r = (R - mean) / std."""
+    return -0.5 * (1 + 2 * torch.log(blocked) - (passed * r_normed).square() - blocked.square())
 
 
 def gaussian_smoother(sigma: float, like: Tensor) -> Callable[[Tensor], Tensor]:

@@ -4,22 +4,23 @@ import json
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from operators.activations import read
 from operators.models import Detector, to_input
-from operators.split import Split, split
 
 #: below this many samples the estimate is called out
 FEW_SAMPLES: Final = 1000
 STD_FLOOR: Final = 0.01
 ACTIVE_SHARE: Final = 0.01
+_METADATA_KEY: Final = "viba.statistics"
 
 
 @dataclass(frozen=True)
@@ -68,24 +69,38 @@ def path_in(folder: Path, model: str, layer: str) -> Path:
     return folder / model / f"{layer}.safetensors"
 
 
-def save(statistics: LayerStatistics, path: Path, about: dict[str, str]) -> None:
-    """Write as safetensors, replaced in one step; `about` (model, layer, ...) goes into the metadata."""
+def save(statistics: LayerStatistics, path: Path, about: dict[str, str | None]) -> None:
+    """Write as safetensors, replaced in one step; `about` (model, layer, weights_sha256) goes into the metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     tensors = {"mean": statistics.mean, "m2": statistics.m2, "nonzero": statistics.nonzero}
-    metadata = {"viba.statistics": json.dumps(about | {"n": statistics.n})}
+    metadata = {_METADATA_KEY: json.dumps(about | {"n": statistics.n})}
     save_file({key: value.contiguous() for key, value in tensors.items()}, temporary, metadata=metadata)
     temporary.replace(path)
 
 
 def load(path: Path) -> LayerStatistics:
     """Read what `save` wrote. Raises ValueError for another file."""
+    n = about(path)["n"]
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["viba.statistics"])
-            return LayerStatistics(about["n"], *(file.get_tensor(key) for key in ("mean", "m2", "nonzero")))
+            return LayerStatistics(n, *(file.get_tensor(key) for key in ("mean", "m2", "nonzero")))
     except Exception as error:
         raise ValueError(f"{path} is no layer statistics file ({type(error).__name__}: {error})") from error
+
+
+def about(path: Path) -> dict[str, Any]:
+    """The metadata of a file that `save` wrote, and n. Raises ValueError for another file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {})[_METADATA_KEY])
+    except Exception as error:
+        raise ValueError(f"{path} is no layer statistics file ({type(error).__name__}: {error})") from error
+
+
+def fits(about: dict[str, Any], weights_sha256: str | None) -> bool:
+    """Whether a file is of these weights; one that does not say of which is taken at its word."""
+    return about.get("weights_sha256", weights_sha256) == weights_sha256
 
 
 #: what a worker hands over: one row per layer of a batch of videos; `first_video_id` fixes the order of merging
@@ -114,31 +129,31 @@ class Collector:
             torch.set_num_threads(threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._batch_samples = batch_samples
-        self._cuts: list[tuple[Detector, str, Split]] = []
+        self._models: list[tuple[Detector, nn.Module]] = []
         for detector in detectors:
             model = detector.load().to(self._device).to(memory_format=torch.channels_last).requires_grad_(False)
-            size = detector.spec.input_size
-            example = torch.zeros(1, 3, size, size, device=self._device)
-            self._cuts += [(detector, layer, split(model, layer, example)) for layer in detector.layers]
+            self._models.append((detector, model))
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """VIDEO_ROW in, PARTIAL out."""
         inputs = [item for items in table["inputs"].to_pylist() for item in items]
         rows = []
-        for detector, layer, cut in self._cuts:
+        for detector, model in self._models:
             spec = detector.spec
             pixels = [
                 item["pixels"] for item in inputs if (item["kind"], item["size"]) == (spec.input, spec.input_size)
             ]
-            parts = []
+            parts: dict[str, list[LayerStatistics]] = {layer: [] for layer in detector.layers}
             for start in range(0, len(pixels), self._batch_samples):
                 chunk = b"".join(pixels[start : start + self._batch_samples])
                 images = np.frombuffer(chunk, np.uint8).reshape(-1, spec.input_size, spec.input_size, 3)
                 with torch.no_grad():
-                    activations, _ = cut.below(to_input(images, spec).to(self._device))
-                parts.append(of_batch(activations.cpu()))
-            if parts:
-                rows.append(_partial(spec.name, layer, min(table["video_id"].to_pylist()), merge(parts)))
+                    outputs = read(model, detector.layers, to_input(images, spec).to(self._device))
+                for layer, output in outputs.items():
+                    parts[layer].append(of_batch(output.cpu()))
+            if pixels:
+                first = min(table["video_id"].to_pylist())
+                rows += [_partial(spec.name, layer, first, merge(found)) for layer, found in parts.items()]
         return pa.Table.from_pylist(rows, schema=PARTIAL)
 
 

@@ -46,33 +46,18 @@ def _parser() -> argparse.ArgumentParser:
         help="folder (read recursively), file, or manifest (.csv, .parquet)",
     )
     _add_lake(explain)
-    explain.add_argument(
-        "--model",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="xception, vgg11-flow or a timm architecture; may be repeated (default: the first two)",
-    )
-    explain.add_argument(
-        "--layer",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="dotted name of a layer, for every model that has it, or 'paper': those that the paper compares; may be "
-        "repeated (default: the model's own)",
-    )
-    explain.add_argument(
-        "--weights",
-        action="append",
-        default=[],
-        metavar="MODEL=FILE",
-        help="safetensors or state dict of a detector, FaceForensics++ Xception files included; may be repeated",
-    )
+    _add_detectors(explain)
     explain.add_argument(
         "--statistics",
         type=Path,
         metavar="DIR",
         help="folder with MODEL/LAYER.safetensors (default: estimated from the run's own crops)",
+    )
+    explain.add_argument(
+        "--readout",
+        type=Path,
+        metavar="DIR",
+        help="folder that train-readout wrote: its layers are explained by readout too; see docs/readout.md",
     )
     explain.add_argument(
         "--max-keyframes", type=int, metavar="N", help="at most so many frames of a video are explained"
@@ -82,10 +67,27 @@ def _parser() -> argparse.ArgumentParser:
         choices=("fast", "reference"),
         help="how the bottleneck is fitted; see docs/config.md (default: fast)",
     )
-    explain.add_argument("--config", type=Path, metavar="FILE", help="TOML file; see docs/config.md")
-    explain.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="one value over the config file's"
+    _add_config(explain)
+
+    estimate = _command(
+        commands, _estimate, "estimate", "estimate mean and deviation of layers for explain --statistics"
     )
+    estimate.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="as for explain; only the split train of a manifest with one",
+    )
+    estimate.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for MODEL/LAYER.safetensors; files there are kept",
+    )
+    _add_detectors(estimate)
+    _add_config(estimate)
 
     evaluate = _command(commands, _evaluate, "evaluate", "check the tables and make the evaluation tables")
     _add_lake(evaluate)
@@ -141,6 +143,37 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--config", type=Path, metavar="FILE", help="TOML file with a table train; see docs/train.md")
     train.add_argument("--set", action="append", default=[], metavar="train.KEY=VALUE", help="over the config file's")
 
+    readout = _command(commands, _train_readout, "train-readout", "train a network that predicts a layer's bottleneck")
+    readout.add_argument("--model", required=True, metavar="NAME", help="xception, vgg11-flow or a timm architecture")
+    readout.add_argument(
+        "--weights", action="append", default=[], metavar="MODEL=FILE", help="the detector's, as for explain"
+    )
+    readout.add_argument("--manifest", required=True, type=Path, metavar="FILE", help="with label and split")
+    readout.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="folder for MODEL/LAYER.safetensors, for explain --readout",
+    )
+    readout.add_argument("--layer", metavar="NAME", help="layer of the bottleneck (default: the model's own)")
+    readout.add_argument(
+        "--read",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="layer it reads besides; may be repeated (default: four of xception, three of vgg11-flow, or none)",
+    )
+    readout.add_argument(
+        "--statistics", type=Path, metavar="DIR", help="as for explain (default: estimated from the training samples)"
+    )
+    readout.add_argument("--frames", type=int, default=16, metavar="N", help="frames cut from each video (default: 16)")
+    readout.add_argument("--epochs", type=int, metavar="N", help="readout.epochs (default: 10)")
+    readout.add_argument("--config", type=Path, metavar="FILE", help="TOML file with a table readout")
+    readout.add_argument(
+        "--set", action="append", default=[], metavar="readout.KEY=VALUE", help="over the config file's"
+    )
+
     forge = _command(commands, _forge, "forge", "make forgeries with a known mask from genuine videos")
     forge.add_argument(
         "paths", nargs="+", type=Path, metavar="PATH", help="as for explain; those labelled fake are left"
@@ -192,6 +225,38 @@ def _add_lake(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lake", type=Path, required=True, metavar="DIR", help="folder of the tables")
 
 
+def _add_detectors(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="xception, vgg11-flow or a timm architecture; may be repeated (default: the first two)",
+    )
+    parser.add_argument(
+        "--layer",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="dotted name of a layer, for every model that has it, or 'paper': those that the paper compares; may be "
+        "repeated (default: the model's own)",
+    )
+    parser.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="MODEL=FILE",
+        help="safetensors or state dict of a detector, FaceForensics++ Xception files included; may be repeated",
+    )
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file; see docs/config.md")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="one value over the config file's"
+    )
+
+
 # Each command imports what it runs: `sql` should not wait for torch and Ray.
 def _explain(options: argparse.Namespace) -> None:
     from pipelines import config as configs
@@ -204,14 +269,27 @@ def _explain(options: argparse.Namespace) -> None:
         tables.setdefault("prepare", {}).setdefault("keyframes", {})["max_keyframes"] = options.max_keyframes
     if options.preset is not None:
         tables.setdefault("bottleneck", {})["preset"] = options.preset
+    config = configs.build(tables, options.model, options.layer, _weights(options), options.statistics, options.readout)
+    explain(config, options.paths, options.lake, Console())
+
+
+def _estimate(options: argparse.Namespace) -> None:
+    from pipelines import config as configs
+    from pipelines.estimate import estimate
+
+    tables = configs.load(options.config, options.set)
+    config = configs.build(tables, options.model, options.layer, _weights(options))
+    estimate(config, options.paths, options.out, Console())
+
+
+def _weights(options: argparse.Namespace) -> dict[str, Path]:
     weights = {}
     for given in options.weights:
         model, separator, file = given.partition("=")
         if not separator:
             raise UserError(f"--weights {given}: write MODEL=FILE")
         weights[model] = Path(file)
-    config = configs.build(tables, options.model, options.layer, weights, options.statistics)
-    explain(config, options.paths, options.lake, Console())
+    return weights
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -267,6 +345,34 @@ def _train(options: argparse.Namespace) -> None:
         source = from_lake(options.lake, inputs)
     how = {name: getattr(options, name) for name in ("pretrained", "lake")}
     train(spec, params, source, options.out, options.workers, Console(), **how)
+
+
+def _train_readout(options: argparse.Namespace) -> None:
+    from operators.readout import READ_LAYERS, ReadoutParams
+    from pipelines import config as configs
+    from pipelines.readout import train_readout
+
+    tables = configs.load(options.config, options.set)
+    if options.epochs is not None:
+        tables.setdefault("readout", {})["epochs"] = options.epochs
+    params = configs.fill(ReadoutParams(), tables.get("readout", {}), "readout")
+    if options.frames < 1:
+        raise UserError("--frames is at least 1")
+    weights = _weights(options)
+    layer = options.layer or configs.build({}, [options.model], [], weights).detectors[0].layers[0]
+    read = options.read or READ_LAYERS.get(options.model, ())
+    layers = list(dict.fromkeys([layer, *read]))
+    config = configs.build({}, [options.model], layers, weights, options.statistics)
+    train_readout(
+        config.detectors[0],
+        layer,
+        params,
+        options.manifest,
+        options.out,
+        options.statistics,
+        options.frames,
+        Console(),
+    )
 
 
 def _forge(options: argparse.Namespace) -> None:

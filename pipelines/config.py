@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from operators import readout as readouts
 from operators.bottleneck import PRESETS, Bottleneck
 from operators.metrics import MaskRule
 from operators.models import PAPER_LAYERS, Detector, digest, spec_for, spec_of
 from operators.prepare import ModelInput, PrepareParams
 from operators.sandbox import Limits
-from operators.statistics import path_in
+from operators.statistics import about, fits, path_in
 from pipelines.errors import UserError
 
 
@@ -31,6 +32,20 @@ class StatisticsParams:
     max_videos: int = 256
     folder: str | None = field(default=None, metadata={"identity": False})
     files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GivenReadouts:
+    """Trained readout bottlenecks, as "MODEL/LAYER sha256" below `folder`."""
+
+    folder: str | None = field(default=None, metadata={"identity": False})
+    files: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> dict[tuple[str, str], Path]:
+        """(model, layer) -> file."""
+        keys = [tuple(each.split(" ")[0].split("/")) for each in self.files]
+        return {(model, layer): path_in(Path(self.folder or ""), model, layer) for model, layer in keys}
 
 
 @dataclass(frozen=True)
@@ -53,6 +68,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     bottleneck: Bottleneck = PRESETS["fast"]
     statistics: StatisticsParams = field(default_factory=StatisticsParams)
+    readouts: GivenReadouts = field(default_factory=GivenReadouts)
     mask_rules: tuple[str, ...] = ("max0.5", "top0.1", "otsu")
     resources: Resources = field(default_factory=Resources, metadata={"identity": False})
 
@@ -118,6 +134,7 @@ def build(
     layers: list[str],
     weights: Mapping[str, Path],
     statistics: Path | None = None,
+    readout: Path | None = None,
 ) -> Config:
     """A Config from TOML tables and the flags. Raises UserError naming the field that is wrong."""
     detectors = _detectors(models, layers, weights)
@@ -133,6 +150,12 @@ def build(
     config = Config(detectors, **values)
     if statistics is not None:
         config = dataclasses.replace(config, statistics=_given(config, statistics))
+    if readout is not None:
+        config = dataclasses.replace(config, readouts=_given_readouts(config, readout))
+    if config.bottleneck.start == "readout":
+        for model, layer in ((each.spec.name, layer) for each in config.detectors for layer in each.layers):
+            if (model, layer) not in config.readouts.paths:
+                raise UserError(f'bottleneck.start is "readout": give one for {model} {layer} with --readout DIR')
     for rule in config.mask_rules:
         try:
             MaskRule.parse(rule)
@@ -157,10 +180,34 @@ def _given(config: Config, folder: Path) -> StatisticsParams:
         for layer in detector.layers:
             path = path_in(folder, detector.spec.name, layer)
             if path.is_file():
+                try:
+                    known = about(path)
+                except ValueError as error:
+                    raise UserError(str(error)) from error
+                if not fits(known, detector.weights_sha256):
+                    raise UserError(f"{path} is of other weights of {detector.spec.name}: estimate it for these")
                 files.append(f"{detector.spec.name}/{layer} {digest(path)}")
     if not files:
         raise UserError(f"{folder} has no statistics of these detectors and layers: it needs MODEL/LAYER.safetensors")
     return dataclasses.replace(config.statistics, folder=str(folder.resolve()), files=tuple(files))
+
+
+def _given_readouts(config: Config, folder: Path) -> GivenReadouts:
+    files = []
+    for detector in config.detectors:
+        for layer in detector.layers:
+            path = path_in(folder, detector.spec.name, layer)
+            if path.is_file():
+                try:
+                    reason = readouts.why_not(readouts.about(path), layer, detector.weights_sha256)
+                except ValueError as error:
+                    raise UserError(str(error)) from error
+                if reason is not None:
+                    raise UserError(f"{path} {reason}: train one with train-readout")
+                files.append(f"{detector.spec.name}/{layer} {digest(path)}")
+    if not files:
+        raise UserError(f"{folder} has no readout for these detectors and layers: train one with train-readout")
+    return GivenReadouts(str(folder.resolve()), tuple(files))
 
 
 def fill(default: Any, table: Mapping[str, Any], where: str) -> Any:

@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,24 +14,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 import torch
-from ray.actor import ActorHandle
-from ray.data import Dataset
 from ray.data.checkpoint import CheckpointConfig
 from rich.console import Console
 
-from operators import statistics
 from operators.attribution import Explainer
 from operators.metrics import measure
-from operators.prepare import prepare
 from operators.stage import Stage, apply
 from pipelines import manifest as manifests
 from pipelines import summary
 from pipelines.cluster import Cluster, connect
 from pipelines.config import Config
 from pipelines.errors import UserError
+from pipelines.estimate import keep_statistics
 from pipelines.lake import CHECKPOINTS, committed
 from pipelines.progress import progress
 from pipelines.sink import LakeSink
+from pipelines.videos import prepare_stage, read_videos
 from schemas.tables import RUNS, VIDEO_ROW
 
 
@@ -51,7 +48,7 @@ def explain(config: Config, paths: list[Path], lake: Path, console: Console) -> 
     cluster = connect(config.resources)
     started = datetime.now(UTC)
     _write_run(config, run, started, None)
-    _keep_statistics(config, manifest_file, kept_statistics, cluster, console)
+    keep_statistics(config, manifest_file, kept_statistics, cluster, console)
 
     finished = set(committed(lake, [config.run_id])["video_id"].to_pylist())
     todo = len(set(manifest.table["video_id"].to_pylist()) - finished)
@@ -61,7 +58,7 @@ def explain(config: Config, paths: list[Path], lake: Path, console: Console) -> 
             _checkpointed(lake / CHECKPOINTS / run.name),
             progress([stage.name for stage in chain], todo, console) as counter,
         ):
-            videos = _read(manifest_file, config)
+            videos = read_videos(manifest_file, config)
             for stage in chain:
                 videos = apply(videos, replace(stage, counter=counter))
             videos.write_datasink(LakeSink(str(run), config.run_id))
@@ -73,7 +70,7 @@ def explain(config: Config, paths: list[Path], lake: Path, console: Console) -> 
 def stages(config: Config, kept_statistics: Path, cluster: Cluster) -> list[Stage]:
     """Manifest row -> prepared video -> predictions and maps -> metrics; one row per video all the way."""
     return [
-        _prepare(config),
+        prepare_stage(config),
         Stage(
             "explain",
             Explainer,
@@ -86,19 +83,13 @@ def stages(config: Config, kept_statistics: Path, cluster: Cluster) -> list[Stag
                 "detectors": config.detectors,
                 "bottleneck": config.bottleneck,
                 "statistics_folder": kept_statistics,
+                "readouts": config.readouts.paths,
                 "batch_samples": cluster.batch_samples,
                 "threads": cluster.threads_per_actor,
             },
         ),
         Stage("metrics", measure, VIDEO_ROW, batch_size=1, kwargs={"rules": config.mask_rules}),
     ]
-
-
-def _read(manifest_file: Path, config: Config) -> Dataset:
-    # a manifest read without repartition is one block, and saves no progress before its end
-    return ray.data.read_parquet(str(manifest_file)).repartition(
-        target_num_rows_per_block=config.resources.videos_per_block
-    )
 
 
 @contextmanager
@@ -112,69 +103,6 @@ def _checkpointed(folder: Path) -> Iterator[None]:
         yield
     finally:
         context.checkpoint_config = None
-
-
-def _prepare(config: Config) -> Stage:
-    kwargs = {"params": config.prepare, "limits": config.limits, "inputs": config.inputs}
-    return Stage("prepare", prepare, VIDEO_ROW, batch_size=1, kwargs=kwargs)
-
-
-def _keep_statistics(config: Config, manifest_file: Path, folder: Path, cluster: Cluster, console: Console) -> None:
-    """Have the statistics of every layer in `folder`: given ones copied, missing ones estimated from the manifest."""
-    wanted = [(each.spec.name, layer) for each in config.detectors for layer in each.layers]
-    for given in config.statistics.files:
-        model, layer = given.split(" ")[0].split("/")
-        target = statistics.path_in(folder, model, layer)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(statistics.path_in(Path(config.statistics.folder or ""), model, layer), target)
-    missing = [(model, layer) for model, layer in wanted if not statistics.path_in(folder, model, layer).is_file()]
-    if not missing:
-        return
-    console.print(
-        f"estimating mean and deviation of {', '.join(f'{m} {x}' for m, x in missing)} from the run's own crops"
-    )
-    # ids are hashes, so the first ones are a random sample, and the same one after a crash
-    sampled = pq.read_table(manifest_file).slice(0, config.statistics.max_videos)
-    sample = manifest_file.with_name(f"{config.run_id}-statistics.parquet")
-    pq.write_table(sampled, sample)
-    with progress(["prepare", "statistics"], len(sampled), console) as counter:
-        estimated = estimate(_read(sample, config), config, cluster, counter)
-    for model, layer, found in estimated:
-        if (model, layer) in missing:
-            statistics.save(found, statistics.path_in(folder, model, layer), {"model": model, "layer": layer})
-            if found.n < statistics.FEW_SAMPLES:
-                console.print(
-                    f"[yellow]{model} {layer}: estimated from {found.n} samples; below {statistics.FEW_SAMPLES} the "
-                    "bits depend on which videos they were[/]"
-                )
-
-
-def estimate(
-    videos: Dataset, config: Config, cluster: Cluster, counter: ActorHandle
-) -> list[tuple[str, str, statistics.LayerStatistics]]:
-    """(model, layer, statistics) over the inputs cut from `videos`; nothing for a model no input was cut for."""
-    collect = Stage(
-        "statistics",
-        statistics.Collector,
-        statistics.PARTIAL,
-        batch_size=config.resources.videos_per_block,
-        num_cpus=cluster.cpus_per_actor,
-        num_gpus=cluster.gpus_per_actor,
-        actors=cluster.actors,
-        kwargs={
-            "detectors": config.detectors,
-            "batch_samples": cluster.batch_samples or 32,  # forward passes alone take a fraction of a fit's memory
-            "threads": cluster.threads_per_actor,
-        },
-    )
-    for stage in (_prepare(config), collect):
-        videos = apply(videos, replace(stage, counter=counter))
-    partials = videos.take_all()
-    partials.sort(key=lambda row: row["first_video_id"])
-    found: dict[tuple[str, str], list[statistics.LayerStatistics]] = {}
-    for row in partials:
-        found.setdefault((row["model"], row["layer"]), []).append(statistics.from_partial(row))
-    return [(model, layer, statistics.merge(parts)) for (model, layer), parts in found.items()]
 
 
 def _write_manifest(manifest: manifests.Manifest, lake: Path, run_id: str) -> Path:

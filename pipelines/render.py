@@ -65,7 +65,8 @@ inner join predictions as plain
     and masks.model = plain.model and not plain.bottleneck
 left join predictions as through
     on masks.run_id = through.run_id and masks.video_id = through.video_id and masks.frame = through.frame
-    and masks.model = through.model and masks.layer = through.layer and through.bottleneck
+    and masks.model = through.model and masks.method = through.method and masks.layer = through.layer
+    and through.bottleneck
 where masks.run_id = $run_id and masks.video_id = $video_id
 order by masks.frame
 """

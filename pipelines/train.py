@@ -73,7 +73,7 @@ def train(
     origin, identity = _origin(spec, pretrained)
     network = None if pretrained is None or start.is_file() else _pretrained(spec, params.seed, pretrained)
     identity = {"spec": asdict(spec), "params": asdict(params), "start": identity, "videos": source.digest}
-    training_id = _claim(out / "training.json", identity)
+    training_id = claim(out / "training.json", identity)
     if network is not None:
         save_model(network, spec, start)
     if lake is not None:
@@ -126,7 +126,7 @@ def _pretrained(spec: ModelSpec, seed: int, pretrained: str) -> nn.Module:
         raise UserError(f"--pretrained: {error}") from error
 
 
-def _claim(path: Path, identity: dict[str, Any]) -> str:
+def claim(path: Path, identity: dict[str, Any]) -> str:
     """The training's id; raises UserError where the folder holds another."""
     text = json.dumps(identity, sort_keys=True, indent=1)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,7 @@ _VIDEO_ID = _column(
 )
 _FRAME = _column("frame", pa.int32(), "index of the decoded frame, from 0")
 _MODEL = _column("model", pa.string(), "name of the detector")
-_METHOD = _column("method", pa.string(), "attribution method: iba")
+_METHOD = _column("method", pa.string(), "attribution method: iba (fitted per sample) or readout (predicted)")
 _LAYER = _column("layer", pa.string(), "dotted name of the explained layer")
 
 MANIFEST: Final = _table(
@@ -140,13 +140,14 @@ FRAMES: Final = _table(
 
 PREDICTIONS: Final = _table(
     "predictions",
-    "one row per (video, frame, model, layer, with/without bottleneck); layer is empty without",
-    ("run_id", "video_id", "frame", "model", "layer", "bottleneck"),
+    "one row per (video, frame, model, method, layer, with/without bottleneck); method and layer are empty without",
+    ("run_id", "video_id", "frame", "model", "method", "layer", "bottleneck"),
     [
         _RUN_ID,
         _VIDEO_ID,
         _FRAME,
         _MODEL,
+        _column("method", pa.string(), "attribution method the bottleneck belongs to; empty without one"),
         _column("layer", pa.string(), "layer of the bottleneck; empty without one"),
         _column("bottleneck", pa.bool_(), "false: the model itself; true: from Z, averaged over the noise draws"),
         _column("logit_real", pa.float32(), "logit of class 0"),
@@ -172,8 +173,13 @@ MASKS: Final = _table(
         _column("saliency", pa.list_(pa.float16()), "bits per input pixel at the layer's size, row by row"),
         _column("input_size", pa.int32(), "side of the model's square input in pixels; the crop box is scaled to it"),
         _column("total_bits", pa.float64(), "bits that pass the bottleneck, over all elements"),
-        _column("loss_before", pa.float64(), "cross-entropy + beta * mean KL (nats) at the first step", null=True),
-        _column("loss_after", pa.float64(), "the same at the step the map belongs to", null=True),
+        _column(
+            "loss_before",
+            pa.float64(),
+            "cross-entropy + beta * mean KL (nats) at the first step; NULL without steps",
+            null=True,
+        ),
+        _column("loss_after", pa.float64(), "the same in the pass the map belongs to", null=True),
     ],
 )
 

@@ -26,7 +26,7 @@ with keys as (
         'predictions' as table_name,
         run_id,
         video_id,
-        concat_ws(' ', frame, model, layer, bottleneck) as key
+        concat_ws(' ', frame, model, method, layer, bottleneck) as key
     from predictions
     union all
     select

@@ -21,7 +21,7 @@ with orphans as (
         'predictions row without its frame' as problem,
         predictions.run_id,
         predictions.video_id,
-        concat_ws(' ', predictions.frame, predictions.model, predictions.layer) as key
+        concat_ws(' ', predictions.frame, predictions.model, predictions.method, predictions.layer) as key
     from predictions
     anti join frames using (run_id, video_id, frame)
     union all

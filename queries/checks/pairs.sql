@@ -10,7 +10,7 @@ with predicted as (
         model,
         count(*) filter (where not bottleneck) as n_without,
         count(*) filter (where bottleneck) as n_with,
-        count(*) filter (where bottleneck = (layer = '')) as n_misnamed,
+        count(*) filter (where bottleneck = (layer = '') or bottleneck = (method = '')) as n_misnamed,
         count(distinct target) as n_targets
     from predictions
     group by run_id, video_id, frame, model
@@ -33,7 +33,7 @@ problems as (
         case
             when n_without = 0 then 'no prediction without the bottleneck'
             when n_with = 0 then 'no prediction with the bottleneck'
-            when n_misnamed > 0 then 'prediction whose layer does not fit its bottleneck'
+            when n_misnamed > 0 then 'prediction whose method or layer does not fit its bottleneck'
             else 'predictions of one frame name different targets'
         end as problem,
         run_id,
@@ -54,6 +54,7 @@ problems as (
             and masks.video_id = predictions.video_id
             and masks.frame = predictions.frame
             and masks.model = predictions.model
+            and masks.method = predictions.method
             and masks.layer = predictions.layer
             and predictions.bottleneck
     union all

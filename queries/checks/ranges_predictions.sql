@@ -18,6 +18,7 @@ final as (
         video_id,
         frame,
         model,
+        method,
         layer,
         bottleneck,
         logit_real,
@@ -26,7 +27,7 @@ final as (
         target
     from judged
     where problem is not null
-    order by problem, run_id, video_id, frame, model, layer, bottleneck
+    order by problem, run_id, video_id, frame, model, method, layer, bottleneck
 )
 
 select * from final

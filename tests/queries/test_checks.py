@@ -28,9 +28,9 @@ def good():
             {"video_id": "faceless", "status": "no_face", **NO_BOX},
         ],
         "predictions": [
-            {"frame": frame, "bottleneck": bottleneck, "layer": layer}
+            {"frame": frame, "bottleneck": bottleneck, "method": method, "layer": layer}
             for frame in (0, 8)
-            for bottleneck, layer in ((False, ""), (True, "l"))
+            for bottleneck, method, layer in ((False, "", ""), (True, "iba", "l"))
         ],
         "masks": [{"frame": 0}, {"frame": 8}],
         "metrics": [
@@ -74,6 +74,9 @@ DEFECTS = [
     ("pairs", dropped("predictions", 1), "masks row without the prediction from its bottleneck"),
     ("pairs", changed("predictions", 0, layer="l"), "layer does not fit"),
     ("pairs", changed("predictions", 1, layer=""), "layer does not fit"),
+    ("pairs", changed("predictions", 0, method="iba"), "method or layer does not fit"),
+    ("pairs", changed("predictions", 1, method=""), "method or layer does not fit"),
+    ("pairs", changed("predictions", 1, method="readout"), "masks row without the prediction from its bottleneck"),
     ("pairs", changed("predictions", 1, target=0), "different targets"),
     ("pairs", dropped("metrics"), "masks without metrics"),
     ("pairs", dropped("masks", 1), "another number of frames"),
@@ -168,6 +171,15 @@ def test_check_fires(views, name, defect, problem):
     with views(**tables) as lake:
         found = lake.sql(CHECKS[name]).fetchall()
     assert any(problem in row[0] for row in found), found
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_check_is_silent_on_two_methods(views, name):
+    tables = good()
+    for table in ("predictions", "masks", "metrics", "localisation_frames"):
+        tables[table] += [row | {"method": "readout"} for row in tables[table] if row.get("bottleneck", True)]
+    with views(**tables) as lake:
+        assert lake.sql(CHECKS[name]).fetchall() == []
 
 
 def test_every_check_is_shown_to_fire():

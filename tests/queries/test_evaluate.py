@@ -16,7 +16,7 @@ def run(day=1, **video):
         "runs": [{"started_at": datetime(2026, 1, day, tzinfo=UTC)}],
         "videos": [{"label": "fake", **video}],
         "frames": [{}],
-        "predictions": [{"prob_fake": 0.75}, {"prob_fake": 0.25, "layer": "l", "bottleneck": True}],
+        "predictions": [{"prob_fake": 0.75}, {"prob_fake": 0.25, "method": "iba", "layer": "l", "bottleneck": True}],
         "masks": [{}],
         "metrics": [{}],
     }
@@ -39,15 +39,33 @@ def test_what_is_written_is_what_was_computed(make_lake):
     evaluate(lake)
     written = pq.read_table(lake / "evaluation/table2.parquet")
     assert written.to_pylist() == [
-        {"model": "m", "bottleneck": False, "n": 1, "accuracy": 1, "precision": 1, "recall": 1, "ece": 0.25},
-        {"model": "m", "bottleneck": True, "n": 1, "accuracy": 0, "precision": None, "recall": 0, "ece": 0.75},
+        {
+            "model": "m",
+            "bottleneck": False,
+            "method": "",
+            "n": 1,
+            "accuracy": 1,
+            "precision": 1,
+            "recall": 1,
+            "ece": 0.25,
+        },
+        {
+            "model": "m",
+            "bottleneck": True,
+            "method": "iba",
+            "n": 1,
+            "accuracy": 0,
+            "precision": None,
+            "recall": 0,
+            "ece": 0.75,
+        },
     ]
     assert written.schema.metadata == {b"run_id": b"r1"}
     with (lake / "evaluation/table2.csv").open() as file:
         assert list(csv.reader(file)) == [
-            ["model", "bottleneck", "n", "accuracy", "precision", "recall", "ece"],
-            ["m", "false", "1", "1.0", "1.0", "1.0", "0.25"],
-            ["m", "true", "1", "0.0", "", "0.0", "0.75"],
+            ["model", "bottleneck", "method", "n", "accuracy", "precision", "recall", "ece"],
+            ["m", "false", "", "1", "1.0", "1.0", "1.0", "0.25"],
+            ["m", "true", "iba", "1", "0.0", "", "0.0", "0.75"],
         ]
 
 

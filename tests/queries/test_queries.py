@@ -7,7 +7,7 @@ from pipelines.lake import QUERIES, queries
 FILES = sorted(path.relative_to(QUERIES).as_posix() for path in QUERIES.rglob("*.sql"))
 COLUMNS = {
     "table1": "dataset label n_videos",
-    "table2": "model bottleneck n accuracy precision recall ece",
+    "table2": "model bottleneck method n accuracy precision recall ece",
     "table3": "model method layer mask_rule label n_videos iou iou_adjusted tcs persistence rpi",
 }
 

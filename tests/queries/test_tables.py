@@ -58,6 +58,7 @@ def test_table2_by_hand(views):
     assert row == {
         "model": "m",
         "bottleneck": False,
+        "method": "",
         "n": 5,
         "accuracy": pytest.approx(3 / 5),
         "precision": pytest.approx(2 / 3),  # of a, b, e
@@ -98,12 +99,18 @@ def test_table2_has_a_row_without_and_with_the_bottleneck(views):
         predictions=[
             *predicted("a", 1.0),
             # over both layers the mean is .3: real
-            *predicted("a", 0.4, layer="l1", bottleneck=True),
-            *predicted("a", 0.2, layer="l2", bottleneck=True),
+            *predicted("a", 0.4, method="iba", layer="l1", bottleneck=True),
+            *predicted("a", 0.2, method="iba", layer="l2", bottleneck=True),
+            # another method is another bottleneck
+            *predicted("a", 0.9, method="readout", layer="l1", bottleneck=True),
         ],
     ) as lake:
-        found = [(row["bottleneck"], row["n"], row["accuracy"], row["ece"]) for row in rows(lake, "table2")]
-    assert found == [(False, 1, 1.0, 0.0), (True, 1, 0.0, pytest.approx(0.7))]
+        found = [(row["bottleneck"], row["method"], row["accuracy"], row["ece"]) for row in rows(lake, "table2")]
+    assert found == [
+        (False, "", 1.0, 0.0),
+        (True, "iba", 0.0, pytest.approx(0.7)),
+        (True, "readout", 1.0, pytest.approx(0.1)),
+    ]
 
 
 def test_table2_keeps_runs_apart(make_lake):

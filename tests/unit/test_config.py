@@ -8,6 +8,7 @@ import pytest
 import timm
 
 from operators.models import save_model, spec_for
+from operators.readout import ReadoutParams
 from operators.training import TrainParams
 from pipelines import config as configs
 from pipelines.config import Config
@@ -111,5 +112,7 @@ def leaves(kind: type, prefix: str = "") -> list[str]:
 def test_every_field_is_documented():
     text = (DOCS / "config.md").read_text()
     assert [name for name in leaves(Config) if f"| `{name}` |" not in text] == []
+    text = (DOCS / "readout.md").read_text()
+    assert [name for name in leaves(ReadoutParams) if f"| `{name}` |" not in text] == []
     text = (DOCS / "train.md").read_text()
     assert [name for name in leaves(TrainParams) if f"| `{name}` |" not in text] == []

@@ -63,8 +63,8 @@ def _maps(frame, model, layer, side, input_size, bits):
     mask = {"video_id": VIDEO, "frame": frame, "model": model, "method": "iba", "layer": layer, "height": side}
     mask |= {"width": side, "saliency": _quarter(side, bits), "input_size": input_size, "total_bits": 321.0}
     common = {"video_id": VIDEO, "frame": frame, "model": model, "logit_real": 0.0, "logit_fake": 1.0, "target": 1}
-    plain = {**common, "layer": "", "bottleneck": False, "prob_fake": 0.9}
-    return mask, [plain, {**common, "layer": layer, "bottleneck": True, "prob_fake": 0.95}]
+    plain = {**common, "method": "", "layer": "", "bottleneck": False, "prob_fake": 0.9}
+    return mask, [plain, {**common, "method": "iba", "layer": layer, "bottleneck": True, "prob_fake": 0.95}]
 
 
 @pytest.fixture(scope="module")

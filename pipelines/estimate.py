@@ -1,0 +1,152 @@
+"""Mean and deviation of layers' activations over many videos, on all workers: what the bottleneck's noise is like."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from ray.actor import ActorHandle
+from ray.data import Dataset
+from rich.console import Console
+
+from operators import statistics
+from operators.stage import Stage, apply
+from operators.statistics import LayerStatistics
+from pipelines import manifest as manifests
+from pipelines.cluster import Cluster, connect
+from pipelines.config import Config
+from pipelines.errors import UserError
+from pipelines.progress import progress
+from pipelines.videos import prepare_stage, read_videos
+
+
+def estimate(config: Config, paths: list[Path], out: Path, console: Console) -> None:
+    """Write OUT/MODEL/LAYER.safetensors for every layer of the config's detectors, what `explain --statistics` takes.
+
+    Of a manifest with splits only `train` is used, and at most `statistics.max_videos` videos. A file that is there
+    is kept, unless it is of other weights. Raises UserError for paths without a video, a file in the way that holds
+    no statistics, and a detector no input could be cut for.
+    """
+    out = out.resolve()
+    for each in config.detectors:
+        if each.weights is None:
+            console.print(
+                f"[yellow]{each.spec.name} is untrained: give weights with --weights {each.spec.name}=FILE[/]"
+            )
+    missing = []
+    for model, layer in _layers(config):
+        path = statistics.path_in(out, model, layer)
+        if not path.is_file():
+            missing.append((model, layer))
+        elif not statistics.fits(_about(path), _weights(config, model)):
+            console.print(f"{model} {layer}: {path} is of other weights, estimating it again", highlight=False)
+            missing.append((model, layer))
+        else:
+            console.print(f"{model} {layer}: kept, n = {_about(path)['n']}, in {path}", highlight=False)
+    if missing:
+        table = _training(manifests.build(paths).table)
+        _estimate(config, table, out / "_manifest.parquet", missing, out, connect(config.resources), console)
+
+
+def keep_statistics(config: Config, manifest_file: Path, folder: Path, cluster: Cluster, console: Console) -> None:
+    """Have the statistics of every layer in `folder`: given ones copied, missing ones estimated from the manifest."""
+    for given in config.statistics.files:
+        model, layer = given.split(" ")[0].split("/")
+        target = statistics.path_in(folder, model, layer)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(statistics.path_in(Path(config.statistics.folder or ""), model, layer), target)
+    missing = [each for each in _layers(config) if not statistics.path_in(folder, *each).is_file()]
+    if missing:
+        named = ", ".join(f"{model} {layer}" for model, layer in missing)
+        console.print(f"estimating mean and deviation of {named} from the run's own crops")
+        sample = manifest_file.with_name(f"{config.run_id}-statistics.parquet")
+        _estimate(config, pq.read_table(manifest_file), sample, missing, folder, cluster, console)
+
+
+def collect(
+    videos: Dataset, config: Config, cluster: Cluster, counter: ActorHandle
+) -> dict[tuple[str, str], LayerStatistics]:
+    """(model, layer) -> statistics over the inputs cut from `videos`; nothing for a model no input was cut for."""
+    collecting = Stage(
+        "statistics",
+        statistics.Collector,
+        statistics.PARTIAL,
+        batch_size=config.resources.videos_per_block,
+        num_cpus=cluster.cpus_per_actor,
+        num_gpus=cluster.gpus_per_actor,
+        actors=cluster.actors,
+        kwargs={
+            "detectors": config.detectors,
+            "batch_samples": cluster.batch_samples or 32,  # forward passes alone take a fraction of a fit's memory
+            "threads": cluster.threads_per_actor,
+        },
+    )
+    for stage in (prepare_stage(config), collecting):
+        videos = apply(videos, replace(stage, counter=counter))
+    partials = videos.take_all()
+    partials.sort(key=lambda row: row["first_video_id"])
+    found: dict[tuple[str, str], list[LayerStatistics]] = {}
+    for row in partials:
+        found.setdefault((row["model"], row["layer"]), []).append(statistics.from_partial(row))
+    return {key: statistics.merge(parts) for key, parts in found.items()}
+
+
+def _estimate(
+    config: Config,
+    manifest: pa.Table,
+    sample: Path,
+    missing: list[tuple[str, str]],
+    folder: Path,
+    cluster: Cluster,
+    console: Console,
+) -> None:
+    # ids are hashes, so the first ones are a random sample, and the same one after a crash
+    sampled = manifest.slice(0, config.statistics.max_videos)
+    try:
+        sample.parent.mkdir(parents=True, exist_ok=True)
+        manifests.write_table(sampled, sample)
+    except OSError as error:
+        raise UserError(f"cannot write {sample.parent}: {error.strerror}") from error
+    detectors = [
+        replace(each, layers=tuple(layer for layer in each.layers if (each.spec.name, layer) in missing))
+        for each in config.detectors
+    ]
+    config = replace(config, detectors=tuple(each for each in detectors if each.layers))
+    with progress(["prepare", "statistics"], len(sampled), console) as counter:
+        found = collect(read_videos(sample, config), config, cluster, counter)
+    for (model, layer), known in found.items():
+        about = {"model": model, "layer": layer, "weights_sha256": _weights(config, model)}
+        statistics.save(known, statistics.path_in(folder, model, layer), about)
+        if known.n < statistics.FEW_SAMPLES:
+            console.print(
+                f"[yellow]{model} {layer}: n = {known.n}; below {statistics.FEW_SAMPLES} samples the bits depend on "
+                "which videos they were[/]"
+            )
+        else:
+            console.print(f"{model} {layer}: n = {known.n}", highlight=False)
+    for each in config.detectors:
+        if (each.spec.name, each.layers[0]) not in found:
+            console.print(f"[yellow]{each.spec.name}: no input could be cut from {len(sampled)} videos[/]")
+
+
+def _training(table: pa.Table) -> pa.Table:
+    """The videos of the split train where a manifest has one: what is held out must not decide what counts as news."""
+    training = table.filter(pc.field("split") == "train")
+    return training if len(training) else table
+
+
+def _layers(config: Config) -> list[tuple[str, str]]:
+    return [(each.spec.name, layer) for each in config.detectors for layer in each.layers]
+
+
+def _weights(config: Config, model: str) -> str | None:
+    return next(each.weights_sha256 for each in config.detectors if each.spec.name == model)
+
+
+def _about(path: Path) -> dict:
+    try:
+        return statistics.about(path)
+    except ValueError as error:
+        raise UserError(str(error)) from error

@@ -1,0 +1,79 @@
+"""Statistics by all workers are those of one pass over everything."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from operators import statistics
+from operators.activations import read
+from operators.keyframes import KeyframeParams
+from operators.models import load_model, save_model, spec_for, to_input
+from operators.prepare import ModelInput, PrepareParams, prepare_video
+from pipelines.__main__ import main
+
+LAYERS = ("layer2", "layer3")
+
+
+@pytest.fixture(scope="module")
+def estimated(videos: Path, command_line, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("estimated") / "statistics"
+    # two workers, and one sample at a time: convolutions of another batch size round otherwise
+    split = ("--set", "resources.videos_per_block=1", "--set", "resources.actors=2")
+    alone = ("--set", "resources.batch_samples=1", "--set", "resources.threads_per_actor=1")
+    done = command_line().run(*arguments(videos, out), *split, *alone)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "resnet10t layer2: n = 14; below 1000 samples" in done.stdout
+    return out
+
+
+def arguments(videos: Path, out: Path) -> list[str]:
+    layers = [part for layer in LAYERS for part in ("--layer", layer)]
+    frames = ["--set", "prepare.keyframes.max_keyframes=2", "--set", 'prepare.keyframes.selection="uniform"']
+    return ["estimate", str(videos), "--out", str(out), "--model", "resnet10t", *layers, *frames]
+
+
+@torch.no_grad()
+def test_the_same_as_two_passes_over_all_samples(estimated, videos):
+    spec = spec_for("resnet10t")
+    model = load_model(spec).to(memory_format=torch.channels_last)
+    params = PrepareParams(KeyframeParams(selection="uniform", max_keyframes=2))
+    wanted = (ModelInput(spec.input, spec.input_size),)
+    values: dict[str, list[torch.Tensor]] = {layer: [] for layer in LAYERS}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for file in videos.rglob("*/*.mp4"):
+        for item in prepare_video(str(file), params, wanted)["inputs"]:
+            pixels = np.frombuffer(item["pixels"], np.uint8).reshape(1, spec.input_size, spec.input_size, 3)
+            for layer, output in read(model, LAYERS, to_input(pixels, spec)).items():
+                values[layer].append(output.double())
+    torch.set_num_threads(threads)
+    for layer in LAYERS:
+        samples = torch.cat(values[layer])
+        mean = samples.mean(0)
+        found = statistics.load(statistics.path_in(estimated, "resnet10t", layer))
+        assert found.n == len(samples) == 14
+        torch.testing.assert_close(found.mean, mean, rtol=1e-12, atol=1e-15)
+        torch.testing.assert_close(found.m2, (samples - mean).square().sum(0), rtol=1e-12, atol=1e-15)
+        assert torch.equal(found.nonzero, (samples != 0).sum(0))
+
+
+def test_a_file_is_kept_unless_it_is_of_other_weights(estimated, videos, tmp_path, capsys):
+    before = {path: path.stat().st_mtime_ns for path in estimated.rglob("*.safetensors")}
+    assert main(arguments(videos, estimated)) == 0
+    assert "layer2: kept, n = 14" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in estimated.rglob("*.safetensors")} == before
+
+    spec = spec_for("resnet10t")
+    weights = tmp_path / "other.safetensors"
+    save_model(load_model(spec, seed=1), spec, weights)
+    given = ["--model", "resnet10t", "--layer", "layer3", "--weights", f"resnet10t={weights}"]
+    lake = str(tmp_path / "lake")
+    assert main(["explain", str(videos), "--lake", lake, *given, "--statistics", str(estimated)]) == 1
+    assert "layer3.safetensors is of other weights of resnet10t" in capsys.readouterr().err
+    # nothing to estimate from: it has got past what is there
+    assert main(["estimate", str(tmp_path / "none"), "--out", str(estimated), *given]) == 1
+    said = capsys.readouterr()
+    assert "is of other weights, estimating it again" in said.out.replace("\n", " ")
+    assert "no file or folder" in said.err
