@@ -23,8 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import fidelity
 from bench.plain import explain_one
 from bench.subjects import Subject, load
-from operators.bottleneck import PRESETS, Bottleneck, fit
-from operators.split import folded
+from operators.bottleneck import PRESETS, Bottleneck, cut_for, fit
 
 GROWTH = (1, 2, 4, 8, 16, 32, 64)
 
@@ -46,7 +45,7 @@ def engines(batch: int) -> list[Engine]:
         "reference": PRESETS["reference"],
         "fast": fast,
         "fast, without folding batch norm": fast,
-        "reference, asks as fast": replace(PRESETS["reference"], asks=fast.asks),
+        "reference, asks as fast": replace(PRESETS["reference"], asks_from=fast.asks_from),
         "reference, draws as fast": replace(PRESETS["reference"], draws=fast.draws, antithetic=fast.antithetic),
         "fast, without mirrored noise": replace(fast, antithetic=False),
     }
@@ -68,7 +67,9 @@ class _Fit:
         self.settings, self.fold = settings, fold
 
     def __call__(self, subject: Subject) -> np.ndarray:
-        cut = folded(subject.cut, subject.images[:1]) if self.fold else subject.cut
+        cut = subject.cut
+        if self.fold:
+            cut = cut_for(subject.model, subject.layer, subject.images[:1], self.settings)
         found = fit(cut, subject.images, subject.targets, subject.mean, subject.std, subject.active, self.settings)
         return found.bits.double().numpy()
 
@@ -113,9 +114,8 @@ def flops(subject: Subject, settings: Bottleneck) -> float:
         r, rest = subject.cut.below(image)
     with torch.no_grad(), FlopCounterMode(display=False) as forward:
         subject.cut.above(r.clone(), rest)
-    asks = len([ask for ask in settings.asks if ask < settings.steps]) if settings.asks else settings.steps - 1
     # the backward pass to the input alone costs what the forward pass costs
-    return below.get_total_flops() + settings.draws * forward.get_total_flops() * (2 * asks + 1)
+    return below.get_total_flops() + settings.draws * forward.get_total_flops() * (2 * len(settings.asks) + 1)
 
 
 def matmul_peak() -> float:
@@ -124,7 +124,7 @@ def matmul_peak() -> float:
     best = 0.0
     for _ in range(10):
         started = time.perf_counter()
-        a @ b
+        torch.matmul(a, b)
         best = max(best, 2 * 2048**3 / (time.perf_counter() - started))
     return best
 
@@ -142,7 +142,7 @@ def _peak_memory(options: argparse.Namespace, name: str) -> float:
     if engine.name == "plain engine":
         _plain(subject, steps=2)
     elif engine.settings is not None:
-        settings = replace(engine.settings, steps=2, asks=())
+        settings = replace(engine.settings, steps=2)
         _Fit(settings)(subject.part(0, engine.samples))
     else:
         engine.run(subject.part(0, engine.samples))

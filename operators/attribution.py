@@ -14,11 +14,11 @@ from torch import Tensor
 
 from operators import statistics
 from operators.activations import LOGITS, read
-from operators.bottleneck import Bottleneck, Explanation, fit
+from operators.bottleneck import Bottleneck, Explanation, cut_for, fit
 from operators.models import Detector, to_input
 from operators.readout import Readout
 from operators.readout import load as load_readout
-from operators.split import Split, folded, split
+from operators.split import Split
 from schemas.errors import SampleError
 from schemas.tables import CLASS_FAKE, CLASS_REAL, NESTED, STATUS_ERROR, STATUS_OK, VIDEO_ROW
 
@@ -45,18 +45,24 @@ class _Loaded:
     """A detector on its device, frozen, cut at each of its layers."""
 
     def __init__(
-        self, detector: Detector, statistics_folder: Path, given: Mapping[tuple[str, str], Path], device: torch.device
+        self,
+        detector: Detector,
+        bottleneck: Bottleneck,
+        statistics_folder: Path,
+        given: Mapping[tuple[str, str], Path],
+        device: torch.device,
     ) -> None:
         self.spec = detector.spec
         self.model = detector.load().to(device).to(memory_format=torch.channels_last).requires_grad_(False)
-        example = torch.zeros(1, 3, self.spec.input_size, self.spec.input_size, device=device)
+        size = self.spec.input_size
+        example = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
         self.layers = []
         for name in detector.layers:
             known = statistics.load(statistics.path_in(statistics_folder, self.spec.name, name))
             tensors = (known.mean.float(), known.std(), known.active())
             path = given.get((self.spec.name, name))
             readout = None if path is None else load_readout(path).to(device)
-            cut = folded(split(self.model, name, example), example)
+            cut = cut_for(self.model, name, example, bottleneck)
             self.layers.append(_Layer(name, cut, *(tensor.to(device) for tensor in tensors), readout=readout))
         read_by_any = {name for layer in self.layers if layer.readout is not None for name in layer.readout.layers}
         self.read = (*sorted(read_by_any), LOGITS)
@@ -117,7 +123,7 @@ class Explainer:
         """Every sample once, in batches that fit into memory."""
         spec = detector.spec
         if spec.name not in self._loaded:
-            self._loaded[spec.name] = _Loaded(detector, self._folder, self._readouts, self._device)
+            self._loaded[spec.name] = _Loaded(detector, self._bottleneck, self._folder, self._readouts, self._device)
         while samples:
             size = self._batches.get(spec.name, self._batch_samples) or _FIRST_BATCH
             batch = samples[:size]

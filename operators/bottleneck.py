@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from operators.split import Split, folded, frozen, split
+from operators.models import fast_bfloat16
+from operators.split import Split, folded, frozen, lowered, split
 
 ALPHA_START: Final = 5.0
 
@@ -24,9 +25,11 @@ class Bottleneck:
     """How the bottleneck is fitted: what the explanation depends on besides the model and its input.
 
     start       where alpha begins: at a constant, or where a readout bottleneck puts it, which the caller then gives
-    asks        passes (from 1) that ask the network for the gradient of the cross-entropy; between them the last one is
-                kept, before the first there is none. Empty: every pass. The KL's gradient is exact in every pass.
+    asks_from   first pass (from 1) that asks the network for the gradient of the cross-entropy; before it there is only
+                the KL's. With fewer steps the last pass before the map asks
+    asks_every  and then every so many passes; between them the last gradient is kept
     antithetic  every second noise draw is the one before it with the other sign, across passes too
+    precision   of the network above the layer: float32, or bfloat16 where the hardware multiplies it; the KL is float32
     """
 
     beta: float = 10.0
@@ -36,24 +39,31 @@ class Bottleneck:
     smooth_sigma: float = 1.0
     seed: int = 0
     start: Literal["constant", "readout"] = "constant"
-    asks: tuple[int, ...] = ()
+    asks_from: int = 1
+    asks_every: int = 1
     antithetic: bool = False
-    centred: float = 0.0
-    memory: float = 0.0
+    precision: Literal["float32", "fastest"] = "float32"
 
     def __post_init__(self) -> None:
         if self.start not in ("constant", "readout"):
             raise ValueError(f"start is constant or readout, not {self.start!r}")
+        if self.precision not in ("float32", "fastest"):
+            raise ValueError(f"precision is float32 or fastest, not {self.precision!r}")
         if self.steps < 1 or self.draws < 1:
             raise ValueError("steps and draws are at least 1")
-        if any(not 1 <= ask <= self.steps for ask in self.asks):
-            raise ValueError(f"asks are passes from 1 to steps, {self.steps}")
+        if self.asks_from < 1 or self.asks_every < 1:
+            raise ValueError("asks_from and asks_every are at least 1")
+
+    @property
+    def asks(self) -> range:
+        """The passes that ask for a gradient."""
+        return range(min(self.asks_from, self.steps - 1) or 1, self.steps, self.asks_every)
 
 
 #: `reference` is the published algorithm, `fast` gives the same maps (bench/RESULTS.md) for less
 PRESETS: Final = {
     "reference": Bottleneck(),
-    "fast": Bottleneck(draws=1, asks=(4, 6, 8), antithetic=True),
+    "fast": Bottleneck(draws=4, asks_from=4, antithetic=True, precision="fastest"),
 }
 
 
@@ -92,8 +102,10 @@ def explain(
     lr: float = 1.0,
     smooth_sigma: float = 1.0,
     seed: int = 0,
-    asks: tuple[int, ...] = (),
+    asks_from: int = 1,
+    asks_every: int = 1,
     antithetic: bool = False,
+    precision: Literal["float32", "fastest"] = "float32",
     start: Tensor | None = None,
 ) -> Explanation:
     """Explain why `model` assigns `targets` to `images`, at `layer`; the model is left exactly as it was.
@@ -106,9 +118,21 @@ def explain(
     Raises ValueError for an unknown layer, a layer whose output is not (N, C, h, w), and statistics of another shape.
     """
     with frozen(model):
-        cut = split(model, layer, images[:1])
-        settings = Bottleneck(beta, steps, draws, lr, smooth_sigma, seed, asks=asks, antithetic=antithetic)
-        return fit(folded(cut, images[:1]), images, targets, mean, std, active, settings, start)
+        settings = Bottleneck(
+            beta, steps, draws, lr, smooth_sigma, seed, "constant", asks_from, asks_every, antithetic, precision
+        )
+        cut = cut_for(model, layer, images[:1], settings)
+        return fit(cut, images, targets, mean, std, active, settings, start)
+
+
+def cut_for(model: nn.Module, layer: str, example: Tensor, settings: Bottleneck) -> Split:
+    """`model` cut at `layer`, batch norm above it folded and in the precision of `settings`: what `fit` runs on.
+
+    `example` (1, 3, H, W) is on the model's device. Raises ValueError as `split` does.
+    """
+    cut = folded(split(model, layer, example), example)
+    low = settings.precision == "fastest" and fast_bfloat16(example.device)
+    return lowered(cut, torch.bfloat16) if low else cut
 
 
 def fit(
@@ -162,15 +186,11 @@ def fit(
         passed = smooth(torch.sigmoid(alpha))  # lambda
         blocked = smooth(torch.sigmoid(-alpha))  # 1 - lambda, without cancellation where lambda is near 1
         _, cost = penalty(passed, blocked)
-        if not settings.asks or number in settings.asks:
+        if number in settings.asks:
             noise = noises.next()
             z, _, cross_entropy = ask(passed.detach(), blocked.detach(), noise)
             (by_z,) = torch.autograd.grad(cross_entropy.sum(), z)
-            new = by_z.sum(1) * r, (by_z * (mean + (1 - settings.centred) * (noise - mean))).sum(1)
-            keep = settings.memory if before is not None else 0.0
-            by_passed, by_blocked = (
-                keep * old + (1 - keep) * n for old, n in zip((by_passed, by_blocked), new, strict=True)
-            )
+            by_passed, by_blocked = by_z.sum(1) * r, (by_z * noise).sum(1)
             before = (cross_entropy + cost).detach() if before is None else before
         pull = (by_passed * passed + by_blocked * blocked).sum()
         (alpha.grad,) = torch.autograd.grad(cost.sum() + pull, alpha)

@@ -1,5 +1,6 @@
 """Cutting a model at a named layer into what lies below and above, so that below runs once."""
 
+import copy
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -89,6 +90,22 @@ def folded(cut: Split, example: Tensor) -> Split:
         found, expected = (each.above(torch.cat([r, r]), rest) for each in (ours, cut))
     same = found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-3, atol=1e-4)
     return ours if same else cut
+
+
+def lowered(cut: Split, dtype: torch.dtype) -> Split:
+    """The same cut with a copy of what lies above it in `dtype`; Z and logits stay what they were. Not by hooks."""
+    return cut if cut.kind == "hooks" else replace(cut, _above=_Lowered(cut._above, dtype))
+
+
+class _Lowered(nn.Module):
+    def __init__(self, above: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._above = copy.deepcopy(above).to(dtype)  # the parameters are the model's own
+        self._dtype = dtype
+
+    def forward(self, z: Tensor, rest: tuple[Tensor, ...]) -> Tensor:
+        rest = tuple(each.to(self._dtype) if each.is_floating_point() else each for each in rest)
+        return self._above(z.to(self._dtype), rest).to(z.dtype)
 
 
 def _checked(by_hooks: Split, example: Tensor) -> Split:

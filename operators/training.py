@@ -180,11 +180,3 @@ def predict(model: nn.Module, pixels: np.ndarray, spec: ModelSpec, device: torch
         parts.append(model(images).float().cpu().numpy())
     model.train(training)
     return np.concatenate(parts) if parts else np.zeros((0, 2), np.float32)
-
-
-def fast_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices in hardware; elsewhere it is slower than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))

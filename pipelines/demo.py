@@ -24,9 +24,12 @@ _CLIPS = 16
 _FRAMES = 24
 _FRAMES_PER_CLIP = 6
 _DETECTORS: tuple[tuple[ModelSpec, TrainParams], ...] = (
-    (replace(XCEPTION, input_size=149), replace(XCEPTION_PARAMS, max_epochs=5, batch_size=16)),
+    (replace(XCEPTION, input_size=149), replace(XCEPTION_PARAMS, max_epochs=6, batch_size=8)),
     (replace(VGG11_FLOW, input_size=128), TrainParams(learning_rate=1e-4, max_epochs=1)),
 )
+#: More passes than the default: after ten, alpha has not fallen far enough where nothing is needed, and what is left
+#: there is spread over the whole map. In turn the class is asked less often
+_BOTTLENECK = {"steps": 16, "draws": 1, "asks_every": 2}
 
 
 def demo(out: Path, console: Console) -> int:
@@ -49,7 +52,7 @@ def demo(out: Path, console: Console) -> int:
         folder = out / "training" / spec.name
         train(spec, params, source, folder, 1, console, samples=samples, lake=lake)
         weights[spec.name] = folder / "model.safetensors"
-    settings = {"prepare": {"keyframes": {"max_keyframes": 2}}, "bottleneck": {"draws": 2}}
+    settings = {"prepare": {"keyframes": {"max_keyframes": 2}}, "bottleneck": _BOTTLENECK}
     config = configs.build(settings, list(weights), [], weights)
     held_out = clips / "held_out.parquet"
     rows = pq.read_table(clips / "manifest.parquet")

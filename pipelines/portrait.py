@@ -26,8 +26,10 @@ _ZOOM: Final = 1.5
 #: face: that fills three quarters of the crop, and there heat at random would already lie inside
 _FORGERY: Final = ForgeParams(
     regions=("eyes", "nose", "mouth"),
-    strengths=(0.75, 1.0),
+    strengths=(1.0,),
     details=("downscale",),
+    max_colour_shift_levels=40.0,
+    max_gain=1.25,
     faults=("jump",),
     run_frames=1,
     jump_shift=0.025,

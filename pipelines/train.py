@@ -26,6 +26,7 @@ from operators.calibration import best_threshold, expected_calibration_error, fi
 from operators.models import (
     ModelSpec,
     digest,
+    fast_bfloat16,
     imagenet_source,
     load_model,
     save_model,
@@ -161,7 +162,7 @@ def _worker(config: dict[str, Any]) -> None:
     device = get_device()
     if device.type == "cpu":  # Ray gives a worker one thread for the one CPU it asks for
         torch.set_num_threads(max((os.cpu_count() or 1) // context.get_local_world_size(), 1))
-    autocast = training.fast_bfloat16(device)
+    autocast = fast_bfloat16(device)
     samples, held_out = (cuttings.load(config["samples"], split, spec) for split in SPLITS)
     network = load_model(spec, config["start"], params.seed).to(device).to(memory_format=torch.channels_last)
     model = prepare_model(network)

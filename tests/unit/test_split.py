@@ -6,7 +6,7 @@ import torch
 import torchvision
 from torch import nn
 
-from operators.split import folded, frozen, split
+from operators.split import folded, frozen, lowered, split
 
 IMAGE = (2, 3, 64, 64)
 CLIP = (2, 3, 4, 64, 64)
@@ -91,6 +91,20 @@ def test_batch_norms_after_convolutions_are_folded_into_them(name, layer, size):
     above = [module for module in ours._above.modules() if isinstance(module, nn.BatchNorm2d)]
     # in resnet's cut block the first norm follows the cut itself and stays
     assert len(above) == {"legacy_xception": 0, "vgg11_bn": 0, "resnet18": 1}[name]
+
+
+@pytest.mark.parametrize("layer", ["layer3", "layer2.0.conv1"])
+def test_the_part_above_can_be_lowered_and_the_model_is_not(layer):
+    torch.manual_seed(0)
+    model = timm.create_model("resnet18", num_classes=2).eval()
+    example = torch.randn(2, 3, 64, 64)
+    with frozen(model), torch.no_grad():
+        cut = folded(split(model, layer, example[:1]), example[:1])
+        r, rest = cut.below(example)
+        expected, found = cut.above(r.clone(), rest), lowered(cut, torch.bfloat16).above(r.clone(), rest)
+    assert found.dtype == torch.float32
+    assert 0 < (found - expected).abs().max() < 0.05 * expected.abs().max()
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
 class Branching(nn.Module):
