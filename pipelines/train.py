@@ -169,7 +169,7 @@ def _worker(config: dict[str, Any]) -> None:
     optimizer = training.make_optimizer(model, params)
     schedule = training.make_schedule(optimizer, params, training.steps_per_epoch(samples, params))
     checkpoint = out / "checkpoint.pt"
-    state: dict[str, Any] = {"epoch": 0, "best": float("inf"), "stale": 0, "curves": []}
+    state: dict[str, Any] = {"epoch": 0, "best": float("inf"), "best_epoch": 0, "stale": 0, "curves": []}
     if checkpoint.is_file():
         kept = torch.load(checkpoint, map_location=device, weights_only=True)
         network.load_state_dict(kept["model"])
@@ -219,8 +219,13 @@ def _note_epoch(state: dict[str, Any], train_loss: float, logits: np.ndarray, la
         }
     )
     state["epoch"] += 1
-    state["stale"] = 0 if val_loss < state["best"] else state["stale"] + 1
-    state["best"] = min(val_loss, state["best"])
+    # after temperature scaling: one that is right more often but too sure of itself is the better detector
+    scaled = values / fit_temperature(logits, labels)
+    calibrated = float(torch.nn.functional.cross_entropy(scaled, torch.from_numpy(labels)))
+    if calibrated < state["best"]:
+        state |= {"best": calibrated, "best_epoch": state["epoch"] - 1, "stale": 0}
+    else:
+        state["stale"] += 1
 
 
 @contextmanager
@@ -250,11 +255,13 @@ def _epochs(out: Path, params: TrainParams, console: Console) -> Iterator[None]:
         thread.join()
 
 
+def _state(out: Path) -> dict[str, Any]:
+    """Of the training in `out` after its last epoch."""
+    return torch.load(out / "checkpoint.pt", map_location="cpu", weights_only=True, mmap=True)["state"]
+
+
 def _curves(out: Path) -> list[dict[str, Any]]:
-    checkpoint = out / "checkpoint.pt"
-    if not checkpoint.is_file():
-        return []
-    return torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["state"]["curves"]
+    return _state(out)["curves"] if (out / "checkpoint.pt").is_file() else []
 
 
 def _write_curves(out: Path, training_id: str, spec: ModelSpec, lake: Path | None) -> None:
@@ -282,7 +289,7 @@ def _report(spec: ModelSpec, out: Path, samples: Path, origin: str, console: Con
         "model": spec.name,
         "start": origin,
         "epochs": len(curves),
-        "best_epoch": int(np.argmin([point["val_loss"] for point in curves])),
+        "best_epoch": _state(out)["best_epoch"],
         "n_val": len(held_out.labels),
         "val_accuracy": float((logits.argmax(1) == held_out.labels).mean()),
         "threshold": best_threshold(probabilities[:, CLASS_FAKE], held_out.labels),
