@@ -64,8 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     explain.add_argument(
         "--preset",
-        choices=("fast", "reference"),
-        help="how the bottleneck is fitted; see docs/config.md (default: fast)",
+        choices=("reference", "fast"),
+        help="how the bottleneck is fitted; see docs/config.md (default: reference)",
     )
     _add_config(explain)
 

@@ -29,7 +29,7 @@ _DETECTORS: tuple[tuple[ModelSpec, TrainParams], ...] = (
 )
 #: More passes than the default: after ten, alpha has not fallen far enough where nothing is needed, and what is left
 #: there is spread over the whole map. In turn the class is asked less often
-_BOTTLENECK = {"steps": 16, "draws": 1, "asks_every": 2}
+_BOTTLENECK = {"preset": "fast", "steps": 16, "draws": 1, "asks_every": 2}
 
 
 def demo(out: Path, console: Console) -> int:

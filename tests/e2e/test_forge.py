@@ -83,8 +83,10 @@ def test_every_file_is_in_the_manifest(forged):
     for genuine, *fakes in (rows[:3], rows[3:]):
         assert (genuine["manipulation"], genuine["pair_id"], genuine["truth_uri"]) == (None, None, None)
         for fake in fakes:
-            assert (fake["manipulation"], fake["pair_id"]) == ("self-blended", genuine["video_id"])
+            assert fake["manipulation"] in ("self-blended", "self-blended-jump")
+            assert fake["pair_id"] == genuine["video_id"]
             assert (fake["split"], fake["identities"]) == (genuine["split"], genuine["identities"])
+    assert {row["manipulation"] for row in rows} == {None, "self-blended", "self-blended-jump"}
     assert {row["split"] for row in rows} == {"train", "test"}
     assert rows[0]["identities"] != rows[3]["identities"]
 

@@ -46,7 +46,7 @@ def explained(tmp_path, batch_samples):
     inputs = [{"frame": t, "kind": "crop", "size": 149, "pixels": each.tobytes()} for t, each in enumerate(pixels)]
     row = dict.fromkeys(VIDEO_ROW.names) | {table.name: [] for table in NESTED}
     row |= {"video_id": "a", "uri": "a", "dataset": "d", "status": "ok", "inputs": inputs}
-    explainer = Explainer((detector,), Bottleneck(draws=2), tmp_path, batch_samples, threads=0)
+    explainer = Explainer((detector,), Bottleneck(draws=2), tmp_path, {}, batch_samples, threads=0)
     return explainer, explainer(pa.Table.from_pylist([row], schema=VIDEO_ROW)).to_pylist()[0]
 
 

@@ -57,7 +57,7 @@ def table() -> pa.Table:
 
 
 def explainer(folder: Path, batch_samples: int) -> Explainer:
-    return Explainer((DETECTOR,), Bottleneck(steps=3, draws=DRAWS), folder, batch_samples, threads=1)
+    return Explainer((DETECTOR,), Bottleneck(steps=3, draws=DRAWS), folder, {}, batch_samples, threads=1)
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from operators.activations import LOGITS, read
 from operators.bottleneck import ALPHA_START, Bottleneck, Explanation, fit
 from operators.models import Detector, digest, load_model, save_model, spec_for
 from operators.readout import Readout, ReadoutParams, Site
+from operators.samples import SAMPLE
 from operators.split import split
 from pipelines import config as configs
 from pipelines.errors import UserError
 from pipelines.readout import train_readout
-from pipelines.train import SAMPLE
 
 SIDE, PATCH = 16, 4
 PARAMS = ReadoutParams(epochs=12, learning_rate=3e-3, beta=1.0)
