@@ -73,7 +73,7 @@ class Explanation:
 
     bits          (N, H, W) float32, bits per input pixel at the input's size
     capacity      (N, h, w) float32, bits per cell of the layer, summed over channels
-    loss_before   (N,) float32, cross-entropy + beta * mean KL in nats, first pass
+    loss_before   (N,) float32, cross-entropy + beta * mean KL in nats, first pass that asks the network
     loss_after    (N,) float32, the same at the last pass
     logits        (N, classes) float32, prediction from Z, mean over the noise draws
     probabilities (N, classes) float32, softmax of each draw, then the mean over the draws

@@ -6,7 +6,7 @@ import json
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -173,41 +173,44 @@ def _bottleneck(table: Mapping[str, Any]) -> Bottleneck:
 
 
 def _given(config: Config, folder: Path) -> StatisticsParams:
+    def why_not(path: Path, _layer: str, detector: Detector) -> str | None:
+        served = fits(about(path), detector.weights_sha256)
+        return None if served else f"is of other weights of {detector.spec.name}: estimate it for these"
+
     if not folder.is_dir():
         raise UserError(f"no folder of statistics at {folder}")
-    files = []
-    for detector in config.detectors:
-        for layer in detector.layers:
-            path = path_in(folder, detector.spec.name, layer)
-            if path.is_file():
-                try:
-                    known = about(path)
-                except ValueError as error:
-                    raise UserError(str(error)) from error
-                if not fits(known, detector.weights_sha256):
-                    raise UserError(f"{path} is of other weights of {detector.spec.name}: estimate it for these")
-                files.append(f"{detector.spec.name}/{layer} {digest(path)}")
+    files = _files(config, folder, why_not)
     if not files:
         raise UserError(f"{folder} has no statistics of these detectors and layers: it needs MODEL/LAYER.safetensors")
-    return dataclasses.replace(config.statistics, folder=str(folder.resolve()), files=tuple(files))
+    return dataclasses.replace(config.statistics, folder=str(folder.resolve()), files=files)
 
 
 def _given_readouts(config: Config, folder: Path) -> GivenReadouts:
-    files = []
+    def why_not(path: Path, layer: str, detector: Detector) -> str | None:
+        reason = readouts.why_not(readouts.about(path), layer, detector.weights_sha256)
+        return reason and f"{reason}: train one with train-readout"
+
+    files = _files(config, folder, why_not)
+    if not files:
+        raise UserError(f"{folder} has no readout for these detectors and layers: train one with train-readout")
+    return GivenReadouts(str(folder.resolve()), files)
+
+
+def _files(config: Config, folder: Path, why_not: Callable[[Path, str, Detector], str | None]) -> tuple[str, ...]:
+    """ "MODEL/LAYER sha256" of the files in `folder` for the config's layers. UserError for one that does not serve."""
+    found = []
     for detector in config.detectors:
         for layer in detector.layers:
             path = path_in(folder, detector.spec.name, layer)
             if path.is_file():
                 try:
-                    reason = readouts.why_not(readouts.about(path), layer, detector.weights_sha256)
+                    reason = why_not(path, layer, detector)
                 except ValueError as error:
                     raise UserError(str(error)) from error
                 if reason is not None:
-                    raise UserError(f"{path} {reason}: train one with train-readout")
-                files.append(f"{detector.spec.name}/{layer} {digest(path)}")
-    if not files:
-        raise UserError(f"{folder} has no readout for these detectors and layers: train one with train-readout")
-    return GivenReadouts(str(folder.resolve()), tuple(files))
+                    raise UserError(f"{path} {reason}")
+                found.append(f"{detector.spec.name}/{layer} {digest(path)}")
+    return tuple(found)
 
 
 def fill(default: Any, table: Mapping[str, Any], where: str) -> Any:
