@@ -7,6 +7,7 @@ the least of their times counts: whatever else the machine does makes all of the
 """
 
 import argparse
+import copy
 import multiprocessing
 import platform
 import resource
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +26,8 @@ from bench import fidelity
 from bench.plain import explain_one
 from bench.subjects import Subject, load
 from operators.bottleneck import PRESETS, Bottleneck, cut_for, fit
+from operators.models import fast_bfloat16
+from operators.split import Split, lowered, split
 
 GROWTH = (1, 2, 4, 8, 16, 32, 64)
 
@@ -33,45 +37,59 @@ class Engine:
     """A way to make maps. `settings` None: not a bottleneck, no fidelity. `samples` go through it together."""
 
     name: str
-    run: Callable[[Subject], object]
+    run: Callable[[Subject], Any]
     samples: int
     settings: Bottleneck | None = None
 
 
-def engines(batch: int) -> list[Engine]:
-    """What is compared, the plain engine first."""
-    fast = PRESETS["fast"]
-    tricks = {
-        "reference": PRESETS["reference"],
-        "fast": fast,
-        "fast, without folding batch norm": fast,
-        "reference, asks as fast": replace(PRESETS["reference"], asks_from=fast.asks_from),
-        "reference, draws as fast": replace(PRESETS["reference"], draws=fast.draws, antithetic=fast.antithetic),
-        "fast, without mirrored noise": replace(fast, antithetic=False),
+def engines(rows: int) -> list[Engine]:
+    """What is compared, the plain engine first. `rows` (samples times draws) go through the network together."""
+    reference, fast = PRESETS["reference"], PRESETS["fast"]
+    few = {"draws": fast.draws, "antithetic": fast.antithetic}
+    bottlenecks = {
+        "reference": _Fit(reference),
+        "reference, batch norm not folded": _Fit(reference, fold=False),
+        "reference, channels first": _Fit(reference, channels_last=False),
+        "reference, precision as fast": _Fit(replace(reference, precision=fast.precision)),
+        "reference, asks as fast": _Fit(replace(reference, asks_from=fast.asks_from, asks_every=fast.asks_every)),
+        "reference, draws as fast": _Fit(replace(reference, **few)),
+        "fast": _Fit(fast),
+        "fast, batch norm not folded": _Fit(fast, fold=False),
+        "fast, channels first": _Fit(fast, channels_last=False),
+        "fast, precision as reference": _Fit(replace(fast, precision=reference.precision)),
+        "fast, asks as reference": _Fit(replace(fast, asks_from=1, asks_every=1)),
+        "fast, noise not mirrored": _Fit(replace(fast, antithetic=False)),
     }
-    found = [Engine("plain engine", _plain, 1)]
-    for name, settings in tricks.items():
-        fold = not name.endswith("batch norm")
-        size = max(batch // settings.draws, 1)
-        found.append(Engine(name, _Fit(settings, fold), size, settings))
     return [
-        *found,
-        Engine("captum Grad-CAM", _grad_cam, batch),
+        Engine("plain engine", _plain, 1),
+        *(Engine(name, run, max(rows // run.settings.draws, 1), run.settings) for name, run in bottlenecks.items()),
+        Engine("captum Grad-CAM", _grad_cam, rows),
         Engine("captum integrated gradients, 50 steps", _integrated_gradients, 1),
         Engine("captum occlusion, windows of 1/8, stride 1/16", _occlusion, 1),
     ]
 
 
 class _Fit:
-    def __init__(self, settings: Bottleneck, fold: bool = True) -> None:
-        self.settings, self.fold = settings, fold
+    """Makes maps of a subject; the model is cut at the first call, as a worker does it once."""
+
+    def __init__(self, settings: Bottleneck, fold: bool = True, channels_last: bool = True) -> None:
+        self.settings = settings
+        self._fold, self._layout = fold, torch.channels_last if channels_last else torch.contiguous_format
+        self._cut: Split | None = None
 
     def __call__(self, subject: Subject) -> np.ndarray:
-        cut = subject.cut
-        if self.fold:
-            cut = cut_for(subject.model, subject.layer, subject.images[:1], self.settings)
-        found = fit(cut, subject.images, subject.targets, subject.mean, subject.std, subject.active, self.settings)
+        images = subject.images.contiguous(memory_format=self._layout)
+        self._cut = self._cut or self._cut_of(subject, images[:1])
+        found = fit(self._cut, images, subject.targets, subject.mean, subject.std, subject.active, self.settings)
         return found.bits.double().numpy()
+
+    def _cut_of(self, subject: Subject, example: torch.Tensor) -> Split:
+        model = copy.deepcopy(subject.model).to(memory_format=self._layout)
+        if self._fold:
+            return cut_for(model, subject.layer, example, self.settings)
+        cut = split(model, subject.layer, example)
+        low = self.settings.precision == "fastest" and fast_bfloat16(example.device)
+        return lowered(cut, torch.bfloat16) if low else cut
 
 
 def _plain(subject: Subject, steps: int = 10) -> None:
@@ -118,9 +136,10 @@ def flops(subject: Subject, settings: Bottleneck) -> float:
     return below.get_total_flops() + settings.draws * forward.get_total_flops() * (2 * len(settings.asks) + 1)
 
 
-def matmul_peak() -> float:
-    """Floating-point operations per second of this machine's float32 matrix product, best of several."""
-    a, b = torch.randn(2, 2048, 2048)
+def matmul_peak(settings: Bottleneck) -> float:
+    """Floating-point operations per second of this machine's matrix product in their precision, best of several."""
+    low = settings.precision == "fastest" and fast_bfloat16(torch.device("cpu"))
+    a, b = torch.randn(2, 2048, 2048, dtype=torch.bfloat16 if low else torch.float32)
     best = 0.0
     for _ in range(10):
         started = time.perf_counter()
@@ -136,17 +155,21 @@ def peak_memory(options: argparse.Namespace, name: str) -> float:
 
 
 def _peak_memory(options: argparse.Namespace, name: str) -> float:
-    engine = next(each for each in engines(options.batch) if each.name == name)
-    subject = load(options.model, options.weights, options.samples, options.layer, options.batch)
+    engine = next(each for each in engines(options.rows) if each.name == name)
+    subject = load(options.model, options.weights, options.samples, options.layer, options.rows)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if engine.name == "plain engine":
         _plain(subject, steps=2)
     elif engine.settings is not None:
-        settings = replace(engine.settings, steps=2)
-        _Fit(settings)(subject.part(0, engine.samples))
+        _Fit(replace(engine.settings, steps=2))(subject.part(0, engine.samples))
     else:
         engine.run(subject.part(0, engine.samples))
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def _in_parts(engine: Engine, subject: Subject, n: int) -> np.ndarray:
+    starts = range(0, n, engine.samples)
+    return np.concatenate([engine.run(subject.part(start, min(start + engine.samples, n))) for start in starts])
 
 
 def main() -> None:
@@ -156,23 +179,23 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="trained weights; none: untrained, and fidelity measures little")
     parser.add_argument("--samples", type=Path, required=True, help="what train left in OUT/samples")
     parser.add_argument("--layer", default="block4")
-    parser.add_argument("--batch", type=int, default=8, help="rows (samples times draws) that go through together")
+    parser.add_argument("--rows", type=int, default=16, help="samples times draws that go through the network together")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("-n", type=int, default=32, help="samples for fidelity")
     parser.add_argument("--seeds", type=int, default=16, help="reference runs whose mean the maps are compared with")
     parser.add_argument("--cache", type=Path, required=True, help="folder that keeps reference maps")
     options = parser.parse_args()
 
-    subject = load(options.model, options.weights, options.samples, options.layer, max(options.n, options.batch))
-    peak = matmul_peak()
+    subject = load(options.model, options.weights, options.samples, options.layer, max(options.n, options.rows))
+    peaks = {precision: matmul_peak(Bottleneck(precision=precision)) for precision in ("float32", "fastest")}
     print(
         f"{options.model} {options.layer}, input {subject.spec.input_size}, {platform.machine()}, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}; "
-        f"float32 matrix product {peak / 1e9:.0f} GFLOP/s; "
+        f"matrix product {', '.join(f'{peak / 1e9:.0f} GFLOP/s in {name}' for name, peak in peaks.items())}; "
         f"reference against the plain engine, same noise: {fidelity.difference_from_plain(subject):.1e} of the maximum",
         flush=True,
     )
-    compared = engines(options.batch)
+    compared = engines(options.rows)
     seconds = {engine.name: float("inf") for engine in compared}
     for _ in range(options.rounds):
         for engine in compared:
@@ -186,27 +209,31 @@ def main() -> None:
         "| engine | s per map | maps per s | times the plain engine | share of the matrix product | MiB | Pearson | "
         "least Pearson | IoU of the hottest 10 % (one reference run) | bits | holds |\n" + "|---" * 11 + "|"
     )
+    known: dict[Bottleneck, dict[str, float | bool]] = {}  # folding and layout change the last digits alone
     for engine in compared:
         each = seconds[engine.name]
         line = [engine.name, f"{each:.2f}", f"{1 / each:.2f}", f"{seconds['plain engine'] / each:.1f}"]
-        share = flops(subject, engine.settings) / each / peak if engine.settings else None
-        line += [f"{share:.0%}" if share else "", f"{peak_memory(options, engine.name):.0f}"]
-        if engine.settings is None:
-            line += [""] * 5
+        settings, memory = engine.settings, f"{peak_memory(options, engine.name):.0f}"
+        if settings is None:
+            line += ["", memory] + [""] * 5
         else:
-            found = fidelity.compare(fidelity.maps(subject.part(0, options.n), engine.settings), references)
+            line += [f"{flops(subject, settings) / each / peaks[settings.precision]:.0%}", memory]
+            if settings not in known:
+                known[settings] = fidelity.compare(_in_parts(engine, subject, options.n), references)
+            found = known[settings]
             line += [f"{found['pearson']:.5f}", f"{found['pearson_least']:.4f}"]
             line += [f"{found['iou']:.3f} ({found['iou_of_one_reference_run']:.3f})", f"{found['bits']:+.2%}"]
             line += ["yes" if found["holds"] else "no"]
         print("| " + " | ".join(line) + " |", flush=True)
 
     print("\n| samples together, preset fast | s per map |\n|---|---|")
+    fast = _Fit(PRESETS["fast"])
     everything = load(options.model, options.weights, options.samples, options.layer, max(GROWTH))
     for n in GROWTH:
         times = []
         for _ in range(options.rounds):
             started = time.perf_counter()
-            _Fit(PRESETS["fast"])(everything.part(0, n))
+            fast(everything.part(0, n))
             times.append((time.perf_counter() - started) / n)
         print(f"| {n} | {min(times):.2f} |", flush=True)
 

@@ -14,19 +14,20 @@ import numpy as np
 
 from bench.plain import explain_one
 from bench.subjects import Subject, load
-from operators.bottleneck import Bottleneck, fit
+from operators.bottleneck import Bottleneck, cut_for, fit
 from pipelines.config import fill
 
 REFERENCE = Bottleneck()
 HOTTEST = 0.1
 
 
-def maps(subject: Subject, settings: Bottleneck, batch: int = 4) -> np.ndarray:
-    """(N, H, W) float64 bits per pixel."""
-    parts = []
+def maps(subject: Subject, settings: Bottleneck, rows: int = 32) -> np.ndarray:
+    """(N, H, W) float64 bits per pixel; so many rows (samples times draws) go through the network together."""
+    parts, batch = [], max(rows // settings.draws, 1)
+    cut = cut_for(subject.model, subject.layer, subject.images[:1], settings)
     for start in range(0, len(subject.images), batch):
         part = subject.part(start, start + batch)
-        found = fit(subject.cut, part.images, part.targets, subject.mean, subject.std, subject.active, settings)
+        found = fit(cut, part.images, part.targets, subject.mean, subject.std, subject.active, settings)
         parts.append(found.bits.double().numpy())
     return np.concatenate(parts)
 

@@ -201,6 +201,13 @@ def _parser() -> argparse.ArgumentParser:
         help="how much of the forged picture is blended in, 0 to 1, drawn for each forgery; may be repeated "
         "(default: 0.25, 0.5, 0.75, 1)",
     )
+    forge.add_argument(
+        "--detail",
+        action="append",
+        choices=("none", "sharpen", "downscale"),
+        help="what happens to the forged picture's fine detail, drawn for each forgery; may be repeated "
+        "(default: sharpen, downscale)",
+    )
     forge.add_argument("--motion-only", action="store_true", help="nothing but the fault in time shows, no still frame")
     forge.add_argument("--run-frames", type=int, metavar="K", help="frames between two jumps or freezes (default: 8)")
     forge.add_argument("--max-frames", type=int, metavar="M", help="only the first M frames of each video")
@@ -390,12 +397,13 @@ def _forge(options: argparse.Namespace) -> None:
     if any(not 0 < strength <= 1 for strength in options.strength or ()):
         raise UserError("--strength is above 0 and at most 1")
     params = MOTION_ONLY if options.motion_only else ForgeParams()
-    if options.strength:
-        params = replace(params, strengths=tuple(options.strength))
-    if options.region:
-        params = replace(params, regions=tuple(options.region))
-    if options.fault:
-        params = replace(params, faults=tuple(options.fault))
+    drawn = {
+        "strengths": options.strength,
+        "regions": options.region,
+        "faults": options.fault,
+        "details": options.detail,
+    }
+    params = replace(params, **{name: tuple(values) for name, values in drawn.items() if values})
     if options.run_frames:
         params = replace(params, run_frames=options.run_frames)
     forgeries = ForgeriesParams(seed=options.seed, max_frames=options.max_frames, forge=params)

@@ -20,11 +20,14 @@ from pipelines.portrait import make_clips
 FORGE = (
     *("--per-video", "2", "--seed", "3", "--region", "face", "--region", "mouth", "--max-frames", "8"),
     *("--fault", "none", "--fault", "jump", "--run-frames", "2", "--strength", "0.5", "--strength", "1"),
+    *("--detail", "downscale"),
 )
 PARAMS = ForgeriesParams(
     seed=3,
     max_frames=8,
-    forge=ForgeParams(regions=("face", "mouth"), faults=("none", "jump"), run_frames=2, strengths=(0.5, 1.0)),
+    forge=ForgeParams(
+        regions=("face", "mouth"), faults=("none", "jump"), run_frames=2, strengths=(0.5, 1.0), details=("downscale",)
+    ),
 )
 
 
