@@ -10,7 +10,6 @@ import argparse
 import copy
 import multiprocessing
 import platform
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -81,7 +80,7 @@ class _Fit:
         images = subject.images.contiguous(memory_format=self._layout)
         self._cut = self._cut or self._cut_of(subject, images[:1])
         found = fit(self._cut, images, subject.targets, subject.mean, subject.std, subject.active, self.settings)
-        return found.bits.double().numpy()
+        return found.bits.double().cpu().numpy()
 
     def _cut_of(self, subject: Subject, example: torch.Tensor) -> Split:
         model = copy.deepcopy(subject.model).to(memory_format=self._layout)
@@ -92,37 +91,47 @@ class _Fit:
         return lowered(cut, torch.bfloat16) if low else cut
 
 
-def _plain(subject: Subject, steps: int = 10) -> None:
+def _plain(subject: Subject, steps: int = 10) -> torch.Tensor:
     # outside of a benchmark, too, nobody switches the weights' gradients off
     subject.model.requires_grad_(True)
-    explain_one(
+    found = explain_one(
         subject.model, subject.layer, subject.images[0], int(subject.targets[0]), subject.mean, subject.std, steps=steps
     )
     subject.model.zero_grad(set_to_none=True)
     subject.model.requires_grad_(False)
+    return found.cpu()
 
 
-def _grad_cam(subject: Subject) -> None:
+def _grad_cam(subject: Subject) -> torch.Tensor:
     method = LayerGradCam(subject.model, subject.model.get_submodule(subject.layer))
-    method.attribute(subject.images.clone().requires_grad_(), target=subject.targets)
+    found = method.attribute(subject.images.clone().requires_grad_(), target=subject.targets)
+    assert isinstance(found, torch.Tensor)
+    return found.detach().cpu()
 
 
-def _integrated_gradients(subject: Subject) -> None:
+def _integrated_gradients(subject: Subject) -> torch.Tensor:
     method = IntegratedGradients(subject.model)
-    method.attribute(subject.images, target=subject.targets, n_steps=50, internal_batch_size=10)
+    return method.attribute(subject.images, target=subject.targets, n_steps=50, internal_batch_size=10).cpu()
 
 
-def _occlusion(subject: Subject) -> None:
+def _occlusion(subject: Subject) -> torch.Tensor:
     side = subject.images.shape[-1]
-    window, stride = (3, side // 8, side // 8), (3, side // 16, side // 16)
     with torch.no_grad():
-        Occlusion(subject.model).attribute(
-            subject.images,
-            target=subject.targets,
-            sliding_window_shapes=window,
-            strides=stride,
-            perturbations_per_eval=8,
+        return (
+            Occlusion(subject.model)
+            .attribute(
+                subject.images,
+                target=subject.targets,
+                sliding_window_shapes=(3, side // 8, side // 8),
+                strides=(3, side // 16, side // 16),
+                perturbations_per_eval=8,
+            )
+            .cpu()
         )
+
+
+def _subject(options: argparse.Namespace, n: int) -> Subject:
+    return load(options.model, options.weights, options.samples, options.layer, n, options.device)
 
 
 def flops(subject: Subject, settings: Bottleneck) -> float:
@@ -136,14 +145,14 @@ def flops(subject: Subject, settings: Bottleneck) -> float:
     return below.get_total_flops() + settings.draws * forward.get_total_flops() * (2 * len(settings.asks) + 1)
 
 
-def matmul_peak(settings: Bottleneck) -> float:
+def matmul_peak(settings: Bottleneck, device: str) -> float:
     """Floating-point operations per second of this machine's matrix product in their precision, best of several."""
-    low = settings.precision == "fastest" and fast_bfloat16(torch.device("cpu"))
-    a, b = torch.randn(2, 2048, 2048, dtype=torch.bfloat16 if low else torch.float32)
+    low = settings.precision == "fastest" and fast_bfloat16(torch.device(device))
+    a, b = torch.randn(2, 2048, 2048, dtype=torch.bfloat16 if low else torch.float32, device=device)
     best = 0.0
     for _ in range(10):
         started = time.perf_counter()
-        torch.matmul(a, b)
+        torch.matmul(a, b)[0, 0].item()
         best = max(best, 2 * 2048**3 / (time.perf_counter() - started))
     return best
 
@@ -156,15 +165,38 @@ def peak_memory(options: argparse.Namespace, name: str) -> float:
 
 def _peak_memory(options: argparse.Namespace, name: str) -> float:
     engine = next(each for each in engines(options.rows) if each.name == name)
-    subject = load(options.model, options.weights, options.samples, options.layer, options.rows)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    subject = _subject(options, options.rows)
+    before = _reset_peak(options.device)
     if engine.name == "plain engine":
         _plain(subject, steps=2)
     elif engine.settings is not None:
         _Fit(replace(engine.settings, steps=2))(subject.part(0, engine.samples))
     else:
         engine.run(subject.part(0, engine.samples))
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return _peak(options.device) - before
+
+
+def _reset_peak(device: str) -> float:
+    """What is held now, in MiB: from here on, `_peak` counts."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the most memory held becomes what is held now
+    return _peak(device)
+
+
+def _peak(device: str) -> float:
+    """MiB held at most, of the device or of this process."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def _hardware(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
 
 
 def _in_parts(engine: Engine, subject: Subject, n: int) -> np.ndarray:
@@ -184,13 +216,16 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=32, help="samples for fidelity")
     parser.add_argument("--seeds", type=int, default=16, help="reference runs whose mean the maps are compared with")
     parser.add_argument("--cache", type=Path, required=True, help="folder that keeps reference maps")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     options = parser.parse_args()
 
-    subject = load(options.model, options.weights, options.samples, options.layer, max(options.n, options.rows))
-    peaks = {precision: matmul_peak(Bottleneck(precision=precision)) for precision in ("float32", "fastest")}
+    subject = _subject(options, max(options.n, options.rows))
+    peaks = {
+        precision: matmul_peak(Bottleneck(precision=precision), options.device) for precision in ("float32", "fastest")
+    }
     print(
-        f"{options.model} {options.layer}, input {subject.spec.input_size}, {platform.machine()}, "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}; "
+        f"{options.model} {options.layer}, input {subject.spec.input_size}, "
+        f"{_hardware(options.device)}, torch {torch.__version__}; "
         f"matrix product {', '.join(f'{peak / 1e9:.0f} GFLOP/s in {name}' for name, peak in peaks.items())}; "
         f"reference against the plain engine, same noise: {fidelity.difference_from_plain(subject):.1e} of the maximum",
         flush=True,
@@ -228,7 +263,7 @@ def main() -> None:
 
     print("\n| samples together, preset fast | s per map |\n|---|---|")
     fast = _Fit(PRESETS["fast"])
-    everything = load(options.model, options.weights, options.samples, options.layer, max(GROWTH))
+    everything = _subject(options, max(GROWTH))
     for n in GROWTH:
         times = []
         for _ in range(options.rounds):

@@ -28,7 +28,7 @@ def maps(subject: Subject, settings: Bottleneck, rows: int = 32) -> np.ndarray:
     for start in range(0, len(subject.images), batch):
         part = subject.part(start, start + batch)
         found = fit(cut, part.images, part.targets, subject.mean, subject.std, subject.active, settings)
-        parts.append(found.bits.double().numpy())
+        parts.append(found.bits.double().cpu().numpy())
     return np.concatenate(parts)
 
 
@@ -108,9 +108,10 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=32, help="samples")
     parser.add_argument("--seeds", type=int, default=16)
     parser.add_argument("--cache", type=Path, required=True, help="folder that keeps reference maps")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     options = parser.parse_args()
     for layer in options.layer:
-        subject = load(options.model, options.weights, options.samples, layer, options.n)
+        subject = load(options.model, options.weights, options.samples, layer, options.n, options.device)
         references = reference_maps(subject, options.seeds, options.cache)
         for text in options.settings:
             values = json.loads(text)

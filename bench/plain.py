@@ -25,7 +25,7 @@ def explain_one(
 ) -> Tensor:
     """Capacity (h, w) in bits per cell of the layer for one image (3, H, W): VIBA equations 1 and 2 as written."""
     generator = torch.Generator().manual_seed(seed)
-    kernel_1d = torch.tensor([math.exp(-(i**2) / 2) for i in range(-2, 3)], dtype=image.dtype)
+    kernel_1d = torch.tensor([math.exp(-(i**2) / 2) for i in range(-2, 3)], dtype=image.dtype, device=image.device)
     kernel = torch.outer(kernel_1d, kernel_1d)
     kernel = (kernel / kernel.sum()).expand(mean.shape[0], 1, 5, 5)
     alpha = torch.full_like(mean, 5.0).requires_grad_()
@@ -37,13 +37,13 @@ def explain_one(
         lam = F.conv2d(F.pad(lam, (2, 2, 2, 2), mode="reflect"), kernel, groups=mean.shape[0])
         r_normed = (r[:1] - mean) / std
         state["kl"] = -0.5 * (1 + torch.log((1 - lam) ** 2) - (lam * r_normed) ** 2 - (1 - lam) ** 2)
-        eps = mean + std * torch.randn(draws, *mean.shape, generator=generator, dtype=torch.float32).to(image.dtype)
+        eps = mean + std * torch.randn(draws, *mean.shape, generator=generator, dtype=torch.float32).to(image)
         return lam * r + (1 - lam) * eps
 
     handle = model.get_submodule(layer).register_forward_hook(inject)
     try:
         batch = image.unsqueeze(0).expand(draws, -1, -1, -1)
-        targets = torch.full((draws,), target)
+        targets = torch.full((draws,), target, device=image.device)
         for _ in range(steps):
             optimizer.zero_grad()
             loss = F.cross_entropy(model(batch), targets) + beta * state["kl"].mean()

@@ -34,23 +34,26 @@ class Subject:
         return replace(self, images=self.images[start:stop], targets=self.targets[start:stop])
 
 
-def load(name: str, weights: Path | None, samples: Path, layer: str, n: int) -> Subject:
+def load(name: str, weights: Path | None, samples: Path, layer: str, n: int, device: str) -> Subject:
     """N samples of the split `val`, spread over its videos, of the folder that `train` fills (OUT/samples).
 
-    Statistics are taken from the split `train`. Raises ValueError where the folder has no samples of this size.
+    Everything is on `device`. Statistics are taken from the split `train`.
+    Raises ValueError where the folder has no samples of this size.
     """
     spec = replace((spec_of(weights) if weights else None) or spec_for(name), name=name)
-    model = load_model(spec, weights).eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    held_out = _pixels(samples, "val", spec, n)
+    model = load_model(spec, weights).eval().requires_grad_(False).to(device)
+    model = model.to(memory_format=torch.channels_last)
+    held_out = _pixels(samples, "val", spec, n).to(device)
     cut = split(model, layer, held_out[:1])
     known = _pixels(samples, "train", spec, STATISTICS_SAMPLES)
     parts = []
     with torch.no_grad():
         for start in range(0, len(known), 16):
-            parts.append(statistics.of_batch(cut.below(known[start : start + 16])[0]))
+            parts.append(statistics.of_batch(cut.below(known[start : start + 16].to(device))[0]))
         targets = torch.cat([model(image[None]).argmax(1) for image in held_out])
     found = statistics.merge(parts)
-    return Subject(spec, layer, model, cut, held_out, targets, found.mean.float(), found.std(), found.active())
+    mean, std, active = (each.to(device) for each in (found.mean.float(), found.std(), found.active()))
+    return Subject(spec, layer, model, cut, held_out, targets, mean, std, active)
 
 
 def _pixels(folder: Path, split_name: str, spec: ModelSpec, n: int) -> Tensor:
