@@ -98,7 +98,7 @@ def train(
             run_config=ray.train.RunConfig(storage_path=storage, name="viba"),
         ).fit()
     _write_curves(out, training_id, spec, lake)
-    return _report(spec, out, samples, origin, console)
+    return _report(spec, out, samples, params.seed, origin, console)
 
 
 def default_params(spec: ModelSpec) -> TrainParams:
@@ -164,6 +164,7 @@ def _worker(config: dict[str, Any]) -> None:
         torch.set_num_threads(max((os.cpu_count() or 1) // context.get_local_world_size(), 1))
     autocast = fast_bfloat16(device)
     samples, held_out = (cuttings.load(config["samples"], split, spec) for split in SPLITS)
+    shown = training.epoch_order(held_out, params.seed, 0).ravel()
     network = load_model(spec, config["start"], params.seed).to(device).to(memory_format=torch.channels_last)
     model = prepare_model(network)
     optimizer = training.make_optimizer(model, params)
@@ -189,7 +190,7 @@ def _worker(config: dict[str, Any]) -> None:
         if rank == 0:
             training.settle_batch_norm(network, samples, spec, params, device)
             logits = training.predict(network, held_out.pixels, spec, device)
-            _note_epoch(state, float(train_loss) / world, logits, held_out.labels)
+            _note_epoch(state, float(train_loss) / world, logits[shown], held_out.labels[shown])
             if state["stale"] == 0:
                 save_model(network, spec, out / "model.safetensors")
             kept = {
@@ -275,13 +276,15 @@ def _write_curves(out: Path, training_id: str, spec: ModelSpec, lake: Path | Non
         write_table(table, lake / TRAININGS / f"{training_id}.parquet")
 
 
-def _report(spec: ModelSpec, out: Path, samples: Path, origin: str, console: Console) -> dict[str, Any]:
-    """Calibration of the best weights on the val split."""
+def _report(spec: ModelSpec, out: Path, samples: Path, seed: int, origin: str, console: Console) -> dict[str, Any]:
+    """Calibration of the best weights on the val split, its classes balanced as after each epoch."""
     curves = _curves(out)
     held_out = cuttings.load(samples, "val", spec)
     model = load_model(spec, out / "model.safetensors").to(memory_format=torch.channels_last)
-    logits = training.predict(model, held_out.pixels, spec, torch.device("cpu"))
-    temperature = fit_temperature(logits, held_out.labels)
+    shown = training.epoch_order(held_out, seed, 0).ravel()
+    logits = training.predict(model, held_out.pixels, spec, torch.device("cpu"))[shown]
+    labels = held_out.labels[shown]
+    temperature = fit_temperature(logits, labels)
     probabilities, calibrated = (
         torch.from_numpy(logits / t).softmax(1).numpy().astype(np.float64) for t in (1.0, temperature)
     )
@@ -291,11 +294,11 @@ def _report(spec: ModelSpec, out: Path, samples: Path, origin: str, console: Con
         "epochs": len(curves),
         "best_epoch": _state(out)["best_epoch"],
         "n_val": len(held_out.labels),
-        "val_accuracy": float((logits.argmax(1) == held_out.labels).mean()),
-        "threshold": best_threshold(probabilities[:, CLASS_FAKE], held_out.labels),
-        "ece": expected_calibration_error(probabilities, held_out.labels),
+        "val_accuracy": float((logits.argmax(1) == labels).mean()),
+        "threshold": best_threshold(probabilities[:, CLASS_FAKE], labels),
+        "ece": expected_calibration_error(probabilities, labels),
         "temperature": temperature,
-        "ece_with_temperature": expected_calibration_error(calibrated, held_out.labels),
+        "ece_with_temperature": expected_calibration_error(calibrated, labels),
     }
     (out / "report.json").write_text(json.dumps(report, indent=1))
     console.print(

@@ -258,8 +258,8 @@ CURVES: Final = _table(
         _MODEL,
         _column("epoch", pa.int32(), "from 0"),
         _column("train_loss", pa.float64(), "mean cross-entropy over the epoch's batches, in nats"),
-        _column("val_loss", pa.float64(), "cross-entropy on the split val after the epoch, in nats"),
-        _column("val_accuracy", pa.float64(), "share of the samples of the split val above 0.5 for their class"),
+        _column("val_loss", pa.float64(), "cross-entropy on the split val, classes balanced, after the epoch, in nats"),
+        _column("val_accuracy", pa.float64(), "share of the split val, classes balanced, above 0.5 for their class"),
     ],
 )
 
