@@ -70,7 +70,7 @@ def path_in(folder: Path, model: str, layer: str) -> Path:
 
 
 def save(statistics: LayerStatistics, path: Path, about: dict[str, str | None]) -> None:
-    """Write as safetensors, replaced in one step; `about` (model, layer, weights_sha256) goes into the metadata."""
+    """Write as safetensors, replaced in one step; `about` (model, layer, weights_sha256, label) is its metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     tensors = {"mean": statistics.mean, "m2": statistics.m2, "nonzero": statistics.nonzero}

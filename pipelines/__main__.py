@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder for MODEL/LAYER.safetensors; files there are kept",
     )
+    estimate.add_argument("--label", choices=("real", "fake"), help="only videos with this label (default: all)")
     _add_detectors(estimate)
     _add_config(estimate)
 
@@ -286,7 +287,7 @@ def _estimate(options: argparse.Namespace) -> None:
 
     tables = configs.load(options.config, options.set)
     config = configs.build(tables, options.model, options.layer, _weights(options))
-    estimate(config, options.paths, options.out, Console())
+    estimate(config, options.paths, options.out, Console(), options.label)
 
 
 def _weights(options: argparse.Namespace) -> dict[str, Path]:

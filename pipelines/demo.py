@@ -11,6 +11,7 @@ from operators.models import VGG11_FLOW, XCEPTION, ModelSpec
 from operators.prepare import ModelInput
 from operators.training import XCEPTION_PARAMS, TrainParams
 from pipelines import config as configs
+from pipelines.estimate import estimate
 from pipelines.evaluate import evaluate
 from pipelines.explain import explain
 from pipelines.lake import open_lake
@@ -53,7 +54,11 @@ def demo(out: Path, console: Console) -> int:
         train(spec, params, source, folder, 1, console, samples=samples, lake=lake)
         weights[spec.name] = folder / "model.safetensors"
     settings = {"prepare": {"keyframes": {"max_keyframes": 2}}, "bottleneck": _BOTTLENECK}
-    config = configs.build(settings, list(weights), [], weights)
+    console.print("estimating what genuine clips look like to both detectors")
+    statistics = out / "training" / "statistics"
+    genuine = configs.build(settings, list(weights), [], weights)
+    estimate(genuine, [clips / "manifest.parquet"], statistics, console, label="real")
+    config = configs.build(settings, list(weights), [], weights, statistics)
     held_out = clips / "held_out.parquet"
     rows = pq.read_table(clips / "manifest.parquet")
     pq.write_table(rows.filter(pc.field("split") == "test"), held_out)

@@ -22,12 +22,13 @@ from pipelines.progress import progress
 from pipelines.videos import prepare_stage, read_videos
 
 
-def estimate(config: Config, paths: list[Path], out: Path, console: Console) -> None:
+def estimate(config: Config, paths: list[Path], out: Path, console: Console, label: str | None = None) -> None:
     """Write OUT/MODEL/LAYER.safetensors for every layer of the config's detectors, what `explain --statistics` takes.
 
-    Of a manifest with splits only `train` is used, and at most `statistics.max_videos` videos. A file that is there
-    is kept, unless it is of other weights. Raises UserError for paths without a video, a file in the way that holds
-    no statistics, and a detector no input could be cut for.
+    Of a manifest with splits only `train` is used, of videos with labels only those of `label` if it is given, and at
+    most `statistics.max_videos` videos. A file that is there is kept, unless it is of other weights or another label.
+    Raises UserError for paths without such a video, a file in the way that holds no statistics, and a detector no
+    input could be cut for.
     """
     out = out.resolve()
     for each in config.detectors:
@@ -40,14 +41,20 @@ def estimate(config: Config, paths: list[Path], out: Path, console: Console) -> 
         path = statistics.path_in(out, model, layer)
         if not path.is_file():
             missing.append((model, layer))
-        elif not statistics.fits(_about(path), _weights(config, model)):
-            console.print(f"{model} {layer}: {path} is of other weights, estimating it again", highlight=False)
+        elif not statistics.fits(_about(path), _weights(config, model)) or _about(path).get("label") != label:
+            console.print(
+                f"{model} {layer}: {path} is of other weights or labels, estimating it again", highlight=False
+            )
             missing.append((model, layer))
         else:
             console.print(f"{model} {layer}: kept, n = {_about(path)['n']}, in {path}", highlight=False)
     if missing:
         table = _training(manifests.build(paths).table)
-        _estimate(config, table, out / "_manifest.parquet", missing, out, connect(config.resources), console)
+        if label is not None:
+            table = table.filter(pc.field("label") == label)
+            if not len(table):
+                raise UserError(f"no video to estimate from is labelled {label}")
+        _estimate(config, table, out / "_manifest.parquet", missing, out, connect(config.resources), console, label)
 
 
 def keep_statistics(config: Config, manifest_file: Path, folder: Path, cluster: Cluster, console: Console) -> None:
@@ -101,6 +108,7 @@ def _estimate(
     folder: Path,
     cluster: Cluster,
     console: Console,
+    label: str | None = None,
 ) -> None:
     # ids are hashes, so the first ones are a random sample, and the same one after a crash
     sampled = manifest.slice(0, config.statistics.max_videos)
@@ -117,7 +125,7 @@ def _estimate(
     with progress(["prepare", "statistics"], len(sampled), console) as counter:
         found = collect(read_videos(sample, config), config, cluster, counter)
     for (model, layer), known in found.items():
-        about = {"model": model, "layer": layer, "weights_sha256": _weights(config, model)}
+        about = {"model": model, "layer": layer, "weights_sha256": _weights(config, model), "label": label}
         statistics.save(known, statistics.path_in(folder, model, layer), about)
         if known.n < statistics.FEW_SAMPLES:
             console.print(

@@ -75,5 +75,14 @@ def test_a_file_is_kept_unless_it_is_of_other_weights(estimated, videos, tmp_pat
     # nothing to estimate from: it has got past what is there
     assert main(["estimate", str(tmp_path / "none"), "--out", str(estimated), *given]) == 1
     said = capsys.readouterr()
-    assert "is of other weights, estimating it again" in said.out.replace("\n", " ")
+    assert "is of other weights or labels, estimating it again" in said.out.replace("\n", " ")
     assert "no file or folder" in said.err
+
+
+def test_of_one_label_alone(videos, tmp_path, capsys):
+    out = tmp_path / "statistics"
+    assert main([*arguments(videos, out), "--label", "real"]) == 0
+    path = statistics.path_in(out, "resnet10t", "layer2")
+    assert (statistics.load(path).n, statistics.about(path)["label"]) == (6, "real")
+    assert main([*arguments(videos / "fake", tmp_path / "other"), "--label", "real"]) == 1
+    assert "no video to estimate from is labelled real" in capsys.readouterr().err
