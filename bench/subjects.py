@@ -12,8 +12,6 @@ from operators import statistics
 from operators.models import ModelSpec, load_model, spec_for, spec_of, to_input
 from operators.split import Split, split
 
-STATISTICS_SAMPLES = 256
-
 
 @dataclass(frozen=True)
 class Subject:
@@ -34,10 +32,12 @@ class Subject:
         return replace(self, images=self.images[start:stop], targets=self.targets[start:stop])
 
 
-def load(name: str, weights: Path | None, samples: Path, layer: str, n: int, device: str) -> Subject:
+def load(
+    name: str, weights: Path | None, samples: Path, layer: str, n: int, device: str, known_n: int = 256
+) -> Subject:
     """N samples of the split `val`, spread over its videos, of the folder that `train` fills (OUT/samples).
 
-    Everything is on `device`. Statistics are taken from the split `train`.
+    Everything is on `device`. Statistics are taken from `known_n` of the split `train`.
     Raises ValueError where the folder has no samples of this size.
     """
     spec = replace((spec_of(weights) if weights else None) or spec_for(name), name=name)
@@ -45,7 +45,7 @@ def load(name: str, weights: Path | None, samples: Path, layer: str, n: int, dev
     model = model.to(memory_format=torch.channels_last)
     held_out = _pixels(samples, "val", spec, n).to(device)
     cut = split(model, layer, held_out[:1])
-    known = _pixels(samples, "train", spec, STATISTICS_SAMPLES)
+    known = _pixels(samples, "train", spec, known_n)
     parts = []
     with torch.no_grad():
         for start in range(0, len(known), 16):

@@ -7,6 +7,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
 
 def draw_curves(curves: list[dict[str, Any]], title: str, path: Path) -> None:
@@ -22,5 +23,6 @@ def draw_curves(curves: list[dict[str, Any]], title: str, path: Path) -> None:
     right.set(xlabel="epoch", ylabel="accuracy on val", ylim=(0, 1))
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.savefig(path, dpi=120)
     plt.close(figure)
