@@ -65,6 +65,7 @@ PRESETS: Final = {
     "reference": Bottleneck(),
     "fast": Bottleneck(draws=2, asks_from=4, antithetic=True, precision="fastest"),
 }
+DEFAULT_PRESET: Final = "fast"
 
 
 @dataclass(frozen=True)

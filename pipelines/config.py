@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from operators import readout as readouts
-from operators.bottleneck import PRESETS, Bottleneck
+from operators.bottleneck import DEFAULT_PRESET, PRESETS, Bottleneck
 from operators.metrics import MaskRule
 from operators.models import PAPER_LAYERS, Detector, digest, spec_for, spec_of
 from operators.prepare import ModelInput, PrepareParams
@@ -66,7 +66,7 @@ class Config:
     detectors: tuple[Detector, ...]
     prepare: PrepareParams = field(default_factory=PrepareParams)
     limits: Limits = field(default_factory=Limits)
-    bottleneck: Bottleneck = PRESETS["reference"]
+    bottleneck: Bottleneck = PRESETS[DEFAULT_PRESET]
     statistics: StatisticsParams = field(default_factory=StatisticsParams)
     readouts: GivenReadouts = field(default_factory=GivenReadouts)
     mask_rules: tuple[str, ...] = ("max0.5", "top0.1", "otsu")
@@ -166,7 +166,7 @@ def build(
 
 def _bottleneck(table: Mapping[str, Any]) -> Bottleneck:
     """A preset with the table's other values over it."""
-    name = table.get("preset", "reference")
+    name = table.get("preset", DEFAULT_PRESET)
     if name not in PRESETS:
         raise UserError(f"config bottleneck.preset is {' or '.join(PRESETS)}, not {name!r}")
     return fill(PRESETS[name], {key: value for key, value in table.items() if key != "preset"}, "bottleneck")

@@ -28,9 +28,6 @@ _DETECTORS: tuple[tuple[ModelSpec, TrainParams], ...] = (
     (replace(XCEPTION, input_size=149), replace(XCEPTION_PARAMS, max_epochs=6, batch_size=8)),
     (replace(VGG11_FLOW, input_size=128), TrainParams(learning_rate=1e-4, max_epochs=1)),
 )
-#: More passes than the default: after ten, alpha has not fallen far enough where nothing is needed, and what is left
-#: there is spread over the whole map. Still more would take all bits from forged flow maps: noise looks forged, too
-_BOTTLENECK = {"preset": "fast", "steps": 13, "draws": 1, "asks_every": 2}
 
 
 def demo(out: Path, console: Console) -> int:
@@ -53,7 +50,7 @@ def demo(out: Path, console: Console) -> int:
         folder = out / "training" / spec.name
         train(spec, params, source, folder, 1, console, samples=samples, lake=lake)
         weights[spec.name] = folder / "model.safetensors"
-    settings = {"prepare": {"keyframes": {"max_keyframes": 2}}, "bottleneck": _BOTTLENECK}
+    settings = {"prepare": {"keyframes": {"max_keyframes": 2}}}
     console.print("estimating what genuine clips look like to both detectors")
     statistics = out / "training" / "statistics"
     genuine = configs.build(settings, list(weights), [], weights)

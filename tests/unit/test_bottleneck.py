@@ -205,7 +205,7 @@ def test_presets_point_at_the_same_place():
     for preset in (PRESETS["reference"], PRESETS["fast"]):
         settings = {name: value for name, value in asdict(preset).items() if name != "start"}
         maps.append(explain(model, "layer", image, torch.tensor([1]), mean, std, **settings).bits[0].flatten())
-    assert torch.corrcoef(torch.stack(maps))[0, 1] > 0.99
+    assert torch.corrcoef(torch.stack(maps))[0, 1] > 0.95
 
 
 def test_switched_off_elements_pass_nothing(toy, images):
