@@ -21,7 +21,7 @@ from pipelines.samples import cut_samples, from_manifest
 from pipelines.train import train
 
 #: Small enough for five minutes on two cores: half-size inputs and few, short clips. The detectors are the real ones.
-_CLIPS = 16
+_CLIPS = 20
 _FRAMES = 24
 _FRAMES_PER_CLIP = 6
 _DETECTORS: tuple[tuple[ModelSpec, TrainParams], ...] = (

@@ -108,8 +108,12 @@ def test_two_workers_through_a_kill_learn_what_one_does(whole, manifest, viba, v
     for column in ("train_loss", "val_loss"):
         np.testing.assert_allclose(found[column], expected[column], rtol=1e-2)
     first, second = (torch.load(out / "checkpoint.pt", weights_only=True)["model"] for out in (killed, whole))
-    for name, value in first.items():
-        torch.testing.assert_close(value, second[name], rtol=1e-2, atol=1e-3, msg=name)
+    start = load_model(spec_of(whole / "model.safetensors")).state_dict()
+    apart, moved = (
+        torch.cat([(model[name] - other[name]).float().flatten() for name in start])
+        for model, other in ((first, second), (second, start))
+    )
+    assert apart.norm() < 0.1 * moved.norm()  # .03 where bfloat16 rounds two halves of a batch otherwise than the whole
 
     assert viba_here(*arguments, "--set", "train.seed=1") == 1
     assert "holds another training" in capsys.readouterr().err
