@@ -108,7 +108,9 @@ def test_two_workers_through_a_kill_learn_what_one_does(whole, manifest, viba, v
     for column in ("train_loss", "val_loss"):
         np.testing.assert_allclose(found[column], expected[column], rtol=1e-2)
     first, second = (torch.load(out / "checkpoint.pt", weights_only=True)["model"] for out in (killed, whole))
-    start = load_model(spec_of(whole / "model.safetensors")).state_dict()
+    spec = spec_of(whole / "model.safetensors")
+    assert spec is not None
+    start = load_model(spec).state_dict()
     apart, moved = (
         torch.cat([(model[name] - other[name]).float().flatten() for name in start])
         for model, other in ((first, second), (second, start))
