@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from operators.encode import write_video
 from operators.keyframes import KeyframeParams
-from operators.models import load_model, spec_of
+from operators.models import fast_bfloat16, load_model, spec_of
 from operators.prepare import ModelInput, PrepareParams, prepare
 from operators.samples import SAMPLE
 from operators.sandbox import Limits
@@ -116,6 +116,9 @@ def test_two_workers_through_a_kill_learn_what_one_does(whole, manifest, viba, v
         for model, other in ((first, second), (second, start))
     )
     assert apart.norm() < 0.1 * moved.norm()  # .03 where bfloat16 rounds two halves of a batch otherwise than the whole
+    if not fast_bfloat16(torch.device("cpu")):
+        for name, value in first.items():
+            torch.testing.assert_close(value, second[name], rtol=1e-2, atol=1e-3, msg=name)
 
     assert viba_here(*arguments, "--set", "train.seed=1") == 1
     assert "holds another training" in capsys.readouterr().err

@@ -203,9 +203,11 @@ def test_presets_point_at_the_same_place():
     mean, std = torch.zeros(1, 12, 12), torch.ones(1, 12, 12)
     maps = []
     for preset in (PRESETS["reference"], PRESETS["fast"]):
-        settings = {name: value for name, value in asdict(preset).items() if name != "start"}
-        maps.append(explain(model, "layer", image, torch.tensor([1]), mean, std, **settings).bits[0].flatten())
-    assert torch.corrcoef(torch.stack(maps))[0, 1] > 0.95
+        settings = {name: value for name, value in asdict(preset).items() if name not in ("start", "seed")}
+        seeds = range(8)  # so few draws of so small a layer differ by their noise
+        found = [explain(model, "layer", image, torch.tensor([1]), mean, std, **settings, seed=seed) for seed in seeds]
+        maps.append(torch.stack([each.bits[0].flatten() for each in found]).mean(0))
+    assert torch.corrcoef(torch.stack(maps))[0, 1] > 0.99
 
 
 def test_switched_off_elements_pass_nothing(toy, images):
