@@ -50,13 +50,13 @@ def engines(rows: int) -> list[Engine]:
         "reference, batch norm not folded": _Fit(reference, fold=False),
         "reference, channels first": _Fit(reference, channels_last=False),
         "reference, precision as fast": _Fit(replace(reference, precision=fast.precision)),
-        "reference, asks as fast": _Fit(replace(reference, asks_from=fast.asks_from, asks_every=fast.asks_every)),
+        "reference, asks as fast": _Fit(replace(reference, asks_from=fast.asks_from, keeps_last=fast.keeps_last)),
         "reference, draws as fast": _Fit(replace(reference, **few)),
         "fast": _Fit(fast),
         "fast, batch norm not folded": _Fit(fast, fold=False),
         "fast, channels first": _Fit(fast, channels_last=False),
         "fast, precision as reference": _Fit(replace(fast, precision=reference.precision)),
-        "fast, asks as reference": _Fit(replace(fast, asks_from=1, asks_every=1)),
+        "fast, asks as reference": _Fit(replace(fast, asks_from=1, keeps_last=0)),
         "fast, noise not mirrored": _Fit(replace(fast, antithetic=False)),
     }
     return [
@@ -135,7 +135,8 @@ def _subject(options: argparse.Namespace, n: int, **more: int) -> Subject:
 
 
 def flops(subject: Subject, settings: Bottleneck) -> float:
-    """Floating-point operations of one map: below once, forward and backward above per ask, forward at the end."""
+    """Floating-point operations of one map: below once, forward and backward above per ask, forward at the end; for a
+    sample that is not explained again."""
     image = subject.part(0, 1).images
     with torch.no_grad(), FlopCounterMode(display=False) as below:
         r, rest = subject.cut.below(image)

@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument(
         "--preset",
         choices=("reference", "fast"),
-        help="how the bottleneck is fitted; see docs/config.md (default: reference)",
+        help="how the bottleneck is fitted; see docs/config.md (default: fast)",
     )
     _add_config(explain)
 

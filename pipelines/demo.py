@@ -50,7 +50,7 @@ def demo(out: Path, console: Console) -> int:
         folder = out / "training" / spec.name
         train(spec, params, source, folder, 1, console, samples=samples, lake=lake)
         weights[spec.name] = folder / "model.safetensors"
-    settings = {"prepare": {"keyframes": {"max_keyframes": 2}}, "bottleneck": {"preset": "fast"}}
+    settings = {"prepare": {"keyframes": {"max_keyframes": 2}}}
     console.print("estimating what genuine clips look like to both detectors")
     statistics = out / "training" / "statistics"
     genuine = configs.build(settings, list(weights), [], weights)
