@@ -71,7 +71,7 @@ class Bottleneck:
         return replace(self, draws=self.sure_draws, asks_from=1, keeps_last=0, sure_draws=0)
 
 
-#: `reference` is the published algorithm, `fast` gives nearly its maps for a tenth of the time (bench/RESULTS.md)
+#: `reference` is the published algorithm, `fast` gives nearly its maps for a fraction of the time (bench/RESULTS.md)
 PRESETS: Final = {
     "reference": Bottleneck(),
     "fast": Bottleneck(draws=2, asks_from=4, keeps_last=1, antithetic=True, precision="fastest", sure_draws=10),
