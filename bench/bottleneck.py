@@ -50,13 +50,13 @@ def engines(rows: int) -> list[Engine]:
         "reference, batch norm not folded": _Fit(reference, fold=False),
         "reference, channels first": _Fit(reference, channels_last=False),
         "reference, precision as fast": _Fit(replace(reference, precision=fast.precision)),
-        "reference, asks as fast": _Fit(replace(reference, asks_from=fast.asks_from, keeps_last=fast.keeps_last)),
+        "reference, asks as fast": _Fit(replace(reference, asks_from=fast.asks_from)),
         "reference, draws as fast": _Fit(replace(reference, **few)),
         "fast": _Fit(fast),
         "fast, batch norm not folded": _Fit(fast, fold=False),
         "fast, channels first": _Fit(fast, channels_last=False),
         "fast, precision as reference": _Fit(replace(fast, precision=reference.precision)),
-        "fast, asks as reference": _Fit(replace(fast, asks_from=1, keeps_last=0)),
+        "fast, asks as reference": _Fit(replace(fast, asks_from=1)),
         "fast, noise not mirrored": _Fit(replace(fast, antithetic=False)),
     }
     return [

@@ -27,7 +27,6 @@ class Bottleneck:
     start       where alpha begins: at a constant, or where a readout bottleneck puts it, which the caller then gives
     asks_from   first pass (from 1) that asks the network for the gradient of the cross-entropy; before it there is only
                 the KL's. With fewer steps the last pass before the map asks
-    keeps_last  so many passes before the map keep the gradient of the pass before them instead of asking
     antithetic  every second noise draw is the one before it with the other sign, across passes too
     precision   of the network above the layer: float32, or bfloat16 where the hardware multiplies it; the KL is float32
     sure_draws  noise draws with which a sample is explained again, asking in every pass, where the gradients of the
@@ -42,7 +41,6 @@ class Bottleneck:
     seed: int = 0
     start: Literal["constant", "readout"] = "constant"
     asks_from: int = 1
-    keeps_last: int = 0
     antithetic: bool = False
     precision: Literal["float32", "fastest"] = "float32"
     sure_draws: int = 0
@@ -56,25 +54,24 @@ class Bottleneck:
             raise ValueError("steps and draws are at least 1")
         if self.asks_from < 1:
             raise ValueError("asks_from is at least 1")
-        if self.keeps_last < 0 or self.sure_draws < 0:
-            raise ValueError("keeps_last and sure_draws are at least 0")
+        if self.sure_draws < 0:
+            raise ValueError("sure_draws is at least 0")
 
     @property
     def asks(self) -> range:
         """The passes that ask for a gradient: one at least, where there is a pass before the map."""
-        last = min(max(self.steps - 1 - self.keeps_last, 1), self.steps - 1)
-        return range(max(min(self.asks_from, last), 1), last + 1)
+        return range(min(self.asks_from, self.steps - 1) or 1, self.steps)
 
     @property
     def surely(self) -> "Bottleneck":
         """How a doubtful sample is explained again."""
-        return replace(self, draws=self.sure_draws, asks_from=1, keeps_last=0, sure_draws=0)
+        return replace(self, draws=self.sure_draws, asks_from=1, sure_draws=0)
 
 
 #: `reference` is the published algorithm, `fast` gives nearly its maps for a fraction of the time (bench/RESULTS.md)
 PRESETS: Final = {
     "reference": Bottleneck(),
-    "fast": Bottleneck(draws=2, asks_from=4, keeps_last=1, antithetic=True, precision="fastest", sure_draws=10),
+    "fast": Bottleneck(draws=2, asks_from=4, antithetic=True, precision="fastest", sure_draws=10),
 }
 DEFAULT_PRESET: Final = "fast"
 #: Lambda moves little between the first two asks: the cosine of their gradients tells how much of them is noise. It was
@@ -120,7 +117,6 @@ def explain(
     smooth_sigma: float = 1.0,
     seed: int = 0,
     asks_from: int = 1,
-    keeps_last: int = 0,
     antithetic: bool = False,
     precision: Literal["float32", "fastest"] = "float32",
     sure_draws: int = 0,
@@ -144,7 +140,6 @@ def explain(
             smooth_sigma=smooth_sigma,
             seed=seed,
             asks_from=asks_from,
-            keeps_last=keeps_last,
             antithetic=antithetic,
             precision=precision,
             sure_draws=sure_draws,

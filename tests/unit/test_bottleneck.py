@@ -149,25 +149,17 @@ def test_a_planted_patch_gets_most_of_the_bits():
 
 
 @pytest.mark.parametrize(
-    ("steps", "first", "kept", "asks"),
-    [
-        (10, 1, 0, range(1, 10)),
-        (10, 4, 1, range(4, 9)),
-        (4, 4, 1, (2,)),
-        (3, 4, 1, (1,)),
-        (3, 4, 0, (2,)),
-        (2, 4, 1, (1,)),
-        (1, 1, 0, ()),
-    ],
+    ("steps", "first", "asks"),
+    [(10, 1, range(1, 10)), (10, 4, range(4, 10)), (3, 4, (2,)), (2, 4, (1,)), (1, 1, ())],
 )
-def test_which_passes_ask(steps, first, kept, asks):
-    assert list(Bottleneck(steps=steps, asks_from=first, keeps_last=kept).asks) == list(asks)
+def test_which_passes_ask(steps, first, asks):
+    assert list(Bottleneck(steps=steps, asks_from=first).asks) == list(asks)
 
 
-def test_without_asking_the_last_gradient_of_the_class_is_kept(toy, images):
+def test_before_the_first_ask_there_is_only_the_kl(toy, images):
     """Against the loop written out for one sample: before the first ask the KL pulls alone."""
     mean, std = statistics(toy)
-    asks, steps, beta = (2, 3), 6, 10.0
+    asks, steps, beta = (3, 4, 5), 6, 10.0
     target = torch.tensor([1])
     r = toy.below(images[:1]).detach()
     generator = torch.Generator().manual_seed(0)
@@ -186,7 +178,7 @@ def test_without_asking_the_last_gradient_of_the_class_is_kept(toy, images):
             optimizer.zero_grad()
             ((slope * (lam * r + (1 - lam) * noise)).sum() + beta * information.mean()).backward()
             optimizer.step()
-    how = {"steps": steps, "draws": 1, "asks_from": 2, "keeps_last": 2, "smooth_sigma": 0.0, "beta": beta}
+    how = {"steps": steps, "draws": 1, "asks_from": 3, "smooth_sigma": 0.0, "beta": beta}
     found = explain(toy, "layer", images[:1], target, mean, std, **how)
     torch.testing.assert_close(found.capacity, (information.sum(1) / math.log(2)).float(), rtol=1e-4, atol=1e-5)
 
@@ -210,7 +202,7 @@ def test_a_sample_whose_first_gradients_disagree_is_explained_again(toy, images)
     with torch.no_grad():
         toy.head.weight *= 50  # two of the five are decided so sharply that a draw more or less turns the gradient
     targets = torch.tensor([0, 1, 0, 1, 0])
-    few = {"draws": 2, "asks_from": 4, "keeps_last": 1, "antithetic": True}
+    few = {"draws": 2, "asks_from": 4, "antithetic": True}
     once = explain(toy, "layer", images, targets, mean, std, **few).capacity
     surely = explain(toy, "layer", images, targets, mean, std, draws=10, antithetic=True).capacity
     found = explain(toy, "layer", images, targets, mean, std, **few, sure_draws=10).capacity
