@@ -24,9 +24,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import fidelity
 from bench.plain import explain_one
 from bench.subjects import Subject, load
-from operators.bottleneck import PRESETS, Bottleneck, cut_for, fit
-from operators.models import fast_bfloat16
-from operators.split import Split, lowered, split
+from operators.methods.bottleneck import PRESETS, Bottleneck, cut_for, fit
+from operators.models.cut import Split, lowered, split
+from operators.models.running import fast_bfloat16
 
 GROWTH = (1, 2, 4, 8, 16, 32, 64)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.plain import explain_one
 from bench.subjects import Subject, load
-from operators.bottleneck import Bottleneck, cut_for, fit
+from operators.methods.bottleneck import Bottleneck, cut_for, fit
 from pipelines.config import fill
 
 REFERENCE = Bottleneck()

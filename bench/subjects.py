@@ -8,9 +8,11 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
-from operators import statistics
-from operators.models import ModelSpec, load_model, spec_for, spec_of, to_input
-from operators.split import Split, split
+from operators.methods import statistics
+from operators.models.cut import Split, split
+from operators.models.running import to_input
+from operators.models.spec import ModelSpec, spec_for
+from operators.models.weights import load_model, spec_of
 
 
 @dataclass(frozen=True)

@@ -1,254 +1,152 @@
-"""Forgeries whose mask is known, made from genuine frames: self-blended images (Shiohara and Yamasaki 2022) in time."""
+"""One genuine video in; out the same video encoded anew, forgeries of it, and where they were forged."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import quote
 
-import cv2
 import numpy as np
-from scipy.ndimage import gaussian_filter, gaussian_filter1d
+import pyarrow as pa
 
-cv2.setNumThreads(1)
+from operators.forging.blend import SELF_BLENDED, ForgeParams, Rectangle, draw, forge_clip, forge_masks
+from operators.inputs.faces import FaceParams, find_face
+from operators.video.decode import FrameReader, read_frames
+from operators.video.encode import DEFAULT_CRF, write_masks, write_video
+from operators.video.sandbox import Limits, kept_sandbox, progress
+from schemas.errors import SampleError
+from schemas.records import FORGED
+from schemas.tables import STATUS_ERROR, STATUS_OK
 
-Rectangle = tuple[int, int, int, int]
-"""Left, top, width, height in pixels."""
-
-Region = Literal["face", "eyes", "nose", "mouth"]
-Fault = Literal["none", "flicker", "jump", "frozen"]
-Detail = Literal["none", "sharpen", "downscale"]
-
-#: the manifest's name for this manipulation
-SELF_BLENDED: Final = "self-blended"
-
-#: centre and half axes of each region in shares of dlib's face box
-REGIONS: Final[dict[Region, tuple[float, float, float, float]]] = {
-    "face": (0.5, 0.5, 0.47, 0.53),
-    "eyes": (0.5, 0.3, 0.4, 0.15),
-    "nose": (0.5, 0.5, 0.17, 0.22),
-    "mouth": (0.5, 0.77, 0.28, 0.16),
-}
-
-#: masks are drawn on this square, in which the face box has the side `_FACE_PX`, and then moved with the face
-_CANVAS_PX: Final = 256
-_FACE_PX: Final = 160
-_ELASTIC_ALPHA: Final = 50.0
-_ELASTIC_SIGMA_PX: Final = 7.0
+#: rates outside of this (a picture, a slide show, a broken header) are brought into it
+_FPS_RANGE: Final = (1.0, 120.0)
+_FALLBACK_FPS: Final = 25.0
 
 
 @dataclass(frozen=True)
-class ForgeParams:
-    """What a forgery may be; each clip draws one of each tuple. Shifts are shares of the face box, drifts are smooth.
+class ForgeriesParams:
+    """Everything that decides the files made of one video, but for their number."""
 
-    `run_frames` is how long a jump stays where it jumped to and how long a frozen region is held.
+    seed: int = 0
+    max_frames: int | None = None  #: only so many frames from the start; None: all
+    detect_every_frames: int = 5  #: between, the face's box is interpolated
+    min_face_share: float = 0.5  #: of the frames looked at; below, a video is left alone
+    crf: int = DEFAULT_CRF
+    faces: FaceParams = field(default_factory=lambda: FaceParams(margin=1.0))
+    forge: ForgeParams = field(default_factory=ForgeParams)
+
+    @property
+    def digest(self) -> str:
+        """8 hexadecimal digits that change with every parameter."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:8]
+
+
+class Names(NamedTuple):
+    """Paths of the files of one video, relative to the folder they are written to."""
+
+    real: str
+    fakes: list[str]
+    masks: list[str]
+
+
+def names(video_id: str, per_video: int, params: ForgeriesParams) -> Names:
+    """The same for the same video and parameters; more forgeries of a video leave the names of the first ones."""
+    stem = f"{quote(video_id, safe='')}-{params.digest}"
+    forged = [f"{stem}-{number}" for number in range(per_video)]
+    return Names(f"real/{stem}.mp4", [f"fake/{name}.mp4" for name in forged], [f"masks/{name}.mkv" for name in forged])
+
+
+def forge_videos(table: pa.Table, *, out: Path, per_video: int, params: ForgeriesParams, limits: Limits) -> pa.Table:
+    """MANIFEST in, FORGED out; what cannot be forged becomes a row that says so. Each video in a sandbox."""
+    rows = []
+    for video in table.to_pylist():
+        started = time.perf_counter()
+        row = {"video_id": video["video_id"], "status": STATUS_OK, "manipulations": []}
+        try:
+            row["manipulations"] = kept_sandbox(limits).run(
+                forge_video, video["uri"], video["video_id"], out, per_video, params
+            )
+        except SampleError as error:
+            row |= {"status": STATUS_ERROR, "error_code": error.code, "error_detail": error.detail}
+        rows.append(row | {"forge_s": time.perf_counter() - started})
+    return pa.Table.from_pylist(rows, schema=FORGED)
+
+
+def forge_video(uri: str, video_id: str, out: Path, per_video: int, params: ForgeriesParams) -> list[str]:
+    """Write the files of `names` below `out` that are not there yet; return the name of each forgery's manipulation.
+
+    All are encoded alike from the decoded frames, their sides made even by leaving out the last row or column. The
+    video is decoded once to find the face and once for each file, so that memory does not grow with its length. What
+    is forged follows from the seed, the `video_id` and the forgery's number alone.
+    Raises SampleError as `operators.video.read_frames` does, no_face and size_changes.
     """
-
-    regions: tuple[Region, ...] = ("face", "eyes", "nose", "mouth")
-    strengths: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
-    details: tuple[Detail, ...] = ("sharpen", "downscale")
-    faults: tuple[Fault, ...] = ("none",)
-    max_colour_shift_levels: float = 20.0
-    max_gain: float = 1.12
-    max_shift_x: float = 0.03
-    max_shift_y: float = 0.015
-    max_scale: float = 1 / 0.95
-    jump_shift: float = 0.03
-    flicker_levels: float = 12.0
-    drift_frames: float = 12.0
-    box_smoothing_frames: float = 3.0
-    run_frames: int = 8
-
-
-#: a single frame shows (nearly) nothing: what is wrong is wrong in time
-MOTION_ONLY: Final = ForgeParams(
-    strengths=(1.0,),
-    details=("none",),
-    faults=("flicker", "jump", "frozen"),
-    max_colour_shift_levels=0.0,
-    max_gain=1.0,
-    max_shift_x=0.0,
-    max_shift_y=0.0,
-    max_scale=1.0,
-)
+    files = names(video_id, per_video, params)
+    seeds = [_seed(params.seed, video_id, number) for number in range(per_video)]
+    missing = {name for name in (files.real, *files.fakes, *files.masks) if not (out / name).is_file()}
+    if missing:
+        seen = _look(uri, params)
+        if files.real in missing:
+            write_video(out / files.real, _frames(uri, params, seen.shape), seen.fps, params.crf)
+        for seed, fake, masks in zip(seeds, files.fakes, files.masks, strict=True):
+            if masks in missing:
+                write_masks(out / masks, _masks(seen, params, seed), seen.fps)
+            if fake in missing:
+                write_video(out / fake, _forged(uri, seen, params, seed), seen.fps, params.crf)
+    faults = [draw(params.forge, 1, seed).fault for seed in seeds]  # drawn before anything that depends on the length
+    return [SELF_BLENDED if fault == "none" else f"{SELF_BLENDED}-{fault}" for fault in faults]
 
 
 @dataclass(frozen=True)
-class Forgery:
-    """What one clip drew. Per frame: `shift` (T, 2) in face boxes, `scale` (T,), `colour` (T, 3) in levels added to
-    RGB, `gain` (T,), `held_from` (T,) the frame whose picture is blended in. `mask` (256, 256) float32 in 0..1."""
+class _Seen:
+    """What a first look through a video finds: the face's box in each frame, (H, W) of the frames, their rate."""
 
-    region: Region
-    fault: Fault
-    strength: float
-    detail: Detail
-    shift: np.ndarray
-    scale: np.ndarray
-    colour: np.ndarray
-    gain: np.ndarray
-    held_from: np.ndarray
-    mask: np.ndarray
+    boxes: list[Rectangle | None]
+    shape: tuple[int, int]
+    fps: float
 
 
-def forge_clip(
-    frames: Iterable[np.ndarray], boxes: Sequence[Rectangle | None], params: ForgeParams, seed: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Forged frames (H, W, 3) uint8 RGB with their masks (H, W) float32 in 0..1, one by one.
-
-    `boxes` holds dlib's face box of every frame, not enlarged; None where none was found is filled in from its
-    neighbours. forged = m * source + (1 - m) * target, where the target is the frame and the source its changed copy;
-    m is a multiple of 1/255, so that 8-bit files hold it exactly, and where it is 0 the frame is untouched. (Unlike
-    the paper only the source is ever changed: a changed target would differ outside of m too.) The same arguments
-    give the same pixels. Raises ValueError where no frame has a box.
-    """
-    yield from apply(frames, boxes, draw(params, len(boxes), seed), params.box_smoothing_frames)
-
-
-def forge_masks(
-    shape: tuple[int, int], boxes: Sequence[Rectangle | None], params: ForgeParams, seed: int
-) -> Iterator[np.ndarray]:
-    """The masks of `forge_clip` alone, for frames of `shape` (H, W): they need no picture."""
-    forgery = draw(params, len(boxes), seed)
-    for index, face in enumerate(smooth_boxes(boxes, params.box_smoothing_frames)):
-        yield _place(shape, face, forgery, index).mask
+def _look(uri: str, params: ForgeriesParams) -> _Seen:
+    boxes: list[Rectangle | None] = []
+    first = (0, 0)
+    reader = _reader(uri, params)
+    for frame in reader:
+        height, width = frame.image.shape[:2]
+        first = (height, width) if frame.index == 0 else first
+        if (height, width) != first:
+            raise SampleError("size_changes", f"{first[1]}x{first[0]}, and frame {frame.index} is {width}x{height}")
+        face = find_face(frame.image, params.faces) if frame.index % params.detect_every_frames == 0 else None
+        progress()
+        boxes.append(None if face is None else (face.x, face.y, face.width, face.height))
+    n_looked = len(range(0, len(boxes), params.detect_every_frames))
+    n_found = len(boxes) - boxes.count(None)
+    if n_found < max(1, params.min_face_share * n_looked):
+        raise SampleError("no_face", f"a face in {n_found} of {n_looked} frames looked at")
+    fps = float(np.clip(reader.probe.fps or _FALLBACK_FPS, *_FPS_RANGE))
+    return _Seen(boxes, (first[0] // 2 * 2, first[1] // 2 * 2), fps)
 
 
-def draw(params: ForgeParams, n_frames: int, seed: int) -> Forgery:
-    """Everything random about one forged clip."""
-    rng = np.random.default_rng(seed)
-    region = params.regions[rng.integers(len(params.regions))]
-    fault = params.faults[rng.integers(len(params.faults))]
-    strength = params.strengths[rng.integers(len(params.strengths))]
-    detail = params.details[rng.integers(len(params.details))]
-    mask = _region_mask(region, rng) * np.float32(strength)
-    drift = params.drift_frames
-    shift = _wander(rng, n_frames, drift, 2) * [params.max_shift_x, params.max_shift_y]
-    scale = params.max_scale ** _wander(rng, n_frames, drift, 1)[:, 0]
-    around_1 = 1 + 0.25 * _wander(rng, n_frames, drift, 4)
-    colour = rng.choice([-1.0, 1.0], 3) * rng.uniform(0.35, 0.8, 3) * around_1[:, :3] * params.max_colour_shift_levels
-    gain = params.max_gain ** (rng.choice([-1.0, 1.0]) * rng.uniform(0.4, 0.8) * around_1[:, 3])
-    held_from = np.arange(n_frames)
-    runs = held_from // params.run_frames
-    if fault == "flicker":
-        levels = rng.choice([-1.0, 1.0], n_frames) * rng.uniform(0.5, 1, n_frames) * params.flicker_levels
-        colour = colour + levels[:, None]
-    elif fault == "jump":
-        angles = np.cumsum(rng.uniform(np.pi / 2, 3 * np.pi / 2, runs.max() + 1))[runs]
-        shift = shift + np.stack([np.cos(angles), np.sin(angles)], axis=1) * params.jump_shift
-    elif fault == "frozen":
-        held_from = runs * params.run_frames
-    return Forgery(region, fault, strength, detail, shift, scale, colour, gain, held_from, mask)
+def _frames(uri: str, params: ForgeriesParams, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+    for frame in _reader(uri, params):
+        yield frame.image[: shape[0], : shape[1]]
 
 
-def apply(
-    frames: Iterable[np.ndarray], boxes: Sequence[Rectangle | None], forgery: Forgery, box_smoothing_frames: float
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The forgery blended into every frame; see `forge_clip`."""
-    faces = smooth_boxes(boxes, box_smoothing_frames)
-    held, held_index = np.empty(0), -1
-    for index, (frame, face) in enumerate(zip(frames, faces, strict=True)):
-        if forgery.held_from[index] == index:
-            held, held_index = frame, index
-        yield _forge_frame(frame, face, held, faces[held_index], forgery, index)
+def _reader(uri: str, params: ForgeriesParams) -> FrameReader:
+    only = None if params.max_frames is None else range(params.max_frames)
+    return read_frames(uri, "rgb24", only=only, on_packet=progress)
 
 
-def smooth_boxes(boxes: Sequence[Rectangle | None], sigma_frames: float) -> np.ndarray:
-    """Boxes as (T, 4) float64: centre x, centre y, width, height; gaps interpolated, then a Gaussian over time."""
-    known = [index for index, box in enumerate(boxes) if box is not None]
-    if not known:
-        raise ValueError("no frame has a face box")
-    rows = np.array([box for box in boxes if box is not None], np.float64)
-    rows[:, :2] += rows[:, 2:] / 2
-    filled = np.stack([np.interp(np.arange(len(boxes)), known, column) for column in rows.T], axis=1)
-    return gaussian_filter1d(filled, sigma_frames, axis=0, mode="nearest") if sigma_frames > 0 else filled
+def _masks(seen: _Seen, params: ForgeriesParams, seed: int) -> Iterator[np.ndarray]:
+    for mask in forge_masks(seen.shape, seen.boxes, params.forge, seed):
+        progress()
+        yield mask
 
 
-class _Placed(NamedTuple):
-    """Where one frame is forged: the face's `centre` and `size` in a window of the frame, and the frame's `mask`."""
-
-    window: tuple[slice, slice]
-    centre: np.ndarray
-    size: np.ndarray
-    mask: np.ndarray
+def _forged(uri: str, seen: _Seen, params: ForgeriesParams, seed: int) -> Iterator[np.ndarray]:
+    for forged, _ in forge_clip(_frames(uri, params, seen.shape), seen.boxes, params.forge, seed):
+        yield forged
 
 
-def _place(shape: tuple[int, int], face: np.ndarray, forgery: Forgery, index: int) -> _Placed:
-    centre, size = face[:2] + forgery.shift[index] * face[2:], face[2:] * forgery.scale[index]
-    reach = size * _CANVAS_PX / _FACE_PX / 2 + 1
-    edges = np.array([shape[1], shape[0]])
-    left, top = np.clip(np.floor(centre - reach), 0, edges).astype(int)
-    right, bottom = np.clip(np.ceil(centre + reach), (left, top), edges).astype(int)
-    window, centre = (slice(top, bottom), slice(left, right)), centre - [left, top]
-    mask = np.zeros(shape, np.float32)
-    if mask[window].size:
-        from_canvas = _affine(np.full(2, (_CANVAS_PX - 1) / 2), np.full(2, float(_FACE_PX)), centre, size)
-        drawn = cv2.warpAffine(forgery.mask, from_canvas, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
-        mask[window] = np.rint(drawn * 255).astype(np.float32) / np.float32(255)
-    return _Placed(window, centre, size, mask)
-
-
-def _forge_frame(
-    frame: np.ndarray, face: np.ndarray, held: np.ndarray, held_face: np.ndarray, forgery: Forgery, index: int
-) -> tuple[np.ndarray, np.ndarray]:
-    window, centre, size, mask = _place((frame.shape[0], frame.shape[1]), face, forgery, index)
-    forged = frame.copy()
-    if not mask[window].size:
-        return forged, mask
-    target, m = frame[window].astype(np.float32), mask[window][..., None]
-    from_held = _affine(held_face[:2], held_face[2:], centre, size)
-    source = cv2.warpAffine(
-        held, from_held, (m.shape[1], m.shape[0]), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
-    )
-    source = _change(source.astype(np.float32), forgery, index, float(face[3]))
-    forged[window] = np.clip(np.rint(m * source + (1 - m) * target), 0, 255).astype(np.uint8)
-    return forged, mask
-
-
-def _change(source: np.ndarray, forgery: Forgery, index: int, face_px: float) -> np.ndarray:
-    """The source in other colours and sharper or softer, by amounts that follow the face's size."""
-    radius_px = max(0.6, face_px / 90)
-    if forgery.detail == "sharpen":
-        source = source + 1.0 * (source - cv2.GaussianBlur(source, (0, 0), radius_px))
-    elif forgery.detail == "downscale":
-        small = (max(1, round(source.shape[1] / (2 * radius_px))), max(1, round(source.shape[0] / (2 * radius_px))))
-        shrunk = cv2.resize(source, small, interpolation=cv2.INTER_AREA)
-        source = cv2.resize(shrunk, (source.shape[1], source.shape[0]), interpolation=cv2.INTER_LINEAR)
-    return np.clip(source * np.float32(forgery.gain[index]) + forgery.colour[index].astype(np.float32), 0, 255)
-
-
-def _affine(centre: np.ndarray, size: np.ndarray, to_centre: np.ndarray, to_size: np.ndarray) -> np.ndarray:
-    """The 2x3 matrix that moves a box (centre, size) onto another."""
-    ratio = to_size / size
-    return np.array(
-        [[ratio[0], 0, to_centre[0] - ratio[0] * centre[0]], [0, ratio[1], to_centre[1] - ratio[1] * centre[1]]]
-    )
-
-
-def _region_mask(region: Region, rng: np.random.Generator) -> np.ndarray:
-    """The region's hull on the canvas: elastic warp, blur, erode, blur; (256, 256) float32 in 0..1, its maximum 1."""
-    centre_x, centre_y, half_width, half_height = REGIONS[region]
-    axis = (np.arange(_CANVAS_PX) - (_CANVAS_PX - 1) / 2) / _FACE_PX + 0.5
-    y, x = np.meshgrid((axis - centre_y) / half_height, (axis - centre_x) / half_width, indexing="ij")
-    if region == "face":  # cheeks narrow to the chin
-        x = x / (1 - 0.28 * np.clip(y, 0, 1) ** 2)
-    hull = (np.abs(x) ** 2.3 + np.abs(y) ** 2.3 <= 1).astype(np.float32)
-
-    across, down = (
-        gaussian_filter(rng.uniform(-1, 1, hull.shape), _ELASTIC_SIGMA_PX).astype(np.float32) * _ELASTIC_ALPHA
-        for _ in range(2)
-    )
-    rows, columns = np.indices(hull.shape, np.float32)
-    hull = cv2.remap(hull, columns + across, rows + down, cv2.INTER_LINEAR)
-
-    radius_px = min(half_width, half_height) * _FACE_PX
-    soft = cv2.GaussianBlur(hull, (0, 0), rng.uniform(0.05, 0.12) * radius_px)
-    erode_px = 2 * round(rng.uniform(0.03, 0.1) * radius_px) + 1
-    eroded = cv2.erode(soft, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (erode_px, erode_px)))
-    mask = cv2.GaussianBlur(eroded, (0, 0), rng.uniform(0.05, 0.12) * radius_px)
-    return np.clip(mask / mask.max(), 0, 1)
-
-
-def _wander(rng: np.random.Generator, n_frames: int, sigma_frames: float, columns: int) -> np.ndarray:
-    """(T, columns) smooth random curves within -1..1: a constant and a slow drift around it."""
-    pad = round(3 * sigma_frames)
-    noise = gaussian_filter1d(rng.standard_normal((n_frames + 2 * pad, columns)), sigma_frames, axis=0)
-    drift = noise[pad : pad + n_frames] * np.sqrt(2 * np.sqrt(np.pi) * sigma_frames)  # unit variance again
-    return np.clip(rng.uniform(-0.7, 0.7, columns) + 0.15 * drift, -1, 1)
+def _seed(seed: int, video_id: str, number: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed} {video_id} {number}".encode()).digest()[:8])

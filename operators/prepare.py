@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from operators.faces import Box, FaceParams, crop, find_face
-from operators.flow import FlowParams, farneback, flow_map
-from operators.keyframes import ChangeSignal, KeyframeParams, pick_keyframes
-from operators.localisation import truth_row
-from operators.sandbox import Limits, kept_sandbox, progress
-from operators.video import Frame, read_frames
+from operators.inputs.faces import Box, FaceParams, crop, find_face
+from operators.inputs.flow import FlowParams, farneback, flow_map
+from operators.inputs.truth import truth_row
+from operators.video.decode import Frame, read_frames
+from operators.video.keyframes import ChangeSignal, KeyframeParams, pick_keyframes
+from operators.video.sandbox import Limits, kept_sandbox, progress
 from schemas.errors import SampleError
 from schemas.tables import NESTED, STATUS_ERROR, STATUS_NO_FACE, STATUS_OK, VIDEO_ROW
 

@@ -1,24 +1,9 @@
 """The rows a detector is trained on. Without torch: a process that only cuts them need not load it."""
 
-from typing import Final
-
 import pyarrow as pa
 
+from schemas.records import SAMPLE
 from schemas.tables import STATUS_OK
-
-#: one row per model input cut for training
-SAMPLE: Final = pa.schema(
-    [
-        pa.field("video_id", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("label", pa.string(), nullable=False),
-        pa.field("pair", pa.string(), nullable=False),
-        pa.field("frame", pa.int32(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("size", pa.int32(), nullable=False),
-        pa.field("pixels", pa.binary(), nullable=False),
-    ]
-)
 
 
 def flatten(table: pa.Table) -> pa.Table:

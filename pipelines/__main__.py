@@ -329,7 +329,7 @@ def _manifest(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from operators.models import spec_for
+    from operators.models.spec import spec_for
     from operators.prepare import ModelInput
     from pipelines import config as configs
     from pipelines.samples import from_lake, from_manifest
@@ -356,7 +356,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _train_readout(options: argparse.Namespace) -> None:
-    from operators.readout import READ_LAYERS, ReadoutParams
+    from operators.methods.readout import READ_LAYERS, ReadoutParams
     from pipelines import config as configs
     from pipelines.readout import train_readout
 
@@ -386,8 +386,8 @@ def _train_readout(options: argparse.Namespace) -> None:
 def _forge(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from operators.forge import MOTION_ONLY, ForgeParams
-    from operators.forgeries import ForgeriesParams
+    from operators.forge import ForgeriesParams
+    from operators.forging.blend import MOTION_ONLY, ForgeParams
     from pipelines.forge import forge
 
     for name in ("per_video", "run_frames", "max_frames"):

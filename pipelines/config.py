@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from operators import readout as readouts
-from operators.bottleneck import DEFAULT_PRESET, PRESETS, Bottleneck
-from operators.metrics import MaskRule
-from operators.models import PAPER_LAYERS, Detector, digest, spec_for, spec_of
+from operators.measures.rules import MaskRule
+from operators.methods import readout as readouts
+from operators.methods.bottleneck import DEFAULT_PRESET, PRESETS, Bottleneck
+from operators.methods.statistics import about, fits, path_in
+from operators.models.spec import PAPER_LAYERS, spec_for
+from operators.models.weights import Detector, digest, spec_of
 from operators.prepare import ModelInput, PrepareParams
-from operators.sandbox import Limits
-from operators.statistics import about, fits, path_in
+from operators.video.sandbox import Limits
 from pipelines.errors import UserError
 
 

@@ -7,15 +7,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from operators.models import VGG11_FLOW, XCEPTION, ModelSpec
+from operators.forging.portrait import make_clips, manifest_rows
+from operators.models.spec import VGG11_FLOW, XCEPTION, ModelSpec
+from operators.models.training import XCEPTION_PARAMS, TrainParams
 from operators.prepare import ModelInput
-from operators.training import XCEPTION_PARAMS, TrainParams
 from pipelines import config as configs
 from pipelines.estimate import estimate
 from pipelines.evaluate import evaluate
 from pipelines.explain import explain
 from pipelines.lake import open_lake
-from pipelines.portrait import make_clips, manifest_rows
 from pipelines.render import render
 from pipelines.samples import cut_samples, from_manifest
 from pipelines.train import train

@@ -11,15 +11,17 @@ from ray.actor import ActorHandle
 from ray.data import Dataset
 from rich.console import Console
 
-from operators import statistics
+from operators.collect import Collector, from_partial
+from operators.methods import statistics
+from operators.methods.statistics import LayerStatistics
 from operators.stage import Stage, apply
-from operators.statistics import LayerStatistics
 from pipelines import manifest as manifests
 from pipelines.cluster import Cluster, connect
 from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.progress import progress
 from pipelines.videos import prepare_stage, read_videos
+from schemas.records import PARTIAL
 
 
 def estimate(config: Config, paths: list[Path], out: Path, console: Console, label: str | None = None) -> None:
@@ -78,8 +80,8 @@ def collect(
     """(model, layer) -> statistics over the inputs cut from `videos`; nothing for a model no input was cut for."""
     collecting = Stage(
         "statistics",
-        statistics.Collector,
-        statistics.PARTIAL,
+        Collector,
+        PARTIAL,
         batch_size=config.resources.videos_per_block,
         num_cpus=cluster.cpus_per_actor,
         num_gpus=cluster.gpus_per_actor,
@@ -96,7 +98,7 @@ def collect(
     partials.sort(key=lambda row: row["first_video_id"])
     found: dict[tuple[str, str], list[LayerStatistics]] = {}
     for row in partials:
-        found.setdefault((row["model"], row["layer"]), []).append(statistics.from_partial(row))
+        found.setdefault((row["model"], row["layer"]), []).append(from_partial(row))
     return {key: statistics.merge(parts) for key, parts in found.items()}
 
 

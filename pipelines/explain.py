@@ -17,8 +17,8 @@ import torch
 from ray.data.checkpoint import CheckpointConfig
 from rich.console import Console
 
-from operators.attribution import Explainer
-from operators.metrics import measure
+from operators.explain import Explainer
+from operators.measure import measure
 from operators.stage import Stage, apply
 from pipelines import manifest as manifests
 from pipelines import summary

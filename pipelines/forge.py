@@ -10,15 +10,16 @@ import pyarrow as pa
 import ray
 from rich.console import Console
 
-from operators.forgeries import FORGED, ForgeriesParams, forge_videos, names
-from operators.sandbox import Limits
+from operators.forge import ForgeriesParams, forge_videos, names
 from operators.stage import Stage, apply
+from operators.video.sandbox import Limits
 from pipelines import manifest as manifests
 from pipelines.cluster import connect
 from pipelines.config import Resources
 from pipelines.errors import UserError
 from pipelines.progress import progress
 from schemas.conform import conform
+from schemas.records import FORGED
 from schemas.tables import MANIFEST, STATUS_OK
 
 MANIFEST_NAME = "manifest.parquet"

@@ -1,6 +1,5 @@
 """The manifest: one row per input file, with an identity that is the same on every machine."""
 
-import hashlib
 import os
 import urllib.parse
 from collections import Counter
@@ -13,10 +12,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from operators.video import open_uri
+from operators.video.identity import video_id
 from pipelines.errors import UserError
 from schemas.conform import conform
-from schemas.errors import SampleError
 from schemas.tables import LABELS, MANIFEST
 
 #: what lies beside videos in datasets and is certainly none
@@ -161,43 +159,6 @@ def table_of(rows: list[dict[str, str | None]]) -> pa.Table:
         row["video_id"] = identity if count[identity] == 1 else f"{identity}-{count[identity]}"
     rows = sorted(rows, key=lambda row: str(row["video_id"]))
     return conform(pa.Table.from_pylist(rows, schema=MANIFEST.schema), MANIFEST.schema)
-
-
-def video_id(uri: str, manipulation: str | None = None) -> str:
-    """16 hexadecimal digits from the file's name, its manipulation and its content, wherever it lies.
-
-    Files up to 1 MiB are hashed whole; of larger ones the size and 16 blocks of 64 KiB spread evenly from the first
-    byte to the last. A file that cannot be read has its name and manipulation alone.
-    """
-    return video_id_of(uri, manipulation, read_blocks(uri))
-
-
-def video_id_of(uri: str, manipulation: str | None, blocks: bytes | None) -> str:
-    """As `video_id`, from what `read_blocks` gave."""
-    name = urllib.parse.unquote_to_bytes(uri) if uri.startswith("file://") else os.fsencode(uri)
-    digest = hashlib.sha256(name.rsplit(b"/", 1)[-1] + b"\0")
-    if manipulation is not None:  # names repeat from one forgery method to the next
-        digest.update(os.fsencode(manipulation) + b"\0")
-    digest.update(b"unreadable" if blocks is None else blocks)
-    return digest.hexdigest()[:16]
-
-
-def read_blocks(uri: str) -> bytes | None:
-    """What is hashed of a file: its size and its blocks; None where it cannot be read."""
-    try:
-        with open_uri(uri) as file:
-            size = file.seek(0, os.SEEK_END)
-            last = max(size - _BLOCK_BYTES, 0)
-            starts = range(0, size, _BLOCK_BYTES)
-            if len(starts) > _BLOCKS:
-                starts = [last * i // (_BLOCKS - 1) for i in range(_BLOCKS)]
-            blocks = [str(size).encode()]
-            for start in starts:
-                file.seek(start)
-                blocks.append(file.read(_BLOCK_BYTES))
-    except (SampleError, OSError):
-        return None
-    return b"".join(blocks)
 
 
 def write_table(table: pa.Table, path: Path) -> None:

@@ -10,14 +10,16 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from operators import readout as readouts
-from operators import statistics
-from operators.activations import read
-from operators.models import Detector, ModelSpec, digest, to_input
+from operators.methods import readout as readouts
+from operators.methods import statistics
+from operators.methods.readout import Readout, ReadoutParams, Site
+from operators.methods.statistics import LayerStatistics
+from operators.models.activations import read
+from operators.models.cut import split
+from operators.models.running import to_input
+from operators.models.spec import ModelSpec
+from operators.models.weights import Detector, digest
 from operators.prepare import ModelInput
-from operators.readout import Readout, ReadoutParams, Site
-from operators.split import split
-from operators.statistics import LayerStatistics
 from pipelines import samples as cuttings
 from pipelines.errors import UserError
 from pipelines.train import claim

@@ -11,12 +11,12 @@ import cv2
 import duckdb
 import numpy as np
 
-from operators.encode import write_video
-from operators.faces import Box, crop
-from operators.flow import FlowParams, farneback, flow_map
-from operators.overlay import OverlayParams, Panel, draw_page, draw_panel
-from operators.sheet import CELL_PX, Cell, Column, Row, draw_sheet
-from operators.video import read_frames
+from operators.inputs.faces import Box, crop
+from operators.inputs.flow import FlowParams, farneback, flow_map
+from operators.pictures.overlay import OverlayParams, Panel, draw_page, draw_panel
+from operators.pictures.sheet import CELL_PX, Cell, Column, Row, draw_sheet
+from operators.video.decode import read_frames
+from operators.video.encode import write_video
 from pipelines.errors import UserError
 from pipelines.lake import open_lake
 from schemas.errors import SampleError

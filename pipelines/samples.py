@@ -13,20 +13,21 @@ import pyarrow.parquet as pq
 import ray
 from rich.console import Console
 
-from operators.flow import FlowParams
-from operators.keyframes import KeyframeParams
-from operators.models import ModelSpec
+from operators.inputs.flow import FlowParams
+from operators.models.spec import ModelSpec
+from operators.models.training import Samples
 from operators.prepare import ModelInput, PrepareParams, prepare, recut
-from operators.samples import SAMPLE, flatten
-from operators.sandbox import Limits
+from operators.samples import flatten
 from operators.stage import Stage, apply
-from operators.training import Samples
+from operators.video.keyframes import KeyframeParams
+from operators.video.sandbox import Limits
 from pipelines import manifest as manifests
 from pipelines.cluster import connect
 from pipelines.config import Resources
 from pipelines.errors import UserError
 from pipelines.lake import open_lake
 from pipelines.progress import progress
+from schemas.records import SAMPLE
 from schemas.tables import CLASS_FAKE, CLASS_REAL, LABELS, NESTED, VIDEO_ROW
 
 SPLITS: Final = ("train", "val")

@@ -21,24 +21,23 @@ from ray.train.torch import TorchTrainer, get_device, prepare_model
 from rich.console import Console
 from torch import nn
 
-from operators import training
-from operators.calibration import best_threshold, expected_calibration_error, fit_temperature
-from operators.models import (
-    ModelSpec,
+from operators.measures.calibration import best_threshold, expected_calibration_error, fit_temperature
+from operators.models import training
+from operators.models.running import fast_bfloat16, to_input
+from operators.models.spec import ModelSpec
+from operators.models.training import TrainParams
+from operators.models.weights import (
     digest,
-    fast_bfloat16,
     imagenet_source,
     load_model,
     save_model,
     start_from_file,
     start_from_imagenet,
-    to_input,
 )
-from operators.training import TrainParams
+from operators.pictures.curves import draw_curves
 from pipelines import samples as cuttings
 from pipelines.cluster import connect
 from pipelines.config import Resources
-from pipelines.curves import draw_curves
 from pipelines.errors import UserError
 from pipelines.lake import TRAININGS
 from pipelines.manifest import write_table

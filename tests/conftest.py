@@ -4,7 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+#: a loaded machine is no reason to fail
+settings.register_profile("viba", deadline=None)
+settings.load_profile("viba")
 ROOT = Path(__file__).resolve().parents[1]
 
 

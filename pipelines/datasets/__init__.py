@@ -13,15 +13,17 @@ from typing import Final
 
 import pyarrow as pa
 
-from operators.sandbox import Limits, Sandbox
-from operators.video import open_uri, read_frames
+from operators.video.decode import open_uri, read_frames
+from operators.video.identity import read_blocks, video_id_of
+from operators.video.sandbox import Limits, Sandbox
 from pipelines.datasets import layouts
 from pipelines.datasets.deepfakebench import deepfakebench
 from pipelines.datasets.faceforensics import deeperforensics, dfd, faceforensics
 from pipelines.datasets.listing import PROBLEMS, Entry, Listing, Problem
 from pipelines.errors import UserError
-from pipelines.manifest import read_blocks, table_of, uri_of, video_id_of
+from pipelines.manifest import table_of, uri_of
 from schemas.errors import SampleError
+from schemas.records import REPORT
 from schemas.tables import IDENTITY_SEPARATOR
 
 _WITH_COMPRESSION: Final[dict[str, Callable[[Path, str | None], Listing]]] = {
@@ -40,16 +42,7 @@ _LAYOUTS: Final[dict[str, Callable[[Path], Listing]]] = {
     "KoDF": layouts.kodf,
     "folder": layouts.folder,
 }
-NAMES: Final = (*_WITH_COMPRESSION, *_LAYOUTS)
-
-REPORT: Final = pa.schema(
-    [
-        pa.field("problem", pa.string(), nullable=False, metadata={"meaning": "key of PROBLEMS"}),
-        pa.field("path", pa.string(), nullable=False, metadata={"meaning": "below the dataset's root, or as listed"}),
-        pa.field("detail", pa.string(), nullable=False, metadata={"meaning": "one line; empty where none is needed"}),
-    ]
-)
-#: one frame of anything that is a video comes far sooner
+NAMES: Final = (*_WITH_COMPRESSION, *_LAYOUTS)  #: one frame of anything that is a video comes far sooner
 _CHECK_LIMITS = Limits(timeout_s=120.0)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.portrait import make_clips
+from operators.forging.portrait import make_clips
 
 ROOT = Path(__file__).resolve().parents[2]
 #: a small network and few steps: what is tested is the way the data takes, not the attribution

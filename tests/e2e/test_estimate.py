@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from operators import statistics
-from operators.activations import read
-from operators.keyframes import KeyframeParams
-from operators.models import load_model, save_model, spec_for, to_input
+from operators.methods import statistics
+from operators.models.activations import read
+from operators.models.running import to_input
+from operators.models.spec import spec_for
+from operators.models.weights import load_model, save_model
 from operators.prepare import ModelInput, PrepareParams, prepare_video
+from operators.video.keyframes import KeyframeParams
 from pipelines.__main__ import main
 
 LAYERS = ("layer2", "layer3")

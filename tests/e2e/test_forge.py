@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from operators.encode import read_masks
-from operators.forge import ForgeParams
-from operators.forgeries import ForgeriesParams, forge_video
-from operators.video import read_frames
+from operators.forge import ForgeriesParams, forge_video
+from operators.forging.blend import ForgeParams
+from operators.forging.portrait import make_clips
+from operators.video.decode import read_frames
+from operators.video.encode import read_masks
 from pipelines.__main__ import main
 from pipelines.lake import open_lake
 from pipelines.manifest import build
-from pipelines.portrait import make_clips
 
 FORGE = (
     *("--per-video", "2", "--seed", "3", "--region", "face", "--region", "mouth", "--max-frames", "8"),
@@ -201,7 +201,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(genuine, capsys):
 def test_the_choices_of_the_command_line_are_those_of_the_forger():
     from typing import get_args
 
-    from operators.forge import Fault, Region
+    from operators.forging.blend import Fault, Region
     from pipelines.__main__ import _parser
 
     parse = _parser().parse_args

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from operators import readout as readouts
+from operators.methods import readout as readouts
 from pipelines.lake import open_lake
 
 MODEL = ("--model", "resnet10t", "--layer", "layer3")

@@ -13,18 +13,19 @@ import ray
 import torch
 from safetensors.torch import load_file
 
-from operators.encode import write_video
-from operators.keyframes import KeyframeParams
-from operators.models import fast_bfloat16, load_model, spec_of
+from operators.forging.portrait import make_clips
+from operators.models.running import fast_bfloat16
+from operators.models.training import predict
+from operators.models.weights import load_model, spec_of
 from operators.prepare import ModelInput, PrepareParams, prepare
-from operators.samples import SAMPLE
-from operators.sandbox import Limits
-from operators.training import predict
-from operators.video import read_frames
+from operators.video.decode import read_frames
+from operators.video.encode import write_video
+from operators.video.keyframes import KeyframeParams
+from operators.video.sandbox import Limits
 from pipelines import manifest as manifests
 from pipelines.__main__ import main
 from pipelines.lake import open_lake
-from pipelines.portrait import make_clips
+from schemas.records import SAMPLE
 
 #: a network without batch norm, whose averages two workers take over their own halves
 MODEL = "test_convnext"

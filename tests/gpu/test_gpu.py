@@ -7,11 +7,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from operators.attribution import Explainer
-from operators.bottleneck import Bottleneck, explain
-from operators.models import XCEPTION, Detector, load_model
-from operators.split import split
-from operators.statistics import of_batch, path_in, save
+from operators.explain import Explainer
+from operators.methods.bottleneck import Bottleneck, explain
+from operators.methods.statistics import of_batch, path_in, save
+from operators.models.cut import split
+from operators.models.spec import XCEPTION
+from operators.models.weights import Detector, load_model
 from schemas.tables import NESTED, VIDEO_ROW
 
 pytestmark = [

@@ -5,7 +5,8 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from operators.metrics import MaskRule, video_metrics
+from operators.measures.consistency import video_metrics
+from operators.measures.rules import MaskRule
 from pipelines.lake import open_lake, queries
 
 TABLES = queries("tables")

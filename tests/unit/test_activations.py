@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from operators.activations import LOGITS, read
+from operators.models.activations import LOGITS, read
 
 
 @pytest.fixture

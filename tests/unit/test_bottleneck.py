@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bench.plain import explain_one
-from operators.bottleneck import PRESETS, Bottleneck, _Noise, explain, gaussian_smoother
+from operators.methods.bottleneck import PRESETS, Bottleneck, _Noise, explain, gaussian_smoother
 
 
 class Toy(nn.Module):

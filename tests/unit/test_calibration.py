@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from operators.calibration import best_threshold, expected_calibration_error, fit_temperature
+from operators.measures.calibration import best_threshold, expected_calibration_error, fit_temperature
 
 
 def two(p: list[float]) -> np.ndarray:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import timm
 
-from operators.models import save_model, spec_for
-from operators.readout import ReadoutParams
-from operators.training import TrainParams
+from operators.methods.readout import ReadoutParams
+from operators.models.spec import spec_for
+from operators.models.training import TrainParams
+from operators.models.weights import save_model
 from pipelines import config as configs
 from pipelines.config import Config
 from pipelines.errors import UserError

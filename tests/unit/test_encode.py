@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from operators.encode import read_masks, write_masks, write_video
+from operators.video.encode import read_masks, write_masks, write_video
 from schemas.errors import SampleError
 
 

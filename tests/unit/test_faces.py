@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.data import astronaut
 
-from operators.faces import Box, FaceParams, crop, enlarge, find_face
+from operators.inputs.faces import Box, FaceParams, crop, enlarge, find_face
 
 PARAMS = FaceParams()
 #: by eye: the face of the portrait, hair to chin

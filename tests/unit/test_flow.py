@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.flow import FlowParams, farneback, flow_map
+from operators.inputs.flow import FlowParams, farneback, flow_map
 
 PARAMS = FlowParams()
 

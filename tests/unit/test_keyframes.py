@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from operators.keyframes import ChangeSignal, KeyframeParams, baseline, pick_keyframes
+from operators.video.keyframes import ChangeSignal, KeyframeParams, baseline, pick_keyframes
 
 PARAMS = KeyframeParams()
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.encode import write_masks
-from operators.faces import Box
-from operators.localisation import (
-    GRID,
+from operators.forging.portrait import make_clips
+from operators.inputs.faces import Box
+from operators.inputs.truth import GRID, truth_row
+from operators.measure import measure
+from operators.measures.localisation import (
     Localisation,
     effective_heat_ratio,
     heat_inside,
@@ -18,13 +19,11 @@ from operators.localisation import (
     points,
     rank_accuracy,
     region,
-    truth_row,
     video_localisation,
 )
-from operators.metrics import measure
 from operators.prepare import PrepareParams, prepare, prepare_video
-from operators.sandbox import Limits
-from pipelines.portrait import make_clips
+from operators.video.encode import write_masks
+from operators.video.sandbox import Limits
 from schemas.errors import SampleError
 from schemas.tables import LOCALISATION_FRAMES, MANIFEST, STATUS_OK, TRUTH, VIDEO_ROW, item
 

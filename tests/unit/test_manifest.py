@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from operators.video.identity import video_id
 from pipelines.errors import UserError
-from pipelines.manifest import build, video_id
+from pipelines.manifest import build
 from schemas.tables import MANIFEST
 
 

@@ -10,20 +10,17 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from operators.models import (
-    PAPER_LAYERS,
-    VGG11_FLOW,
-    XCEPTION,
+from operators.models.running import to_input
+from operators.models.spec import PAPER_LAYERS, VGG11_FLOW, XCEPTION, spec_for
+from operators.models.weights import (
     Detector,
     imagenet_source,
     load_model,
     map_keys,
     save_model,
-    spec_for,
     spec_of,
     start_from_file,
     start_from_imagenet,
-    to_input,
 )
 
 

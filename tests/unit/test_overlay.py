@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.overlay import OverlayParams, Panel, blend, draw_page, draw_panel, fit, nice_ticks, place
+from operators.pictures.overlay import OverlayParams, Panel, blend, draw_page, draw_panel, fit, nice_ticks, place
 
 PARAMS = OverlayParams()
 

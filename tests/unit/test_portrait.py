@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from operators.encode import read_masks
-from pipelines import portrait
-from pipelines.manifest import build, video_id
+from operators.forging import portrait
+from operators.video.encode import read_masks
+from operators.video.identity import video_id
+from pipelines.manifest import build
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 from skimage.data import astronaut
 
-from operators.faces import Box, FaceParams, crop
-from operators.keyframes import KeyframeParams
+from operators.inputs.faces import Box, FaceParams, crop
 from operators.prepare import ModelInput, PrepareParams, prepare_video, recut_video
-from operators.sandbox import Limits, Sandbox
+from operators.video.keyframes import KeyframeParams
+from operators.video.sandbox import Limits, Sandbox
 from schemas.errors import SampleError
 from schemas.tables import FRAMES, INPUT, VIDEOS, item
 

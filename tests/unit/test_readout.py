@@ -13,17 +13,18 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from operators import readout as readouts
-from operators import statistics
-from operators.activations import LOGITS, read
-from operators.bottleneck import ALPHA_START, Bottleneck, Explanation, fit
-from operators.models import Detector, digest, load_model, save_model, spec_for
-from operators.readout import Readout, ReadoutParams, Site
-from operators.samples import SAMPLE
-from operators.split import split
+from operators.methods import readout as readouts
+from operators.methods import statistics
+from operators.methods.bottleneck import ALPHA_START, Bottleneck, Explanation, fit
+from operators.methods.readout import Readout, ReadoutParams, Site
+from operators.models.activations import LOGITS, read
+from operators.models.cut import split
+from operators.models.spec import spec_for
+from operators.models.weights import Detector, digest, load_model, save_model
 from pipelines import config as configs
 from pipelines.errors import UserError
 from pipelines.readout import train_readout
+from schemas.records import SAMPLE
 
 SIDE, PATCH = 16, 4
 PARAMS = ReadoutParams(epochs=12, learning_rate=3e-3, beta=1.0)

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from operators.encode import write_video
-from operators.models import VGG11_FLOW, XCEPTION, Detector
-from operators.sheet import CELL_PX
+from operators.models.spec import VGG11_FLOW, XCEPTION
+from operators.models.weights import Detector
+from operators.pictures.sheet import CELL_PX
+from operators.video.encode import write_video
 from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.render import render

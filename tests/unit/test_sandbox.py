@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from operators.sandbox import Limits, Sandbox, progress
+from operators.video.sandbox import Limits, Sandbox, progress
 from schemas.errors import SampleError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -185,7 +185,7 @@ def test_child_imports_neither_torch_nor_ray():
 def test_child_ends_when_its_parent_is_killed(function):
     """The parent is killed with SIGKILL while the child computes."""
     script = f"""
-from operators.sandbox import Limits, Sandbox
+from operators.video.sandbox import Limits, Sandbox
 from tests.unit import test_sandbox as functions
 sandbox = Sandbox(Limits())
 print(sandbox.run(functions.child_pid), flush=True)

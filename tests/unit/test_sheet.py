@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from operators.captions import text_width, wrapped
-from operators.sheet import CELL_PX, Cell, Column, Row, draw_sheet
+from operators.pictures.captions import text_width, wrapped
+from operators.pictures.sheet import CELL_PX, Cell, Column, Row, draw_sheet
 
 LONG = "stages.2.blocks.17.token_mixer.reparam_conv_list.0.projection"
 

@@ -53,7 +53,7 @@ def crossings(table: pa.Table) -> int:
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(table=tables(), seed=st.integers(0, 3))
 def test_nobody_is_in_two_splits(table, seed):
     done = split(table, seed=seed)
@@ -64,7 +64,7 @@ def test_nobody_is_in_two_splits(table, seed):
     assert done.drop_columns("split").equals(table.drop_columns("split"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(table=tables(official=True), seed=st.integers(0, 3), data=st.data())
 def test_the_order_of_the_rows_changes_nothing(table, seed, data):
     order = data.draw(st.permutations(range(len(table))))
@@ -73,7 +73,7 @@ def test_the_order_of_the_rows_changes_nothing(table, seed, data):
         assert splits(split(table.take(order), seed=seed, resplit=resplit)) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(table=tables(official=True))
 def test_an_official_split_is_kept_and_the_rest_is_apart(table):
     done = split(table)
@@ -88,7 +88,7 @@ def test_an_official_split_is_kept_and_the_rest_is_apart(table):
     assert crossings(split(table, resplit=True)) == 0
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     sizes=st.lists(st.integers(1, 12), min_size=1, max_size=30),
     fractions=st.sampled_from([FRACTIONS, (0.8, 0.1, 0.1), (1 / 3, 1 / 3, 1 / 3), (0.9, 0.1, 0.0), (1.0, 0.0, 0.0)]),

@@ -7,11 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators import statistics
-from operators.statistics import LayerStatistics, merge, of_batch
+from operators import collect
+from operators.methods import statistics
+from operators.methods.statistics import LayerStatistics, merge, of_batch
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(cuts=st.lists(st.integers(1, 39), max_size=6, unique=True), scale=st.sampled_from([1e-3, 1.0, 1e4]))
 def test_any_split_gives_the_two_pass_result(cuts, scale):
     values = torch.randn(40, 3, 4, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * scale + 1e3
@@ -53,8 +54,8 @@ def test_a_file_gives_back_what_was_saved(tmp_path):
 
 def test_a_worker_hands_over_what_it_found():
     kept = of_batch(torch.randn(6, 2, 3, 3))
-    row = statistics._partial("toy", "layer", "id", kept)
-    found = statistics.from_partial(row)
+    row = collect._partial("toy", "layer", "id", kept)
+    found = collect.from_partial(row)
     assert isinstance(found, LayerStatistics)
     assert torch.equal(found.m2, kept.m2)
     assert torch.equal(found.nonzero, kept.nonzero)

@@ -9,9 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators import training
-from operators.models import spec_for, to_input
-from operators.training import Samples, TrainParams, augment, batches, epoch_order, steps_per_epoch
+from operators.models import training
+from operators.models.running import to_input
+from operators.models.spec import spec_for
+from operators.models.training import Samples, TrainParams, augment, batches, epoch_order, steps_per_epoch
 
 
 def make(n_real: int, n_fake: int, pairs: list[str] | None = None, size: int = 8) -> Samples:
@@ -20,7 +21,7 @@ def make(n_real: int, n_fake: int, pairs: list[str] | None = None, size: int = 8
     return Samples(pixels, labels, np.array(pairs or [str(i) for i in range(len(labels))], object))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(n_real=st.integers(1, 20), n_fake=st.integers(1, 20), epoch=st.integers(0, 5))
 def test_an_epoch_is_balanced_and_shows_everything(n_real, n_fake, epoch):
     samples = make(n_real, n_fake)

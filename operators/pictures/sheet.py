@@ -8,8 +8,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from operators.captions import QUIET, blank, shorten, wrapped, write
-from operators.overlay import OverlayParams, blend, colour_bar, place, resized
+from operators.pictures.captions import QUIET, blank, shorten, wrapped, write
+from operators.pictures.overlay import OverlayParams, blend, colour_bar, place, resized
 
 #: side of every picture of a sheet
 CELL_PX: Final = 208

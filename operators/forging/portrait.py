@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import skimage.data
 
-from operators.encode import write_masks, write_video
-from operators.forge import SELF_BLENDED, ForgeParams, Rectangle, forge_clip
-from pipelines.manifest import video_id
+from operators.forging.blend import SELF_BLENDED, ForgeParams, Rectangle, forge_clip
+from operators.video.encode import write_masks, write_video
+from operators.video.identity import video_id
 from schemas.conform import conform
 from schemas.tables import LABELS, MANIFEST
 

@@ -15,7 +15,7 @@ from av.stream import Disposition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.video import _Clock, _square_pixels, open_uri, read_frames
+from operators.video.decode import _Clock, _square_pixels, open_uri, read_frames
 from schemas.errors import SampleError
 
 FPS = 25
@@ -490,7 +490,7 @@ def test_not_found(tmp_path):
 
 
 def test_read_failure_is_no_property_of_the_video(tmp_path, monkeypatch):
-    import operators.video as video
+    import operators.video.decode as video
 
     class Failing(io.FileIO):
         def read(self, n=-1):

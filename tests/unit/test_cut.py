@@ -6,7 +6,7 @@ import torch
 import torchvision
 from torch import nn
 
-from operators.split import folded, frozen, lowered, split
+from operators.models.cut import folded, frozen, lowered, split
 
 IMAGE = (2, 3, 64, 64)
 CLIP = (2, 3, 4, 64, 64)

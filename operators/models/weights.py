@@ -1,4 +1,4 @@
-"""Detectors: which network, what it sees, and how published weights map onto it."""
+"""Networks with their weights: how published files map onto them, where ImageNet's come from, how ours are kept."""
 
 import hashlib
 import json
@@ -6,55 +6,20 @@ import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-import numpy as np
 import timm
 import torch
 from huggingface_hub import HfApi, try_to_load_from_cache
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
-from schemas.tables import CLASS_FAKE, CLASS_REAL
+from operators.models.spec import N_CLASSES, ModelSpec
 
-InputKind = Literal["crop", "flow"]
-N_CLASSES: Final = 2
-assert (CLASS_REAL, CLASS_FAKE) == (0, 1)  # the order of the published FaceForensics++ detectors
 _METADATA_KEY: Final = "viba.model_spec"
 #: how long a server of weights may be silent
 _REPLY_S: Final = 10.0
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """What must travel with a detector so that nobody guesses it.
-
-    `mean` and `std` apply to RGB scaled to [0, 1]; `layer` is the dotted name of the default bottleneck layer; `keys`
-    are the beginnings of published weights' keys and what they become, tried in order, each once.
-    """
-
-    name: str
-    architecture: str
-    input: InputKind
-    input_size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    layer: str
-    keys: tuple[tuple[str, str], ...] = (("module.", ""), ("model.", ""))
-
-
-_HALF: Final = (0.5, 0.5, 0.5)
-#: the published FaceForensics++ Xception keeps its head in a Sequential after a dropout
-_FFPP_KEYS: Final = (("module.", ""), ("model.", ""), ("last_linear.1.", "fc."), ("last_linear.", "fc."))
-XCEPTION: Final = ModelSpec("xception", "legacy_xception", "crop", 299, _HALF, _HALF, "block4", _FFPP_KEYS)
-VGG11_FLOW: Final = ModelSpec("vgg11-flow", "vgg11_bn", "flow", 256, _HALF, _HALF, "features.9")
-#: the layers the paper compares (VIBA appendix E and F)
-PAPER_LAYERS: Final = {
-    "xception": ("block4", "bn3", "conv3", "block12", "bn4"),
-    "vgg11-flow": ("features.9", "features.12", "features.16"),
-}
 
 
 @dataclass(frozen=True)
@@ -73,39 +38,6 @@ class Detector:
     def load(self) -> nn.Module:
         """The network in eval mode on the CPU."""
         return load_model(self.spec, Path(self.weights) if self.weights else None, self.seed)
-
-
-def spec_for(name: str) -> ModelSpec:
-    """The spec of `xception`, `vgg11-flow` or any timm classifier, whose own input size, mean and std are taken.
-
-    Raises ValueError for a name timm does not know and for an architecture without a spatial layer to explain.
-    """
-    for spec in (XCEPTION, VGG11_FLOW):
-        if name == spec.name:
-            return spec
-    if not timm.is_model(name):
-        near = timm.list_models(f"*{name}*")[:5]
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
-        raise ValueError(f"no detector named {name!r}: use xception, vgg11-flow or a timm architecture{hint}")
-    with torch.device("meta"):
-        model = timm.create_model(name, num_classes=N_CLASSES)
-    data = resolve_model_data_config(model)
-    return ModelSpec(
-        name, name, "crop", max(data["input_size"][1:]), tuple(data["mean"]), tuple(data["std"]), _default_layer(model)
-    )
-
-
-def _default_layer(model: nn.Module) -> str:
-    """The deepest stage that still has a cell for every 16 pixels or fewer, as block4 of Xception has."""
-    modules = dict(model.named_modules())
-    stages = [
-        info["module"]
-        for info in getattr(model, "feature_info", None) or []
-        if isinstance(info, Mapping) and info["reduction"] <= 16 and info["module"] in modules
-    ]
-    if not stages:
-        raise ValueError(f"{type(model).__name__} names no stages in timm: give the layer to explain with --layer")
-    return stages[-1]
 
 
 def load_model(spec: ModelSpec, weights: Path | None = None, seed: int = 0) -> nn.Module:
@@ -255,19 +187,3 @@ def digest(path: Path) -> str:
     """SHA-256 of a weights file, hexadecimal: what a run's identity depends on, wherever the file lies."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def to_input(pixels: np.ndarray, spec: ModelSpec) -> Tensor:
-    """(N, S, S, 3) uint8 RGB to the (N, 3, S, S) float32 the detector was trained on: (x / 255 - mean) / std."""
-    images = torch.tensor(pixels).permute(0, 3, 1, 2).float().div_(255)
-    mean = torch.tensor(spec.mean).view(1, 3, 1, 1)
-    std = torch.tensor(spec.std).view(1, 3, 1, 1)
-    return images.sub_(mean).div_(std)
-
-
-def fast_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices in hardware; elsewhere it is slower than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))

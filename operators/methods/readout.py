@@ -16,10 +16,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from operators.activations import LOGITS, read
-from operators.bottleneck import ALPHA_START, Bottleneck, fit, gaussian_smoother, information
-from operators.split import Split
-from operators.statistics import LayerStatistics
+from operators.methods.bottleneck import ALPHA_START, Bottleneck, fit, gaussian_smoother, information
+from operators.methods.statistics import LayerStatistics
+from operators.models.activations import LOGITS, read
+from operators.models.cut import Split
 
 ALPHA_BOUND: Final = 5.0
 #: layers that are read unless told: the bottleneck's neighbourhood, and what the decision is made of

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from operators.models import ModelSpec, to_input
+from operators.models.running import to_input
+from operators.models.spec import ModelSpec
 from schemas.tables import CLASS_FAKE, CLASS_REAL
 
 cv2.setNumThreads(1)

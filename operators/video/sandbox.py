@@ -27,7 +27,7 @@ from schemas.errors import SampleError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 #: imports from a slow network disk are not the sample's fault
 _START_S = 300.0
 _PROGRESS_S = 0.5
@@ -102,7 +102,7 @@ class Sandbox:
             path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
             arguments = (theirs.fileno(), os.getpid(), self._limits.memory_mb)
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "operators.sandbox", *map(str, arguments)],
+                [sys.executable, "-P", "-m", "operators.video.sandbox", *map(str, arguments)],
                 env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -209,6 +209,6 @@ def _die_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    from operators import sandbox  # not this module, which is __main__: `progress` must find the child
+    from operators.video import sandbox
 
     sandbox._main(*map(int, sys.argv[1:]))

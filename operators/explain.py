@@ -12,13 +12,14 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from operators import statistics
-from operators.activations import LOGITS, read
-from operators.bottleneck import Bottleneck, Explanation, cut_for, fit
-from operators.models import Detector, to_input
-from operators.readout import Readout
-from operators.readout import load as load_readout
-from operators.split import Split
+from operators.methods import statistics
+from operators.methods.bottleneck import Bottleneck, Explanation, cut_for, fit
+from operators.methods.readout import Readout
+from operators.methods.readout import load as load_readout
+from operators.models.activations import LOGITS, read
+from operators.models.cut import Split
+from operators.models.running import to_input
+from operators.models.weights import Detector
 from schemas.errors import SampleError
 from schemas.tables import CLASS_FAKE, CLASS_REAL, NESTED, STATUS_ERROR, STATUS_OK, VIDEO_ROW
 

@@ -6,15 +6,9 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import pyarrow as pa
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
-
-from operators.activations import read
-from operators.models import Detector, to_input
+from torch import Tensor
 
 #: below this many samples the estimate is called out
 FEW_SAMPLES: Final = 1000
@@ -101,78 +95,3 @@ def about(path: Path) -> dict[str, Any]:
 def fits(about: dict[str, Any], weights_sha256: str | None) -> bool:
     """Whether a file is of these weights; one that does not say of which is taken at its word."""
     return about.get("weights_sha256", weights_sha256) == weights_sha256
-
-
-#: what a worker hands over: one row per layer of a batch of videos; `first_video_id` fixes the order of merging
-PARTIAL = pa.schema(
-    [
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("layer", pa.string(), nullable=False),
-        pa.field("first_video_id", pa.string(), nullable=False),
-        pa.field("n", pa.int64(), nullable=False),
-        pa.field("shape", pa.list_(pa.int32()), nullable=False),
-        pa.field("mean", pa.binary(), nullable=False),
-        pa.field("m2", pa.binary(), nullable=False),
-        pa.field("nonzero", pa.binary(), nullable=False),
-    ]
-)
-
-
-class Collector:
-    """The statistics of each detector's layers over a batch of videos; made once per actor.
-
-    Emits one row per detector and layer: model, layer, first_video_id (for a fixed merging order), n and the tensors.
-    """
-
-    def __init__(self, detectors: tuple[Detector, ...], batch_samples: int, threads: int) -> None:
-        if threads:
-            torch.set_num_threads(threads)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._batch_samples = batch_samples
-        self._models: list[tuple[Detector, nn.Module]] = []
-        for detector in detectors:
-            model = detector.load().to(self._device).to(memory_format=torch.channels_last).requires_grad_(False)
-            self._models.append((detector, model))
-
-    def __call__(self, table: pa.Table) -> pa.Table:
-        """VIDEO_ROW in, PARTIAL out."""
-        inputs = [item for items in table["inputs"].to_pylist() for item in items]
-        rows = []
-        for detector, model in self._models:
-            spec = detector.spec
-            pixels = [
-                item["pixels"] for item in inputs if (item["kind"], item["size"]) == (spec.input, spec.input_size)
-            ]
-            parts: dict[str, list[LayerStatistics]] = {layer: [] for layer in detector.layers}
-            for start in range(0, len(pixels), self._batch_samples):
-                chunk = b"".join(pixels[start : start + self._batch_samples])
-                images = np.frombuffer(chunk, np.uint8).reshape(-1, spec.input_size, spec.input_size, 3)
-                with torch.no_grad():
-                    outputs = read(model, detector.layers, to_input(images, spec).to(self._device))
-                for layer, output in outputs.items():
-                    parts[layer].append(of_batch(output.cpu()))
-            if pixels:
-                first = min(table["video_id"].to_pylist())
-                rows += [_partial(spec.name, layer, first, merge(found)) for layer, found in parts.items()]
-        return pa.Table.from_pylist(rows, schema=PARTIAL)
-
-
-def _partial(model: str, layer: str, first_video_id: str, found: LayerStatistics) -> dict:
-    return {
-        "model": model,
-        "layer": layer,
-        "first_video_id": first_video_id,
-        "n": found.n,
-        "shape": list(found.mean.shape),
-        "mean": found.mean.numpy().tobytes(),
-        "m2": found.m2.numpy().tobytes(),
-        "nonzero": found.nonzero.numpy().tobytes(),
-    }
-
-
-def from_partial(row: dict) -> LayerStatistics:
-    """One row of PARTIAL back to statistics."""
-    shape = row["shape"]
-    mean, m2 = (torch.frombuffer(bytearray(row[key]), dtype=torch.float64).view(*shape) for key in ("mean", "m2"))
-    nonzero = torch.frombuffer(bytearray(row["nonzero"]), dtype=torch.int64).view(*shape)
-    return LayerStatistics(row["n"], mean, m2, nonzero)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from operators.metrics import Consistency, MaskRule, consistency, mask, overlap, video_metrics
+from operators.measures.consistency import Consistency, consistency, overlap, video_metrics
+from operators.measures.rules import MaskRule, mask
 
 SALIENCY = hnp.arrays(
     np.float32,

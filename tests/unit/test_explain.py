@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 import torch
 
-from operators import statistics
-from operators.attribution import Explainer, batch_size
-from operators.bottleneck import Bottleneck
-from operators.models import Detector, spec_for
+from operators.explain import Explainer, batch_size
+from operators.methods import statistics
+from operators.methods.bottleneck import Bottleneck
+from operators.models.spec import spec_for
+from operators.models.weights import Detector
 from schemas.errors import ERROR_CODES
 from schemas.tables import NESTED, VIDEO_ROW
 

@@ -9,12 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.integrate import trapezoid
 
-from operators.faces import Box, crop
-
 cv2.setNumThreads(1)
 
-#: side of the grid that the blending mask of a crop box is kept on
-GRID: Final = 64
 #: the pointing game counts a maximum this close to the region as a hit (Zhang et al. 2018)
 POINTING_PX: Final = 15
 #: the effective heat ratio looks at pixels from this share of the maximum on, over these quantiles of them
@@ -34,23 +30,6 @@ class Localisation:
     chance: float
     pointing: bool | None
     ehr: float | None
-
-
-def truth_row(frame: int, mask: npt.NDArray[np.uint8], box: Box) -> dict[str, Any]:
-    """A row of the table `truth`, without the ids, from the mask (H,W), 255 m, of a whole frame.
-
-    A cell holds the mean of the pixels it covers (interpolated in a box smaller than the grid), rounded, so that one
-    the mask barely touches (mean m below 1/510) is 0; `area` is taken from the pixels themselves.
-    """
-    inside = mask[box.y : box.y + box.height, box.x : box.x + box.width]
-    cells = crop(mask, box, GRID)
-    return {
-        "frame": frame,
-        "height": GRID,
-        "width": GRID,
-        "mask": cells.ravel(),
-        "area": np.count_nonzero(inside) / inside.size,
-    }
 
 
 def region(cells: npt.NDArray[np.uint8], size: int) -> Region:

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from operators.models import fast_bfloat16
-from operators.split import Split, folded, frozen, lowered, split
+from operators.models.cut import Split, folded, frozen, lowered, split
+from operators.models.running import fast_bfloat16
 
 ALPHA_START: Final = 5.0
 

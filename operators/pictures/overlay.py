@@ -8,7 +8,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from operators.captions import QUIET, blank, shorten, text_width, write
+from operators.pictures.captions import QUIET, blank, shorten, text_width, write
 
 cv2.setNumThreads(1)
 

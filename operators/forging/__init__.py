@@ -1,0 +1,1 @@
+"""Forgeries whose mask is known."""

@@ -1,0 +1,1 @@
+"""Frames in, what models and measures see out: faces, flow, true masks."""

@@ -1,0 +1,1 @@
+"""What maps and predictions are worth."""

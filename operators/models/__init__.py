@@ -1,0 +1,1 @@
+"""Networks: what they see, their weights, where they are cut, how they are trained."""

@@ -1,0 +1,1 @@
+"""Files and frames: decoding, encoding, keyframes, the sandbox they run in."""

@@ -1,0 +1,59 @@
+"""explain every video of folders, files or manifests"""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from pipelines.commands.flags import add_config, add_detectors, add_lake, weights
+from pipelines.errors import UserError
+
+
+def flags(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="folder (read recursively), file, or manifest (.csv, .parquet)",
+    )
+    add_lake(parser)
+    add_detectors(parser)
+    parser.add_argument(
+        "--statistics",
+        type=Path,
+        metavar="DIR",
+        help="folder with MODEL/LAYER.safetensors (default: estimated from the run's own crops)",
+    )
+    parser.add_argument(
+        "--readout",
+        type=Path,
+        metavar="DIR",
+        help="folder that train-readout wrote: its layers are explained by readout too; see docs/readout.md",
+    )
+    parser.add_argument(
+        "--max-keyframes", type=int, metavar="N", help="at most so many frames of a video are explained"
+    )
+    parser.add_argument(
+        "--preset",
+        choices=("reference", "fast"),
+        help="how the bottleneck is fitted; see docs/config.md (default: fast)",
+    )
+    add_config(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Explain."""
+    from pipelines import config as configs
+    from pipelines.explain import explain
+
+    tables = configs.load(options.config, options.set)
+    if options.max_keyframes is not None:
+        if options.max_keyframes < 1:
+            raise UserError("--max-keyframes is at least 1")
+        tables.setdefault("prepare", {}).setdefault("keyframes", {})["max_keyframes"] = options.max_keyframes
+    if options.preset is not None:
+        tables.setdefault("bottleneck", {})["preset"] = options.preset
+    config = configs.build(tables, options.model, options.layer, weights(options), options.statistics, options.readout)
+    explain(config, options.paths, options.lake, Console())

@@ -1,0 +1,53 @@
+"""What passes between processes or lies on disk beside the tables of a lake, one schema each."""
+
+from typing import Final
+
+import pyarrow as pa
+
+#: one row per model input cut for training
+SAMPLE: Final = pa.schema(
+    [
+        pa.field("video_id", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("pair", pa.string(), nullable=False),
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("size", pa.int32(), nullable=False),
+        pa.field("pixels", pa.binary(), nullable=False),
+    ]
+)
+
+#: one row per genuine video
+FORGED: Final = pa.schema(
+    [
+        pa.field("video_id", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("error_code", pa.string()),
+        pa.field("error_detail", pa.string()),
+        pa.field("manipulations", pa.list_(pa.string()), nullable=False),
+        pa.field("forge_s", pa.float64(), nullable=False),
+    ]
+)
+
+#: what a worker hands over: one row per layer of a batch of videos; `first_video_id` fixes the order of merging
+PARTIAL: Final = pa.schema(
+    [
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("layer", pa.string(), nullable=False),
+        pa.field("first_video_id", pa.string(), nullable=False),
+        pa.field("n", pa.int64(), nullable=False),
+        pa.field("shape", pa.list_(pa.int32()), nullable=False),
+        pa.field("mean", pa.binary(), nullable=False),
+        pa.field("m2", pa.binary(), nullable=False),
+        pa.field("nonzero", pa.binary(), nullable=False),
+    ]
+)
+
+REPORT: Final = pa.schema(
+    [
+        pa.field("problem", pa.string(), nullable=False, metadata={"meaning": "key of PROBLEMS"}),
+        pa.field("path", pa.string(), nullable=False, metadata={"meaning": "below the dataset's root, or as listed"}),
+        pa.field("detail", pa.string(), nullable=False, metadata={"meaning": "one line; empty where none is needed"}),
+    ]
+)
