@@ -1,12 +1,14 @@
-"""explain every video of folders, files or manifests"""
+"""python -m pipelines explain."""
 
 import argparse
 from pathlib import Path
 
 from rich.console import Console
 
+from operators.methods.bottleneck import DEFAULT_PRESET, PRESETS
+from pipelines import config as configs
 from pipelines.commands.flags import add_config, add_detectors, add_lake, weights
-from pipelines.errors import UserError
+from pipelines.explain import explain
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
@@ -37,21 +39,16 @@ def flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--preset",
-        choices=("reference", "fast"),
-        help="how the bottleneck is fitted; see docs/config.md (default: fast)",
+        choices=tuple(PRESETS),
+        help=f"how the bottleneck is fitted; see docs/config.md (default: {DEFAULT_PRESET})",
     )
     add_config(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Explain."""
-    from pipelines import config as configs
-    from pipelines.explain import explain
-
+    """The config from file, settings and flags, and what it explains."""
     tables = configs.load(options.config, options.set)
     if options.max_keyframes is not None:
-        if options.max_keyframes < 1:
-            raise UserError("--max-keyframes is at least 1")
         tables.setdefault("prepare", {}).setdefault("keyframes", {})["max_keyframes"] = options.max_keyframes
     if options.preset is not None:
         tables.setdefault("bottleneck", {})["preset"] = options.preset

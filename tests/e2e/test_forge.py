@@ -202,9 +202,8 @@ def test_the_choices_of_the_command_line_are_those_of_the_forger():
     from typing import get_args
 
     from operators.forging.blend import Fault, Region
-    from pipelines.__main__ import _parser
+    from pipelines.__main__ import parse
 
-    parse = _parser().parse_args
     options = parse(["forge", "a", "--out", "b"])
     assert (options.per_video, options.seed, options.max_frames, options.paths) == (1, 0, None, [Path("a")])
     given = [*(f"--region={each}" for each in get_args(Region)), *(f"--fault={each}" for each in get_args(Fault))]

@@ -118,20 +118,20 @@ def test_pods_have_resources_and_every_mount_its_volume(job):
 
 
 def test_the_entrypoint_is_a_command_of_ours(job):
-    from pipelines.__main__ import _parser
+    from pipelines.__main__ import parse
 
     words = shlex.split(job["spec"]["entrypoint"])
     assert words[:3] == ["python", "-m", "pipelines"]
-    options = _parser().parse_args(words[3:])
+    options = parse(words[3:])
     assert str(options.lake) == "/mnt/viba/lake"
     assert yaml.safe_load(job["spec"]["runtimeEnvYAML"])["env_vars"]["PYTHONPATH"] == _containers(job)[0]["workingDir"]
 
 
 def test_the_submit_line_of_the_cluster_is_a_command_of_ours():
-    from pipelines.__main__ import _parser
+    from pipelines.__main__ import parse
 
     text = re.sub(r"\\\n#\s*", "", (ROOT / "ray_cluster.yaml").read_text())
     (line,) = re.findall(r"^#\s+(ray job submit .*)$", text, re.MULTILINE)
     words = shlex.split(line.split(" -- ")[1])
     assert words[:3] == ["python", "-m", "pipelines"]
-    assert _parser().parse_args(words[3:]).set == ["resources.actors=4"]
+    assert parse(words[3:]).set == ["resources.actors=4"]

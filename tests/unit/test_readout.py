@@ -23,7 +23,7 @@ from operators.models.spec import spec_for
 from operators.models.weights import Detector, digest, load_model, save_model
 from pipelines import config as configs
 from pipelines.errors import UserError
-from pipelines.readout import train_readout
+from pipelines.train_readout import train_readout
 from schemas.records import SAMPLE
 
 SIDE, PATCH = 16, 4

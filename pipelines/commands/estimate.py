@@ -1,0 +1,39 @@
+"""python -m pipelines estimate."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from pipelines import config as configs
+from pipelines.commands.flags import add_config, add_detectors, weights
+from pipelines.estimate import estimate
+from schemas.tables import LABELS
+
+
+def flags(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="as for explain; only the split train of a manifest with one",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for MODEL/LAYER.safetensors; files there are kept",
+    )
+    parser.add_argument("--label", choices=LABELS, help="only videos with this label (default: all)")
+    add_detectors(parser)
+    add_config(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """The config from file, settings and flags, and what it estimates."""
+    tables = configs.load(options.config, options.set)
+    config = configs.build(tables, options.model, options.layer, weights(options))
+    estimate(config, options.paths, options.out, Console(), options.label)

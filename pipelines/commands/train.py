@@ -1,0 +1,73 @@
+"""python -m pipelines train."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from operators.models.spec import spec_for
+from operators.prepare import ModelInput
+from pipelines import config as configs
+from pipelines.commands.flags import at_least_one
+from pipelines.errors import UserError
+from pipelines.samples import from_lake, from_manifest
+from pipelines.train import IMAGENET, default_params, train
+
+_FRAMES: Final = 16
+
+
+def flags(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("--model", required=True, metavar="NAME", help="xception, vgg11-flow or a timm architecture")
+    parser.add_argument("--manifest", type=Path, metavar="FILE", help="videos to train on, with label and split")
+    parser.add_argument(
+        "--lake",
+        type=Path,
+        metavar="DIR",
+        help="gets the learning curves (table curves); without --manifest its explained videos are trained on, with "
+        "their keyframes and face boxes",
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="weights, learning curves and report")
+    parser.add_argument(
+        "--frames",
+        type=at_least_one,
+        metavar="N",
+        help=f"frames cut from each video of a manifest, evenly spaced (default: {_FRAMES})",
+    )
+    parser.add_argument(
+        "--pretrained",
+        nargs="?",
+        const=IMAGENET,
+        metavar="FILE",
+        help="start from timm's ImageNet weights (downloaded), or from FILE; default: from scratch",
+    )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="training processes (default: 1)")
+    parser.add_argument(
+        "--input-size", type=at_least_one, metavar="PX", help="side of the input (default: the model's own)"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with a table train; see docs/train.md")
+    parser.add_argument("--set", action="append", default=[], metavar="train.KEY=VALUE", help="over the config file's")
+
+
+def run(options: argparse.Namespace) -> None:
+    """What is trained, on what, and how."""
+    try:
+        spec = spec_for(options.model)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if options.input_size is not None:
+        spec = replace(spec, input_size=options.input_size)
+    params = configs.fill(default_params(spec), configs.load(options.config, options.set).get("train", {}), "train")
+    inputs = (ModelInput(spec.input, spec.input_size),)
+    if options.manifest is not None:
+        source = from_manifest(options.manifest, inputs, options.frames or _FRAMES)
+    elif options.lake is None:
+        raise UserError("give the videos to train on: --manifest FILE, or --lake DIR of explained ones")
+    elif options.frames is not None:
+        raise UserError("--frames belongs to --manifest: of a lake's videos the explained frames are taken")
+    else:
+        source = from_lake(options.lake, inputs)
+    how = {name: getattr(options, name) for name in ("pretrained", "lake")}
+    train(spec, params, source, options.out, options.workers, Console(), **how)

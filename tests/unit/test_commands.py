@@ -1,0 +1,63 @@
+"""The command line: every command is there, and a mistake is one line that says what to do."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pipelines.__main__ import COMMANDS, main, parse
+from pipelines.errors import UserError
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_what_it_takes(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse([name, "--help"])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: python -m pipelines {name} ")
+    assert COMMANDS[name][1:] in " ".join(said.split())
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert all(f"{name} {summary}" in said for name, summary in COMMANDS.items())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "COMMAND"),
+        (["explian", "videos"], "invalid choice: 'explian'"),
+        (["explain", "videos"], "--lake"),
+        (["explain", "videos", "--lake", "l", "--preset", "quick"], "invalid choice: 'quick'"),
+        (["explain", "videos", "--lake", "l", "--weights", "file.pth"], "write MODEL=FILE"),
+        (["sql", "--lake", "l", "select 1", "--format", "xml"], "invalid choice: 'xml'"),
+        (["forge", "videos", "--out", "o", "--per-video", "0"], "'0' is no whole number from 1 on"),
+        (["train", "--model", "xception", "--out", "o", "--frames", "many"], "'many' is no whole number from 1 on"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_1(arguments, says, capsys):
+    assert main(arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("viba: ")
+    assert captured.err.count("\n") == 1
+    assert says in captured.err
+
+
+def test_a_question_waits_for_neither_torch_nor_ray():
+    code = """
+import sys
+from pipelines.__main__ import main
+assert main(["sql", "--lake", "/nowhere", "select 1"]) == 1
+assert not {"torch", "ray", "cv2"} & set(sys.modules), sorted({"torch", "ray", "cv2"} & set(sys.modules))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_errors_are_ours_to_raise():
+    with pytest.raises(UserError, match="see python -m pipelines sql --help"):
+        parse(["sql"])
