@@ -13,10 +13,7 @@ from schemas.records import PARTIAL
 
 
 class Collector:
-    """The statistics of each detector's layers over a batch of videos; made once per actor.
-
-    Emits one row per detector and layer: model, layer, first_video_id (for a fixed merging order), n and the tensors.
-    """
+    """The statistics of each detector's layers over a batch of videos; made once per actor."""
 
     def __init__(self, detectors: tuple[Detector, ...], batch_samples: int, threads: int) -> None:
         if threads:
@@ -29,7 +26,7 @@ class Collector:
             self._models.append((detector, model))
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """VIDEO_ROW in, PARTIAL out."""
+        """VIDEO_ROW in, PARTIAL out: one row per detector that saw an input, and layer."""
         inputs = [item for items in table["inputs"].to_pylist() for item in items]
         rows = []
         for detector, model in self._models:
@@ -37,25 +34,23 @@ class Collector:
             pixels = [
                 item["pixels"] for item in inputs if (item["kind"], item["size"]) == (spec.input, spec.input_size)
             ]
-            parts: dict[str, list[LayerStatistics]] = {layer: [] for layer in detector.layers}
+            found: dict[str, LayerStatistics] = {}
             for start in range(0, len(pixels), self._batch_samples):
                 chunk = b"".join(pixels[start : start + self._batch_samples])
                 images = np.frombuffer(chunk, np.uint8).reshape(-1, spec.input_size, spec.input_size, 3)
                 with torch.no_grad():
                     outputs = read(model, detector.layers, to_input(images, spec).to(self._device))
                 for layer, output in outputs.items():
-                    parts[layer].append(of_batch(output.cpu()))
-            if pixels:
-                first = min(table["video_id"].to_pylist())
-                rows += [_partial(spec.name, layer, first, merge(found)) for layer, found in parts.items()]
+                    part = of_batch(output.cpu())
+                    found[layer] = merge([found[layer], part]) if layer in found else part
+            rows += [_partial(spec.name, layer, each) for layer, each in found.items()]
         return pa.Table.from_pylist(rows, schema=PARTIAL)
 
 
-def _partial(model: str, layer: str, first_video_id: str, found: LayerStatistics) -> dict:
+def _partial(model: str, layer: str, found: LayerStatistics) -> dict:
     return {
         "model": model,
         "layer": layer,
-        "first_video_id": first_video_id,
         "n": found.n,
         "shape": list(found.mean.shape),
         "mean": found.mean.numpy().tobytes(),

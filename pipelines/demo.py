@@ -15,7 +15,7 @@ from pipelines import config as configs
 from pipelines.estimate import estimate
 from pipelines.evaluate import evaluate
 from pipelines.explain import explain
-from pipelines.lake import open_lake
+from pipelines.lake.read import open_lake
 from pipelines.render import render
 from pipelines.samples import cut_samples, from_manifest
 from pipelines.train import train

@@ -3,25 +3,27 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from ray.actor import ActorHandle
-from ray.data import Dataset
 from rich.console import Console
 
 from operators.collect import Collector, from_partial
 from operators.methods import statistics
 from operators.methods.statistics import LayerStatistics
-from operators.stage import Stage, apply
+from operators.stage import Stage
 from pipelines import manifest as manifests
 from pipelines.cluster import Cluster, connect
 from pipelines.config import Config
 from pipelines.errors import UserError
-from pipelines.progress import progress
-from pipelines.videos import prepare_stage, read_videos
+from pipelines.prepare import prepare_stage
+from pipelines.stream import in_order, streamed
 from schemas.records import PARTIAL
+
+#: what one worker merges before it hands anything over: a partial of three VGG layers has 75 MB
+_VIDEOS_PER_PARTIAL: Final = 32
 
 
 def estimate(config: Config, paths: list[Path], out: Path, console: Console, label: str | None = None) -> None:
@@ -75,14 +77,18 @@ def keep_statistics(config: Config, manifest_file: Path, folder: Path, cluster: 
 
 
 def collect(
-    videos: Dataset, config: Config, cluster: Cluster, counter: ActorHandle
+    sample: Path, total: int, config: Config, cluster: Cluster, console: Console
 ) -> dict[tuple[str, str], LayerStatistics]:
-    """(model, layer) -> statistics over the inputs cut from `videos`; nothing for a model no input was cut for."""
+    """(model, layer) -> statistics over the inputs cut from the `total` videos of the manifest `sample`.
+
+    Nothing for a model no input was cut for. What a worker hands over is merged as it comes, in the manifest's order,
+    so that the result is the same each time and memory does not grow with the number of videos.
+    """
     collecting = Stage(
         "statistics",
         Collector,
         PARTIAL,
-        batch_size=config.resources.videos_per_block,
+        batch_size=_VIDEOS_PER_PARTIAL,
         num_cpus=cluster.cpus_per_actor,
         num_gpus=cluster.gpus_per_actor,
         actors=cluster.actors,
@@ -92,14 +98,13 @@ def collect(
             "threads": cluster.threads_per_actor,
         },
     )
-    for stage in (prepare_stage(config), collecting):
-        videos = apply(videos, replace(stage, counter=counter))
-    partials = videos.take_all()
-    partials.sort(key=lambda row: row["first_video_id"])
-    found: dict[tuple[str, str], list[LayerStatistics]] = {}
-    for row in partials:
-        found.setdefault((row["model"], row["layer"]), []).append(from_partial(row))
-    return {key: statistics.merge(parts) for key, parts in found.items()}
+    found: dict[tuple[str, str], LayerStatistics] = {}
+    chain = [prepare_stage(config), collecting]
+    with in_order(), streamed(sample, chain, config.resources.videos_per_block, total, console) as partials:
+        for row in partials.iter_rows():
+            key, part = (row["model"], row["layer"]), from_partial(row)
+            found[key] = statistics.merge([found[key], part]) if key in found else part
+    return found
 
 
 def _estimate(
@@ -124,8 +129,7 @@ def _estimate(
         for each in config.detectors
     ]
     config = replace(config, detectors=tuple(each for each in detectors if each.layers))
-    with progress(["prepare", "statistics"], len(sampled), console) as counter:
-        found = collect(read_videos(sample, config), config, cluster, counter)
+    found = collect(sample, len(sampled), config, cluster, console)
     for (model, layer), known in found.items():
         about = {"model": model, "layer": layer, "weights_sha256": _weights(config, model), "label": label}
         statistics.save(known, statistics.path_in(folder, model, layer), about)

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from pipelines.errors import UserError
-from pipelines.lake import open_lake, queries, runs
+from pipelines.lake.checks import checks
+from pipelines.lake.layout import Layout
+from pipelines.lake.read import open_lake, queries, runs
 from pipelines.sql import print_rows, write_csv
 
-FOLDER: Final = "evaluation"
 _SHOWN_ROWS: Final = 20
 
 
@@ -28,13 +29,13 @@ def evaluate(lake: Path, run_id: str | None = None) -> int:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"run {run_id}")
     with open_lake(lake, run_id) as connection:
-        failed = [name for name, query in queries("checks").items() if not _check(connection, name, query, console)]
+        failed = [name for name, query in checks().items() if not _check(connection, name, query, console)]
         for name, query in queries("tables").items():
             table = connection.sql(query).to_arrow_table()
             console.print(f"\n{name}")
             print_rows(table.to_reader(), table.num_rows)
-            _write(table.replace_schema_metadata({"run_id": run_id}), lake / FOLDER / name)
-    console.print(f"\nwritten to {lake / FOLDER} as Parquet and CSV")
+            _write(table.replace_schema_metadata({"run_id": run_id}), Layout(lake).evaluation / name)
+    console.print(f"\nwritten to {Layout(lake).evaluation} as Parquet and CSV")
     if failed:
         console.print(f"checks that failed: {', '.join(failed)}; the tables of this run cannot be trusted")
     question = "select * from metrics limit 10"

@@ -3,21 +3,19 @@
 import os
 import shlex
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
-import ray
 from rich.console import Console
 
 from operators.forge import ForgeriesParams, forge_videos, names
-from operators.stage import Stage, apply
+from operators.stage import Stage
 from operators.video.sandbox import Limits
 from pipelines import manifest as manifests
 from pipelines.cluster import connect
 from pipelines.config import Resources
 from pipelines.errors import UserError
-from pipelines.progress import progress
+from pipelines.stream import streamed
 from schemas.conform import conform
 from schemas.records import FORGED
 from schemas.tables import MANIFEST, STATUS_OK
@@ -48,9 +46,8 @@ def forge(paths: list[Path], out: Path, per_video: int, params: ForgeriesParams,
         raise UserError(f"cannot write {out}: {error.strerror}") from error
 
     connect(Resources())
-    with progress(["forge"], len(genuine), console) as counter:
-        videos = ray.data.read_parquet(str(sources)).repartition(target_num_rows_per_block=1)
-        found = apply(videos, replace(stage(out, per_video, params), counter=counter)).take_all()
+    with streamed(sources, [stage(out, per_video, params)], 1, len(genuine), console) as videos:
+        found = videos.take_all()
 
     made = {row["video_id"]: row["manipulations"] for row in found if row["status"] == STATUS_OK}
     _say_what_failed([row for row in found if row["status"] != STATUS_OK], genuine, console)

@@ -18,7 +18,8 @@ from operators.pictures.sheet import CELL_PX, Cell, Column, Row, draw_sheet
 from operators.video.decode import read_frames
 from operators.video.encode import write_video
 from pipelines.errors import UserError
-from pipelines.lake import open_lake
+from pipelines.lake.layout import Layout
+from pipelines.lake.read import open_lake, queries
 from schemas.errors import SampleError
 from schemas.tables import CLASS_FAKE, STATUS_ERROR, STATUS_NO_FACE
 
@@ -29,53 +30,6 @@ _SCALE_PERCENTILE: Final = 99.5
 _NOTE: Final = "heat in bits per pixel, each layer on a scale of its own; below each map the bits that pass in all"
 _BLANK: Final = np.zeros((1, 1, 3), np.uint8)
 _NO_TRUTH: Final = np.zeros((1, 1), np.uint8)
-
-_VIDEO: Final = """
-select videos.*, runs.config
-from videos
-inner join runs on videos.run_id = runs.run_id
-where starts_with(videos.video_id, $video_id)
-order by videos.video_id = $video_id desc, runs.started_at desc
-"""
-
-_MAPS: Final = """
-select
-    masks.frame,
-    frames.time_s,
-    frames.face_x,
-    frames.face_y,
-    frames.face_width,
-    frames.face_height,
-    frames.face_score,
-    masks.model,
-    masks.method,
-    masks.layer,
-    masks.height,
-    masks.width,
-    masks.saliency,
-    masks.input_size,
-    masks.total_bits,
-    plain.target,
-    plain.prob_fake,
-    through.prob_fake as prob_fake_bottleneck
-from masks
-inner join frames using (run_id, video_id, frame)
-inner join predictions as plain
-    on masks.run_id = plain.run_id and masks.video_id = plain.video_id and masks.frame = plain.frame
-    and masks.model = plain.model and not plain.bottleneck
-left join predictions as through
-    on masks.run_id = through.run_id and masks.video_id = through.video_id and masks.frame = through.frame
-    and masks.model = through.model and masks.method = through.method and masks.layer = through.layer
-    and through.bottleneck
-where masks.run_id = $run_id and masks.video_id = $video_id
-order by masks.frame
-"""
-
-_TRUTH: Final = """
-select frame, height, width, mask
-from truth
-where run_id = $run_id and video_id = $video_id
-"""
 
 
 @dataclass(frozen=True)
@@ -122,7 +76,7 @@ def render(lake: Path, video_id: str, out: Path | None = None) -> tuple[Path, Pa
     and an `out` that ends in .png.
     """
     video, layers, truth = _read(lake, video_id)
-    out = lake / "renders" / f"{video['video_id']}.mp4" if out is None else out
+    out = Layout(lake).renders / f"{video['video_id']}.mp4" if out is None else out
     sheet = out.with_suffix(".png")
     if sheet == out:
         raise UserError(f"--out names the MP4, {out} will be the sheet beside it")
@@ -150,15 +104,15 @@ def render(lake: Path, video_id: str, out: Path | None = None) -> tuple[Path, Pa
 def _read(lake: Path, video_id: str) -> tuple[dict[str, Any], list[_Layer], dict[int, np.ndarray]]:
     """The row of `videos` with its run's config, the layers in their order, and the true masks of its frames."""
     with open_lake(lake) as connection:
-        found = _rows(connection, _VIDEO, video_id=video_id)
+        found = _rows(connection, queries("render")["video"], video_id=video_id)
         names = sorted({row["video_id"] for row in found})
         if not names:
             raise UserError(f"no video {video_id} in {lake}: list them with sql 'SELECT video_id, uri FROM videos'")
         if len(names) > 1 and video_id not in names:
             raise UserError(f"{video_id} is the beginning of {len(names)} videos: {', '.join(names[:5])}")
         video = found[0]
-        maps = _rows(connection, _MAPS, run_id=video["run_id"], video_id=video["video_id"])
-        truth = _rows(connection, _TRUTH, run_id=video["run_id"], video_id=video["video_id"])
+        maps = _rows(connection, queries("render")["maps"], run_id=video["run_id"], video_id=video["video_id"])
+        truth = _rows(connection, queries("render")["truth"], run_id=video["run_id"], video_id=video["video_id"])
     if not maps:
         reason = {STATUS_NO_FACE: "no face was found in it", STATUS_ERROR: f"{video['error_code']}"}
         raise UserError(

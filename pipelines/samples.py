@@ -3,14 +3,13 @@
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import ray
 from rich.console import Console
 
 from operators.inputs.flow import FlowParams
@@ -18,28 +17,19 @@ from operators.models.spec import ModelSpec
 from operators.models.training import Samples
 from operators.prepare import ModelInput, PrepareParams, prepare, recut
 from operators.samples import flatten
-from operators.stage import Stage, apply
+from operators.stage import Stage
 from operators.video.keyframes import KeyframeParams
 from operators.video.sandbox import Limits
 from pipelines import manifest as manifests
 from pipelines.cluster import connect
 from pipelines.config import Resources
 from pipelines.errors import UserError
-from pipelines.lake import open_lake
-from pipelines.progress import progress
+from pipelines.lake.read import open_lake, queries
+from pipelines.stream import streamed
 from schemas.records import SAMPLE
 from schemas.tables import CLASS_FAKE, CLASS_REAL, LABELS, NESTED, VIDEO_ROW
 
 SPLITS: Final = ("train", "val")
-#: of each video its latest run that found a face in it
-_EXPLAINED: Final = """
-select videos.*, runs.config
-from videos
-inner join runs using (run_id)
-where videos.status = 'ok'
-qualify row_number() over (partition by videos.video_id order by runs.started_at desc, runs.run_id asc) = 1
-order by videos.video_id
-"""
 
 
 @dataclass(frozen=True)
@@ -71,8 +61,8 @@ def from_lake(lake: Path, inputs: tuple[ModelInput, ...]) -> Source:
     videos without both labels in both splits.
     """
     with open_lake(lake) as connection:
-        videos = _labelled(connection.sql(_EXPLAINED).to_arrow_table().to_pylist(), str(lake))
-        found = connection.sql("select * from frames order by frame").to_arrow_table().to_pylist()
+        videos = _labelled(connection.sql(queries("samples")["explained"]).to_arrow_table().to_pylist(), str(lake))
+        found = connection.sql(queries("samples")["frames"]).to_arrow_table().to_pylist()
     frames: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in found:
         frames.setdefault((row.pop("run_id"), row.pop("video_id")), []).append(row)
@@ -111,9 +101,7 @@ def cut_samples(source: Source, folder: Path, console: Console) -> None:
         stale.unlink()
     todo = folder / "_videos.parquet"
     pq.write_table(source.videos, todo)
-    with progress([source.cut.name], len(source.videos), console) as counter:
-        videos = ray.data.read_parquet(str(todo)).repartition(target_num_rows_per_block=4)
-        videos = apply(videos, replace(source.cut, counter=counter))
+    with streamed(todo, [source.cut], Resources.videos_per_block, len(source.videos), console) as videos:
         videos.map_batches(flatten, batch_format="pyarrow", batch_size=None, num_cpus=1).write_parquet(str(folder))
     used = len(pq.read_table(folder, schema=SAMPLE, columns=["video_id"])["video_id"].unique())
     if used < len(source.videos):

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.errors import UserError
-from pipelines.lake import open_lake
+from pipelines.lake.read import open_lake
 
 FORMATS: Final = ("table", "csv", "json")
 TABLE_ROWS: Final = 200  # csv and json give every row

@@ -6,14 +6,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.lake import open_lake, queries
+from pipelines.lake.read import open_lake, queries
 
 
 def show(lake: Path, run_id: str, console: Console) -> None:
     """Print the report queries of one run and the commands that come next."""
     connection = open_lake(lake, run_id)
     titles = {"status": "videos", "explained": "explained", "errors": "not explained", "seconds": "seconds per stage"}
-    report = queries("report")
+    report = queries("summary")
     for name, title in titles.items():
         found = connection.sql(report[name])
         rows = found.fetchall()

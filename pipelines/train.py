@@ -39,7 +39,7 @@ from pipelines import samples as cuttings
 from pipelines.cluster import connect
 from pipelines.config import Resources
 from pipelines.errors import UserError
-from pipelines.lake import TRAININGS
+from pipelines.lake.layout import Layout
 from pipelines.manifest import write_table
 from pipelines.samples import SPLITS, Source, cut_samples
 from schemas.tables import CLASS_FAKE, CURVES, LABELS
@@ -78,7 +78,7 @@ def train(
         save_model(network, spec, start)
     if lake is not None:
         try:
-            (lake / TRAININGS).mkdir(parents=True, exist_ok=True)
+            Layout(lake).trainings.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot write the lake {lake}: {error.strerror}") from error
     console.print(f"{spec.name} starts from {origin}", highlight=False)
@@ -272,7 +272,7 @@ def _write_curves(out: Path, training_id: str, spec: ModelSpec, lake: Path | Non
     write_table(table, out / "curves.parquet")
     draw_curves(points, spec.name, out / "curves.png")
     if lake is not None:
-        write_table(table, lake / TRAININGS / f"{training_id}.parquet")
+        write_table(table, Layout(lake).trainings / f"{training_id}.parquet")
 
 
 def _report(spec: ModelSpec, out: Path, samples: Path, seed: int, origin: str, console: Console) -> dict[str, Any]:

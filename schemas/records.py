@@ -30,12 +30,11 @@ FORGED: Final = pa.schema(
     ]
 )
 
-#: what a worker hands over: one row per layer of a batch of videos; `first_video_id` fixes the order of merging
+#: what a worker that collects statistics hands over: one row per layer of a batch of videos
 PARTIAL: Final = pa.schema(
     [
         pa.field("model", pa.string(), nullable=False),
         pa.field("layer", pa.string(), nullable=False),
-        pa.field("first_video_id", pa.string(), nullable=False),
         pa.field("n", pa.int64(), nullable=False),
         pa.field("shape", pa.list_(pa.int32()), nullable=False),
         pa.field("mean", pa.binary(), nullable=False),

@@ -17,6 +17,8 @@ CLASS_REAL: Final = 0
 CLASS_FAKE: Final = 1
 #: between the identities of one video
 IDENTITY_SEPARATOR: Final = ";"
+#: the chain that `explain` runs
+EXPLAIN: Final = "explain"
 
 
 def _column(name: str, type_: pa.DataType, meaning: str, *, null: bool = False) -> pa.Field:
@@ -31,13 +33,25 @@ class Table:
     grain: str
     key: tuple[str, ...]
     schema: pa.Schema
+    #: tables in which every row has a row it belongs to, by what they share of the parent's key
+    parents: "tuple[Table, ...]" = ()
+    #: the chain of stages that writes and commits it; None: written as a whole, apart from any chain
+    chain: str | None = None
 
 
-def _table(name: str, grain: str, key: tuple[str, ...], columns: list[pa.Field]) -> Table:
+def _table(
+    name: str,
+    grain: str,
+    key: tuple[str, ...],
+    columns: list[pa.Field],
+    parents: tuple[Table, ...] = (),
+    chain: str | None = None,
+) -> Table:
     schema = pa.schema(columns, metadata={"table": name, "grain": grain, "key": ",".join(key)})
-    return Table(name, grain, key, schema)
+    return Table(name, grain, key, schema, parents, chain)
 
 
+_TIME: Final = pa.timestamp("us", tz="UTC")
 _RUN_ID = _column("run_id", pa.string(), "run that wrote the row; hash of its config")
 _VIDEO_ID = _column(
     "video_id", pa.string(), "from the file's name and content; the same on every machine and mount point"
@@ -81,10 +95,21 @@ RUNS: Final = _table(
     [
         _RUN_ID,
         _column("config", pa.string(), "the whole config as JSON"),
-        _column("versions", pa.string(), "package versions as JSON"),
-        _column("hardware", pa.string(), "processors, memory and accelerators as JSON"),
-        _column("started_at", pa.timestamp("us", tz="UTC"), "first start of the run"),
-        _column("ended_at", pa.timestamp("us", tz="UTC"), "last successful end; NULL while it has none", null=True),
+        _column("started_at", _TIME, "first start of the run"),
+        _column("ended_at", _TIME, "last time that everything it was given was finished; NULL before", null=True),
+        _column(
+            "starts",
+            pa.list_(
+                pa.struct(
+                    [
+                        _column("started_at", _TIME, "when the run was started or continued"),
+                        _column("versions", pa.string(), "viba, its commit, Python and packages as JSON"),
+                        _column("hardware", pa.string(), "processors, memory and accelerators of the cluster as JSON"),
+                    ]
+                )
+            ),
+            "every start of the run, the first one first",
+        ),
     ],
 )
 
@@ -116,6 +141,8 @@ VIDEOS: Final = _table(
         ),
         _column("metrics_s", pa.float64(), "seconds for the metrics", null=True),
     ],
+    parents=(RUNS,),
+    chain=EXPLAIN,
 )
 
 FRAMES: Final = _table(
@@ -136,6 +163,8 @@ FRAMES: Final = _table(
         _column("face_score", pa.float64(), "dlib's detection score", null=True),
         _column("has_flow", pa.bool_(), "false for a frame without a face or without a next frame"),
     ],
+    parents=(VIDEOS,),
+    chain=EXPLAIN,
 )
 
 PREDICTIONS: Final = _table(
@@ -155,6 +184,8 @@ PREDICTIONS: Final = _table(
         _column("prob_fake", pa.float32(), "probability of class fake"),
         _column("target", pa.int8(), "class that is explained: 0 real, 1 fake"),
     ],
+    parents=(FRAMES,),
+    chain=EXPLAIN,
 )
 
 MASKS: Final = _table(
@@ -181,6 +212,8 @@ MASKS: Final = _table(
         ),
         _column("loss_after", pa.float64(), "the same in the pass the map belongs to", null=True),
     ],
+    parents=(FRAMES,),
+    chain=EXPLAIN,
 )
 
 METRICS: Final = _table(
@@ -208,6 +241,8 @@ METRICS: Final = _table(
             null=True,
         ),
     ],
+    parents=(MASKS,),
+    chain=EXPLAIN,
 )
 
 TRUTH: Final = _table(
@@ -223,6 +258,8 @@ TRUTH: Final = _table(
         _column("mask", pa.list_(pa.uint8()), "255 times the mean of the blending mask m in each cell of the crop box"),
         _column("area", pa.float64(), "share of the crop box's pixels with m > 0"),
     ],
+    parents=(FRAMES,),
+    chain=EXPLAIN,
 )
 
 LOCALISATION_FRAMES: Final = _table(
@@ -247,6 +284,8 @@ LOCALISATION_FRAMES: Final = _table(
         ),
         _column("ehr", pa.float64(), "effective heat ratio (InputIBA); NULL without any saliency", null=True),
     ],
+    parents=(MASKS, TRUTH),
+    chain=EXPLAIN,
 )
 
 CURVES: Final = _table(

@@ -12,7 +12,7 @@ from rich.table import Table
 from pipelines.datasets import Report, dataset_manifest
 from pipelines.datasets.listing import PROBLEMS
 from pipelines.errors import UserError
-from pipelines.lake import queries
+from pipelines.lake.read import queries
 from pipelines.splits import SPLITS, groups, leaks, split
 
 _EXAMPLES = 3
@@ -73,7 +73,7 @@ def _show_report(report: Report, beside: Path, console: Console) -> None:
 def _show_counts(table: pa.Table, console: Console) -> None:
     connection = duckdb.connect(":memory:")
     connection.register("videos", table)
-    found = connection.sql(queries("report")["sources"])
+    found = connection.sql(queries("summary")["sources"])
     shown = Table(title="videos", title_justify="left", title_style="bold")
     for column in found.columns:
         shown.add_column(column, overflow="fold")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.lake import open_lake
+from pipelines.lake.read import open_lake
 
 
 @pytest.mark.clips

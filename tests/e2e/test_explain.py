@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.__main__ import main
-from pipelines.lake import open_lake
+from pipelines.lake.read import open_lake
 from schemas.tables import LAKE_TABLES, SINK_TABLES
 
 SECONDS = {"prepare_s", "explain_s", "metrics_s"}

@@ -14,7 +14,7 @@ from operators.forging.portrait import make_clips
 from operators.video.decode import read_frames
 from operators.video.encode import read_masks
 from pipelines.__main__ import main
-from pipelines.lake import open_lake
+from pipelines.lake.read import open_lake
 from pipelines.manifest import build
 
 FORGE = (

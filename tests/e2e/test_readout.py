@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from operators.methods import readout as readouts
-from pipelines.lake import open_lake
+from pipelines.lake.read import open_lake
 
 MODEL = ("--model", "resnet10t", "--layer", "layer3")
 

@@ -24,7 +24,7 @@ from operators.video.keyframes import KeyframeParams
 from operators.video.sandbox import Limits
 from pipelines import manifest as manifests
 from pipelines.__main__ import main
-from pipelines.lake import open_lake
+from pipelines.lake.read import open_lake
 from schemas.records import SAMPLE
 
 #: a network without batch norm, whose averages two workers take over their own halves

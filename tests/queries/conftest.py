@@ -10,14 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.lake import open_lake
+from pipelines.lake.layout import Layout
+from pipelines.lake.read import open_lake
 from schemas.tables import LAKE_TABLES, Table
 
 Rows = dict[str, list[dict]]
 
 #: what a row says unless told
 DEFAULTS: dict[str, dict] = {
-    "runs": {"started_at": datetime(2026, 1, 1, tzinfo=UTC)},
+    "runs": {"started_at": datetime(2026, 1, 1, tzinfo=UTC), "starts": []},
     "videos": {"video_id": "v", "dataset": "d", "status": "ok", "width": 64, "height": 48, "n_frames": 9},
     "frames": {"video_id": "v", "keyframe_score": 1.0, "status": "ok", "has_flow": True}
     | {"face_x": 0, "face_y": 0, "face_width": 64, "face_height": 48, "face_score": 1.0},
@@ -42,13 +43,14 @@ def make_lake(tmp_path: Path) -> Callable[..., Path]:
     def make(
         tables: Rows, run_id: str = "r1", *, lake: Path = tmp_path / "lake", name: str = "a", pending: bool = False
     ) -> Path:
-        ids = set()
+        layout, ids = Layout(lake), set()
         for table in LAKE_TABLES:
             rows = [_full(table, run_id, row) for row in tables.get(table.name, [])]
             ids |= {row["video_id"] for row in rows if "video_id" in row}
-            _write(pa.Table.from_pylist(rows, schema=table.schema), lake / f"run_id={run_id}" / table.name / name)
-        committed = lake / "_checkpoints" / f"run_id={run_id}" / (f"{name}.pending" if pending else name)
-        _write(pa.table({"video_id": pa.array(sorted(ids), pa.string())}), committed)
+            _write(pa.Table.from_pylist(rows, schema=table.schema), layout.table(run_id, table.name) / name)
+        for chain in {table.chain for table in LAKE_TABLES} - {None}:
+            committed = layout.checkpoints(chain, run_id) / (f"{name}.pending" if pending else name)
+            _write(pa.table({"video_id": pa.array(sorted(ids), pa.string())}), committed)
         return lake
 
     return make

@@ -5,9 +5,9 @@ from copy import deepcopy
 import numpy as np
 import pytest
 
-from pipelines.lake import queries
+from pipelines.lake.checks import checks
 
-CHECKS = queries("checks")
+CHECKS = checks()
 FAILED = {"status": "error", "error_stage": "prepare", "error_code": "empty_file", "error_detail": "0 bytes"}
 NO_BOX = {"face_x": None, "face_y": None, "face_width": None, "face_height": None, "has_flow": False}
 
@@ -61,14 +61,14 @@ def repeated(table):
 
 
 DEFECTS = [
-    *[("duplicate_keys", repeated(table), "more than once") for table in good()],
-    ("orphans", changed("runs", run_id="another"), "videos row without its run"),
-    ("orphans", added("frames", video_id="lost"), "frames row without its video"),
-    ("orphans", added("predictions", frame=5), "predictions row without its frame"),
-    ("orphans", added("predictions", video_id="lost"), "predictions row without its frame"),
-    ("orphans", added("masks", frame=5), "masks row without its frame"),
-    ("orphans", added("metrics", layer="other"), "metrics row without its masks"),
-    ("orphans", added("metrics", video_id="lost"), "metrics row without its masks"),
+    *[("keys", repeated(table), "more than once") for table in good()],
+    ("parents", changed("runs", run_id="another"), "videos row without its runs"),
+    ("parents", added("frames", video_id="lost"), "frames row without its videos"),
+    ("parents", added("predictions", frame=5), "predictions row without its frames"),
+    ("parents", added("predictions", video_id="lost"), "predictions row without its frames"),
+    ("parents", added("masks", frame=5), "masks row without its frames"),
+    ("parents", added("metrics", layer="other"), "metrics row without its masks"),
+    ("parents", added("metrics", video_id="lost"), "metrics row without its masks"),
     ("pairs", dropped("predictions", 0), "no prediction without the bottleneck"),
     ("pairs", dropped("predictions", 1), "no prediction with the bottleneck"),
     ("pairs", dropped("predictions", 1), "masks row without the prediction from its bottleneck"),
@@ -80,9 +80,9 @@ DEFECTS = [
     ("pairs", changed("predictions", 1, target=0), "different targets"),
     ("pairs", dropped("metrics"), "masks without metrics"),
     ("pairs", dropped("masks", 1), "another number of frames"),
-    ("orphans", added("truth", frame=5), "truth row without its frame"),
-    ("orphans", added("localisation_frames", layer="other"), "localisation_frames row without its mask"),
-    ("orphans", dropped("truth", 0), "localisation_frames row without its truth"),
+    ("parents", added("truth", frame=5), "truth row without its frames"),
+    ("parents", added("localisation_frames", layer="other"), "localisation_frames row without its masks"),
+    ("parents", dropped("truth", 0), "localisation_frames row without its truth"),
     ("pairs", dropped("truth", 1), "without truth"),
     ("pairs", dropped("localisation_frames"), "without localisation"),
     ("statuses", changed("videos", status="fine"), "unknown status"),

@@ -8,7 +8,8 @@ import pytest
 
 from pipelines.errors import UserError
 from pipelines.evaluate import evaluate
-from pipelines.lake import queries
+from pipelines.lake.checks import checks
+from pipelines.lake.read import queries
 
 
 def run(day=1, **video):
@@ -27,7 +28,7 @@ def test_a_good_run(make_lake, capsys):
     assert evaluate(lake) == 0
     out = capsys.readouterr().out
     assert out.startswith("run r1\n")
-    for name in queries("checks"):
+    for name in checks():
         assert f"check {name}: ok\n" in out
     assert out.splitlines()[-1] == f'next: python -m pipelines sql --lake {lake} "select * from metrics limit 10"'
     names = {f"{table}.{kind}" for table in queries("tables") for kind in ("parquet", "csv")}

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import UserError
-from pipelines.lake import TRAININGS, open_lake, runs
+from pipelines.lake.layout import Layout
+from pipelines.lake.read import open_lake, runs
 from schemas.tables import CURVES, LAKE_TABLES, SINK_TABLES
 
 EVERY_TABLE = {table.name: [{}] for table in SINK_TABLES}
@@ -65,8 +66,8 @@ def learned(lake, training_id):
         "val_loss": 0.6,
         "val_accuracy": 0.5,
     }
-    (lake / TRAININGS).mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist([row], CURVES.schema), lake / TRAININGS / f"{training_id}.parquet")
+    Layout(lake).trainings.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist([row], CURVES.schema), Layout(lake).trainings / f"{training_id}.parquet")
 
 
 def test_learning_curves_belong_to_no_run(make_lake):
@@ -114,7 +115,9 @@ def test_rows_beside_committed_ones_are_hidden(make_lake):
     # a file may hold a video that no checkpoint names
     lake = make_lake({"videos": [{"video_id": "v"}, {"video_id": "w"}]} | at(1))
     make_lake({"videos": [{"video_id": "w"}]}, lake=lake.parent / "other")
-    (lake.parent / "other/_checkpoints/run_id=r1/a.parquet").replace(lake / "_checkpoints/run_id=r1/a.parquet")
+    (lake.parent / "other/_checkpoints/explain/run_id=r1/a.parquet").replace(
+        lake / "_checkpoints/explain/run_id=r1/a.parquet"
+    )
     with open_lake(lake) as connection:
         assert ids(connection) == [("r1", "w")]
 
@@ -122,15 +125,17 @@ def test_rows_beside_committed_ones_are_hidden(make_lake):
 def test_a_video_that_is_committed_twice_is_there_once(make_lake):
     make_lake(EVERY_TABLE | at(1))
     lake = make_lake({}, name="b")
-    (lake / "_checkpoints/run_id=r1/b.parquet").write_bytes((lake / "_checkpoints/run_id=r1/a.parquet").read_bytes())
+    (lake / "_checkpoints/explain/run_id=r1/b.parquet").write_bytes(
+        (lake / "_checkpoints/explain/run_id=r1/a.parquet").read_bytes()
+    )
     with open_lake(lake) as connection:
         assert counts(connection) == dict.fromkeys(counts(connection), 1)
 
 
 def test_without_checkpoints_no_video_is_visible(make_lake):
     lake = make_lake(EVERY_TABLE | at(1))
-    (lake / "_checkpoints/run_id=r1/a.parquet").unlink()
-    (lake / "_checkpoints/run_id=r1").rmdir()
+    (lake / "_checkpoints/explain/run_id=r1/a.parquet").unlink()
+    (lake / "_checkpoints/explain/run_id=r1").rmdir()
     with open_lake(lake) as connection:
         assert counts(connection) == {table.name: int(table.name == "runs") for table in LAKE_TABLES}
 

@@ -7,7 +7,7 @@ import pytest
 
 from operators.measures.consistency import video_metrics
 from operators.measures.rules import MaskRule
-from pipelines.lake import open_lake, queries
+from pipelines.lake.read import open_lake, queries
 
 TABLES = queries("tables")
 

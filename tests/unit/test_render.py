@@ -15,9 +15,10 @@ from operators.pictures.sheet import CELL_PX
 from operators.video.encode import write_video
 from pipelines.config import Config
 from pipelines.errors import UserError
+from pipelines.lake.layout import Layout
 from pipelines.render import render
 from schemas.conform import conform
-from schemas.tables import FRAMES, MASKS, PREDICTIONS, RUNS, SINK_TABLES, TRUTH, VIDEOS
+from schemas.tables import EXPLAIN, FRAMES, MASKS, PREDICTIONS, RUNS, SINK_TABLES, TRUTH, VIDEOS
 
 RUN = "0123456789ab"
 VIDEO = "clip-00ff"
@@ -40,7 +41,7 @@ def _video_row(uri, **changes):
 
 
 def _commit(lake, *video_ids, run=RUN):
-    folder = lake / "_checkpoints" / f"run_id={run}"
+    folder = Layout(lake).checkpoints(EXPLAIN, run)
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({"video_id": pa.array(video_ids, pa.string())}), folder / "x.parquet")
 
@@ -48,9 +49,7 @@ def _commit(lake, *video_ids, run=RUN):
 def _run_row(lake, started=1, run=RUN, xception=("block4",)):
     detectors = (Detector(XCEPTION, xception), Detector(VGG11_FLOW, ("features.9",)))
     at = datetime(2025, 1, started, tzinfo=UTC)
-    _write(
-        lake, RUNS, [{"config": Config(detectors).to_json(), "versions": "{}", "hardware": "{}", "started_at": at}], run
-    )
+    _write(lake, RUNS, [{"config": Config(detectors).to_json(), "started_at": at, "starts": []}], run)
 
 
 def _quarter(side, bits):

@@ -54,7 +54,7 @@ def test_a_file_gives_back_what_was_saved(tmp_path):
 
 def test_a_worker_hands_over_what_it_found():
     kept = of_batch(torch.randn(6, 2, 3, 3))
-    row = collect._partial("toy", "layer", "id", kept)
+    row = collect._partial("toy", "layer", kept)
     found = collect.from_partial(row)
     assert isinstance(found, LayerStatistics)
     assert torch.equal(found.m2, kept.m2)

@@ -9,43 +9,43 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipelines.errors import UserError
+from pipelines.lake.layout import Layout, parquet
 from schemas.tables import CURVES, LAKE_TABLES, RUNS, VIDEOS
 
-QUERIES: Final = Path(__file__).resolve().parents[1] / "queries"
-CHECKPOINTS: Final = "_checkpoints"
-TRAININGS: Final = "_trainings"
-_RUN: Final = "run_id="
-_PENDING: Final = ".pending.parquet"
+QUERIES: Final = Path(__file__).resolve().parents[2] / "queries"
 _COMMITTED: Final = pa.schema([VIDEOS.schema.field(name) for name in VIDEOS.key])
 
 
 def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnection:
     """A connection with a view per table of schemas.tables.LAKE_TABLES, of all runs or of one, and CURVES.
 
-    A video is visible once its checkpoint is committed; a lake may hold trainings and no run. The views read through
-    Arrow; DuckDB itself is locked away from every file and from the network, so no statement can read or write
-    anything else. UserError: no lake, nothing in it, no such run.
+    A video's rows are visible once the chain that writes the table has committed them; a lake may hold trainings and
+    no run. The views read through Arrow; DuckDB itself is locked away from every file and from the network, so no
+    statement can read or write anything else. UserError: no lake, nothing in it, no such run.
     """
-    trainings = _parquet(lake / TRAININGS)
-    known = runs(lake) if run_id is not None or not trainings else _run_ids(lake)
+    layout = Layout(lake)
+    trainings = parquet(layout.trainings)
+    known = runs(lake) if run_id is not None or not trainings else layout.run_ids()
     if run_id is not None and run_id not in known:
         raise UserError(f"no run {run_id} in {lake}: it has {', '.join(known)}")
     chosen = known if run_id is None else [run_id]
     # listed before the checkpoints: a file seen here is either complete or still marked as pending below
-    files = {table.name: {run: _parquet(_folder(lake, run) / table.name) for run in chosen} for table in LAKE_TABLES}
-    pending = {
-        run: tuple(p.name.removesuffix(_PENDING) for p in _checkpoints(lake, run, pending=True)) for run in chosen
-    }
+    files = {table.name: {run: parquet(layout.table(run, table.name)) for run in chosen} for table in LAKE_TABLES}
 
     connection = duckdb.connect(":memory:")
-    finished = connection.from_arrow(committed(lake, chosen))
+    chains = {table.chain for table in LAKE_TABLES if table.chain is not None}
+    pending = {chain: {run: layout.pending(chain, run) for run in chosen} for chain in chains}
+    finished = {chain: connection.from_arrow(committed(layout, chain, chosen)) for chain in chains}
     for table in LAKE_TABLES:
-        paths = [p for run in chosen for p in files[table.name][run] if not p.name.startswith(pending[run])]
-        rows = connection.from_arrow(_dataset(paths, table.schema))
-        if table is not RUNS:
-            rows = rows.set_alias(table.name).join(finished, ", ".join(VIDEOS.key), how="semi")
+        if table.chain is None:
+            rows = _rows(connection, [path for run in chosen for path in files[table.name][run]], table.schema)
+        else:
+            begun = pending[table.chain]
+            paths = [p for run in chosen for p in files[table.name][run] if not p.name.startswith(begun[run])]
+            rows = _rows(connection, paths, table.schema).set_alias(table.name)
+            rows = rows.join(finished[table.chain], ", ".join(VIDEOS.key), how="semi")
         rows.create_view(table.name)
-    connection.from_arrow(_dataset(trainings, CURVES.schema)).create_view(CURVES.name)
+    _rows(connection, trainings, CURVES.schema).create_view(CURVES.name)
     for setting in (
         "set timezone = 'UTC'",
         "set enable_progress_bar = false",  # it would be drawn into the rows on stdout
@@ -62,45 +62,33 @@ def runs(lake: Path) -> list[str]:
     """The run ids of a lake, the latest start last. UserError where there is no lake or no run in it."""
     if not lake.is_dir():
         raise UserError(f"no lake at {lake}: make one with python -m pipelines explain PATH --lake {lake}")
-    found = _run_ids(lake)
+    layout = Layout(lake)
+    found = layout.run_ids()
     if not found:
         raise UserError(f"no run in {lake}: start one with python -m pipelines explain PATH --lake {lake}")
-    files = [file for run_id in found for file in _parquet(_folder(lake, run_id) / RUNS.name)]
+    files = [file for run_id in found for file in parquet(layout.table(run_id, RUNS.name))]
     rows = _dataset(files, RUNS.schema).to_table(columns=["run_id", "started_at"]).to_pylist()
     starts = {row["run_id"]: row["started_at"].timestamp() for row in rows}
     return sorted(found, key=lambda run_id: starts.get(run_id, 0.0))
 
 
 def queries(folder: str) -> dict[str, str]:
-    """Name -> SQL of queries/FOLDER/*.sql (checks, tables, report), in order of name."""
+    """Name -> SQL of queries/FOLDER/*.sql (checks, tables, summary, ...), in order of name."""
     return {path.stem: path.read_text(encoding="utf-8") for path in sorted((QUERIES / folder).glob("*.sql"))}
 
 
-def _run_ids(lake: Path) -> list[str]:
-    return sorted(path.name.removeprefix(_RUN) for path in lake.glob(f"{_RUN}*") if path.is_dir())
-
-
-def _folder(lake: Path, run_id: str) -> Path:
-    return lake / f"{_RUN}{run_id}"
-
-
-def _parquet(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.parquet"))
-
-
-def _checkpoints(lake: Path, run_id: str, *, pending: bool) -> list[Path]:
-    files = _parquet(lake / CHECKPOINTS / f"{_RUN}{run_id}")
-    return [path for path in files if path.name.endswith(_PENDING) == pending]
-
-
-def committed(lake: Path, run_ids: list[str]) -> pa.Table:
-    """(run_id, video_id) of every video whose rows are all written."""
+def committed(layout: Layout, chain: str, run_ids: list[str]) -> pa.Table:
+    """(run_id, video_id) of every video whose rows of a chain's tables are all written."""
     tables = [_COMMITTED.empty_table()]
     for run_id in run_ids:
-        for path in _checkpoints(lake, run_id, pending=False):
+        for path in layout.committed(chain, run_id):
             ids = pq.ParquetFile(path).read(columns=["video_id"])["video_id"].cast(pa.string())
             tables.append(pa.table([pa.array([run_id] * len(ids), pa.string()), ids], schema=_COMMITTED))
     return pa.concat_tables(tables)
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, files: list[Path], schema: pa.Schema) -> duckdb.DuckDBPyRelation:
+    return connection.from_arrow(_dataset(files, schema))
 
 
 def _dataset(files: list[Path], schema: pa.Schema) -> ds.Dataset:

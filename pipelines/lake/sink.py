@@ -1,15 +1,20 @@
 """One sink, several tables, committed together."""
 
 import posixpath
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import ray
 from ray.data.block import BlockAccessor
+from ray.data.checkpoint import CheckpointConfig
 from ray.data.datasource import BlockBasedFileDatasink
 
+from pipelines.lake.layout import Layout
 from schemas.conform import conform
-from schemas.tables import NESTED, SINK_TABLES, Table
+from schemas.tables import NESTED, Table
 
 
 class LakeSink(BlockBasedFileDatasink):
@@ -19,9 +24,10 @@ class LakeSink(BlockBasedFileDatasink):
     deletes every file below the run's folder whose name starts with a pending base name: all tables roll back together.
     """
 
-    def __init__(self, path: str, run_id: str) -> None:
-        super().__init__(path, file_format="parquet")
+    def __init__(self, layout: Layout, run_id: str, tables: tuple[Table, ...]) -> None:
+        super().__init__(str(layout.run(run_id)), file_format="parquet")
         self._run_id = run_id
+        self._tables = tables
 
     def write_block(self, block: BlockAccessor, block_index: int, ctx: Any) -> None:
         """Split the nested block and write one file per table."""
@@ -29,7 +35,7 @@ class LakeSink(BlockBasedFileDatasink):
 
         name = self.filename_provider.get_filename_for_task(ctx.kwargs[WRITE_UUID_KWARG_NAME], ctx.task_idx)
         rows = block.to_arrow()
-        for table in SINK_TABLES:
+        for table in self._tables:
             values = unnest(rows, table, self._run_id)
             folder = posixpath.join(self.path, table.name)
             self.filesystem.create_dir(folder, recursive=True)
@@ -37,6 +43,21 @@ class LakeSink(BlockBasedFileDatasink):
             with self.open_output_stream(path + ".part") as file:
                 pq.write_table(values, file, compression="zstd")
             self.filesystem.move(path + ".part", path)  # a reader never meets half a file
+
+
+@contextmanager
+def checkpointed(layout: Layout, chain: str, run_id: str) -> Iterator[None]:
+    """Inside, Ray skips the videos whose ids the chain has committed and commits those it writes."""
+    context = ray.data.DataContext.get_current()
+    context.checkpoint_config = CheckpointConfig(
+        id_column="video_id",
+        checkpoint_path=str(layout.checkpoints(chain, run_id)),
+        delete_checkpoint_on_success=False,
+    )
+    try:
+        yield
+    finally:
+        context.checkpoint_config = None
 
 
 def unnest(rows: pa.Table, table: Table, run_id: str) -> pa.Table:

@@ -1,0 +1,13 @@
+-- The video whose id begins with $video_id, with the config it was explained with.
+-- Grain: one row per (run, video); of the exact id before longer ones, the latest run first.
+with final as (
+    select
+        videos.*,
+        runs.config
+    from videos
+    inner join runs using (run_id)
+    where starts_with(videos.video_id, $video_id)
+    order by videos.video_id = $video_id desc, runs.started_at desc
+)
+
+select * from final
