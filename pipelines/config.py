@@ -6,18 +6,23 @@ import json
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from operators.explain import LABELLED, PREDICTED
+from operators.inputs.view import View
 from operators.measures.rules import MaskRule
+from operators.methods import METHODS
 from operators.methods import readout as readouts
 from operators.methods.bottleneck import DEFAULT_PRESET, PRESETS, Bottleneck
+from operators.methods.iba import Iba, ReadoutIba
+from operators.methods.method import Method
 from operators.methods.statistics import about, fits, path_in
 from operators.models.spec import PAPER_LAYERS, spec_for
 from operators.models.weights import Detector, digest, spec_of
-from operators.prepare import ModelInput, PrepareParams
+from operators.prepare import PrepareParams
 from operators.video.sandbox import Limits
 from pipelines.errors import UserError
 
@@ -70,6 +75,8 @@ class Config:
     bottleneck: Bottleneck = PRESETS[DEFAULT_PRESET]
     statistics: StatisticsParams = field(default_factory=StatisticsParams)
     readouts: GivenReadouts = field(default_factory=GivenReadouts)
+    methods: tuple[str, ...] = (Iba.name,)
+    targets: tuple[str, ...] = (PREDICTED,)
     mask_rules: tuple[str, ...] = ("max0.5", "top0.1", "otsu")
     resources: Resources = field(default_factory=Resources, metadata={"identity": False})
 
@@ -84,10 +91,16 @@ class Config:
         return json.dumps(_plain(self, identity_only=False), sort_keys=True)
 
     @property
-    def inputs(self) -> tuple[ModelInput, ...]:
-        """The distinct inputs the detectors want cut from each keyframe."""
-        wanted = {ModelInput(each.spec.input, each.spec.input_size) for each in self.detectors}
-        return tuple(sorted(wanted, key=lambda want: (want.kind, want.size)))
+    def views(self) -> tuple[View, ...]:
+        """The distinct views of the detectors, to be cut from each keyframe."""
+        return tuple(sorted({each.spec.view for each in self.detectors}, key=str))
+
+    @property
+    def made_methods(self) -> tuple[Method, ...]:
+        """The methods with their parameters; given readouts are a method of their own."""
+        names = [*self.methods, *([ReadoutIba.name] if self.readouts.files else [])]
+        bottlenecks = {Iba.name: Iba(self.bottleneck), ReadoutIba.name: ReadoutIba(self.bottleneck)}
+        return tuple(bottlenecks.get(name) or METHODS[name]() for name in dict.fromkeys(names))
 
 
 def _plain(value: Any, identity_only: bool) -> Any:
@@ -153,6 +166,7 @@ def build(
         config = dataclasses.replace(config, statistics=_given(config, statistics))
     if readout is not None:
         config = dataclasses.replace(config, readouts=_given_readouts(config, readout))
+    _check_methods(config)
     if config.bottleneck.start == "readout":
         for model, layer in ((each.spec.name, layer) for each in config.detectors for layer in each.layers):
             if (model, layer) not in config.readouts.paths:
@@ -163,6 +177,23 @@ def build(
         except ValueError as error:
             raise UserError(f"mask_rules: {error}") from error
     return config
+
+
+def _check_methods(config: Config) -> None:
+    """UserError for methods and targets that are none."""
+    for name in config.methods:
+        if name not in METHODS:
+            raise UserError(f"unknown method {name!r}; there are {', '.join(METHODS)}")
+    if ReadoutIba.name in config.methods and not config.readouts.files:
+        raise UserError("the method readout needs trained ones: give their folder with --readout DIR")
+    classes = list(dict.fromkeys(name for each in config.detectors for name in each.spec.classes))
+    for target in config.targets:
+        if target not in (PREDICTED, LABELLED, *classes):
+            raise UserError(f"unknown target {target!r}: {PREDICTED}, {LABELLED} or one of {_some(classes)}")
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
 
 
 def _bottleneck(table: Mapping[str, Any]) -> Bottleneck:

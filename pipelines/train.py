@@ -102,7 +102,7 @@ def train(
 
 def default_params(spec: ModelSpec) -> TrainParams:
     """How a detector is trained unless told otherwise: the paper's parameters for flow, ours for pictures."""
-    return TrainParams() if spec.input == "flow" else training.XCEPTION_PARAMS
+    return TrainParams() if spec.view.shows == "flow" else training.XCEPTION_PARAMS
 
 
 def _origin(spec: ModelSpec, pretrained: str | None) -> tuple[str, str]:

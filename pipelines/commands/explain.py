@@ -5,9 +5,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from operators.explain import LABELLED, PREDICTED
+from operators.methods import METHODS
 from operators.methods.bottleneck import DEFAULT_PRESET, PRESETS
 from pipelines import config as configs
 from pipelines.commands.flags import add_config, add_detectors, add_lake, weights
+from pipelines.config import Config
 from pipelines.explain import explain
 
 
@@ -42,6 +45,19 @@ def flags(parser: argparse.ArgumentParser) -> None:
         choices=tuple(PRESETS),
         help=f"how the bottleneck is fitted; see docs/config.md (default: {DEFAULT_PRESET})",
     )
+    parser.add_argument(
+        "--method",
+        action="append",
+        choices=tuple(METHODS),
+        help=f"how maps are made; may be repeated (default: {Config.methods[0]})",
+    )
+    parser.add_argument(
+        "--target",
+        action="append",
+        metavar="CLASS",
+        help=f"class that is explained: {PREDICTED}, {LABELLED} (the video's own) or a class by name; may be repeated "
+        f"(default: {Config.targets[0]})",
+    )
     add_config(parser)
 
 
@@ -52,5 +68,8 @@ def run(options: argparse.Namespace) -> None:
         tables.setdefault("prepare", {}).setdefault("keyframes", {})["max_keyframes"] = options.max_keyframes
     if options.preset is not None:
         tables.setdefault("bottleneck", {})["preset"] = options.preset
+    for name, chosen in (("methods", options.method), ("targets", options.target)):
+        if chosen is not None:
+            tables[name] = list(dict.fromkeys(chosen))
     config = configs.build(tables, options.model, options.layer, weights(options), options.statistics, options.readout)
     explain(config, options.paths, options.lake, Console())
