@@ -56,11 +56,11 @@ def from_manifest(manifest: Path, inputs: tuple[ModelInput, ...], frames_per_vid
 
     Raises UserError for a manifest without both labels in both splits, and for more frames than a row holds.
     """
-    table = manifests.build([manifest]).table
-    rows = _labelled(table.to_pylist(), str(manifest))
     keyframes = KeyframeParams(selection="uniform")
     keyframes = fill(keyframes, {"max_keyframes": frames_per_video}, "prepare.keyframes")
     check_row(frames_per_video, inputs)
+    table = manifests.build([manifest]).table
+    rows = _labelled(table.to_pylist(), str(manifest))
     kwargs = {"params": PrepareParams(keyframes), "limits": Limits(), "inputs": inputs}
     cut = Stage("prepare", prepare, VIDEO_ROW, batch_size=1, kwargs=kwargs)
     return Source(pa.Table.from_pylist(rows, schema=table.schema), cut, _digest(rows, frames_per_video))

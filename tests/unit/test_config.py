@@ -19,11 +19,13 @@ from operators.methods.readout import ReadoutParams
 from operators.models.spec import spec_for
 from operators.models.training import XCEPTION_PARAMS, TrainParams
 from operators.models.weights import save_model
+from operators.prepare import ModelInput
 from operators.video.keyframes import KeyframeParams
 from operators.video.sandbox import Limits
 from pipelines import config as configs
 from pipelines.config import Config
 from pipelines.errors import UserError
+from pipelines.samples import from_manifest
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FLAGS = {"statistics": "--statistics", "readouts": "--readout"}
@@ -208,6 +210,17 @@ def test_a_row_has_an_end():
     with pytest.raises(UserError, match=r"289 keyframes of 0.46 MB each are more than the 134 MB that .* at most 288"):
         build({"prepare": {"keyframes": {"max_keyframes": 289}}}, both)
     assert build({"prepare": {"keyframes": {"max_keyframes": 289}}}, both[:1]).prepare.keyframes.max_keyframes == 289
+
+
+def test_training_samples_keep_to_a_row_too(tmp_path):
+    """448 frames of 3 * 316^2 = 299,568 bytes fit."""
+    inputs = (ModelInput("crop", 316),)
+    with pytest.raises(UserError, match=r"449 keyframes of 0.3 MB each are more .* at most 448 with these inputs"):
+        from_manifest(tmp_path / "none.csv", inputs, 449)
+    with pytest.raises(UserError, match="max_keyframes: 5000 is not a whole number from 1 up to 1024"):
+        from_manifest(tmp_path / "none.csv", inputs, 5000)
+    with pytest.raises(UserError, match="no file or folder"):
+        from_manifest(tmp_path / "none.csv", inputs, 448)
 
 
 @pytest.mark.parametrize(
