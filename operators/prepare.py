@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any
 
 import pyarrow as pa
@@ -15,10 +15,11 @@ from operators.video.decode import Frame, read_frames
 from operators.video.keyframes import ChangeSignal, KeyframeParams, pick_keyframes
 from operators.video.sandbox import Limits, kept_sandbox, progress
 from schemas.errors import SampleError
+from schemas.params import checked
 from schemas.tables import NESTED, STATUS_ERROR, STATUS_NO_FACE, STATUS_OK, VIDEO_ROW
 
 
-@dataclass(frozen=True)
+@checked
 class PrepareParams:
     """Everything that decides what is cut from a video."""
 

@@ -23,7 +23,7 @@ from operators.video.keyframes import KeyframeParams
 from operators.video.sandbox import Limits
 from pipelines import manifest as manifests
 from pipelines.cluster import connect
-from pipelines.config import Resources
+from pipelines.config import Resources, check_row, fill
 from pipelines.errors import UserError
 from pipelines.lake.read import open_lake, queries
 from pipelines.stream import streamed
@@ -45,11 +45,13 @@ class Source:
 def from_manifest(manifest: Path, views: tuple[View, ...], frames_per_video: int) -> Source:
     """The splits train and val of a manifest: `frames_per_video` frames of each, evenly spaced.
 
-    Raises UserError for a manifest without both labels in both splits.
+    Raises UserError for a manifest without both labels in both splits, and for more frames than a row holds.
     """
+    keyframes = KeyframeParams(selection="uniform")
+    keyframes = fill(keyframes, {"max_keyframes": frames_per_video}, "prepare.keyframes")
+    check_row(frames_per_video, views)
     table = manifests.build([manifest]).table
     rows = _labelled(table.to_pylist(), str(manifest))
-    keyframes = KeyframeParams(selection="uniform", max_keyframes=frames_per_video)
     kwargs = {"params": PrepareParams(keyframes), "limits": Limits(), "views": views}
     cut = Stage("prepare", prepare, VIDEO_ROW, batch_size=1, kwargs=kwargs)
     return Source(pa.Table.from_pylist(rows, schema=table.schema), cut, _digest(rows, frames_per_video))

@@ -8,19 +8,24 @@ the map.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
 from operators.models.cut import Split, folded, frozen, lowered, split
 from operators.models.running import fast_bfloat16
+from schemas.params import Seed, checked
 
 ALPHA_START: Final = 5.0
+Beta = Annotated[float, Ge(0), Le(1_000_000)]
+#: a Gaussian of 2 sigma to each side; its kernel grows with it
+Sigma = Annotated[float, Ge(0), Le(8)]
 
 
-@dataclass(frozen=True)
+@checked
 class Bottleneck:
     """How the bottleneck is fitted: what the explanation depends on besides the model and its input.
 
@@ -33,29 +38,17 @@ class Bottleneck:
                 first two asks disagree: with so few draws they were mostly noise. 0: none is explained again
     """
 
-    beta: float = 10.0
-    steps: int = 10
-    draws: int = 10
-    lr: float = 1.0
-    smooth_sigma: float = 1.0
-    seed: int = 0
+    beta: Beta = 10.0
+    steps: Annotated[int, Ge(1), Le(1000)] = 10
+    draws: Annotated[int, Ge(1), Le(100)] = 10
+    lr: Annotated[float, Gt(0), Le(100)] = 1.0
+    smooth_sigma: Sigma = 1.0
+    seed: Seed = 0
     start: Literal["constant", "readout"] = "constant"
-    asks_from: int = 1
+    asks_from: Annotated[int, Ge(1), Le(1000)] = 1
     antithetic: bool = False
     precision: Literal["float32", "fastest"] = "float32"
-    sure_draws: int = 0
-
-    def __post_init__(self) -> None:
-        if self.start not in ("constant", "readout"):
-            raise ValueError(f"start is constant or readout, not {self.start!r}")
-        if self.precision not in ("float32", "fastest"):
-            raise ValueError(f"precision is float32 or fastest, not {self.precision!r}")
-        if self.steps < 1 or self.draws < 1:
-            raise ValueError("steps and draws are at least 1")
-        if self.asks_from < 1:
-            raise ValueError("asks_from is at least 1")
-        if self.sure_draws < 0:
-            raise ValueError("sure_draws is at least 0")
+    sure_draws: Annotated[int, Ge(0), Le(100)] = 0
 
     @property
     def asks(self) -> range:

@@ -1,6 +1,7 @@
 """python -m pipelines explain."""
 
 import argparse
+import json
 from pathlib import Path
 
 from rich.console import Console
@@ -63,13 +64,13 @@ def flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """The config from file, settings and flags, and what it explains."""
-    tables = configs.load(options.config, options.set)
-    if options.max_keyframes is not None:
-        tables.setdefault("prepare", {}).setdefault("keyframes", {})["max_keyframes"] = options.max_keyframes
-    if options.preset is not None:
-        tables.setdefault("bottleneck", {})["preset"] = options.preset
-    for name, chosen in (("methods", options.method), ("targets", options.target)):
-        if chosen is not None:
-            tables[name] = list(dict.fromkeys(chosen))
+    flags = {
+        "prepare.keyframes.max_keyframes": options.max_keyframes,
+        "bottleneck.preset": options.preset,
+        "methods": options.method and list(dict.fromkeys(options.method)),
+        "targets": options.target and list(dict.fromkeys(options.target)),
+    }
+    said = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
+    tables = configs.load(options.config, [*options.set, *said])
     config = configs.build(tables, options.model, options.layer, weights(options), options.statistics, options.readout)
     explain(config, options.paths, options.lake, Console())

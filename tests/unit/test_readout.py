@@ -246,7 +246,7 @@ def test_a_readout_belongs_to_the_run_and_to_its_weights(tmp_path):
         build(layer="layer2")
     with pytest.raises(UserError, match="give one for resnet10t layer3 with --readout"):
         build(readout=None, start="readout")
-    with pytest.raises(UserError, match="start is constant or readout"):
+    with pytest.raises(UserError, match='"middle" is not "constant" or "readout"'):
         build(start="middle")
     path = statistics.path_in(tmp_path, "resnet10t", "layer3")
     path.rename(path.with_stem("layer2"))
