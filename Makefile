@@ -16,7 +16,7 @@ newest:
 	$(BIN)/python -m pip install --progress-bar on --editable ".[dev]"
 	touch .venv/.done
 
-# renews requirements.lock: for every Python from 3.11 on and every platform, with hashes, so that pip takes no other file
+# renews requirements.lock, for every Python from 3.11 on and every platform; with hashes pip takes no other file
 lock:
 	$(PYTHON) -m venv .venv/lock
 	.venv/lock/bin/python -m pip install --quiet --upgrade uv

@@ -283,7 +283,7 @@ class _Orientation:
 
 
 def _unknown_side_data(cls: type[SideDataType], value: int) -> SideDataType:
-    """PyAV 18 gives no side data at all of a frame that has a kind it cannot name (EXIF of a JPEG); 19 makes it a name."""
+    """PyAV 18 gives no side data at all of a frame that has a kind it cannot name (EXIF of a JPEG)."""
     member = object.__new__(cls)
     member._name_, member._value_ = f"UNKNOWN_{value}", value
     return member
