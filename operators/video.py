@@ -177,7 +177,9 @@ class FrameReader:
         orientations: dict[int, _Orientation] = {}
         for index, raw in enumerate(_deinterlace(self._decode(container, stream))):
             time_s = clock.tick(raw.time)
-            square = _square_pixels(raw.width, raw.height, stream.sample_aspect_ratio)
+            aspect = stream.sample_aspect_ratio  # a Fraction or None in PyAV 18, in 19 a number of its own kind
+            aspect = Fraction(aspect.numerator, aspect.denominator) if aspect else None
+            square = _square_pixels(raw.width, raw.height, aspect)
             if raw.rotation not in orientations:  # not per frame: a frame asked for its side data lives until gc runs
                 orientations[raw.rotation] = _orientation(raw, self.probe.codec)
             orientation = orientations[raw.rotation]
