@@ -61,8 +61,9 @@ def make_lake(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+# the type is in quotes: fixtures live until after DuckDB's module has gone, which calls a class they still name a leak
 @pytest.fixture
-def views(make_lake: Callable[..., Path]) -> Callable[..., duckdb.DuckDBPyConnection]:
+def views(make_lake: Callable[..., Path]) -> Callable[..., "duckdb.DuckDBPyConnection"]:
     """views(videos=[...], masks=[...]) -> the views over these rows."""
     return lambda **tables: open_lake(make_lake({"runs": [{}]} | tables))
 
