@@ -15,6 +15,7 @@ from torch import Tensor
 from operators import statistics
 from operators.activations import LOGITS, read
 from operators.bottleneck import Bottleneck, Explanation, cut_for, fit
+from operators.failures import leave_a_lost_device, out_of_memory
 from operators.models import Detector, to_input
 from operators.readout import Readout
 from operators.readout import load as load_readout
@@ -90,6 +91,8 @@ class Explainer:
         if threads:
             torch.set_num_threads(threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        # the plain pass as exactly as the fit, for which this is set too
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = bottleneck.precision == "fastest"
         self._bottleneck = bottleneck
         self._batch_samples = batch_samples
         self._detectors = detectors
@@ -148,7 +151,8 @@ class Explainer:
             self._explain(detector, samples)
             return True
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not out_of_memory(error):
+                leave_a_lost_device(error)
                 raise
         # only here, with the error and its traceback gone, nothing holds the tensors any more
         for values, count in filled:
@@ -247,11 +251,6 @@ def _prediction(
         "prob_fake": float(probabilities[CLASS_FAKE]),
         "target": target,
     }
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    # the CPU's allocator has no exception of its own; Linux: can't allocate memory, Windows: not enough memory
-    return isinstance(error, torch.OutOfMemoryError) or "memory: you tried to allocate" in str(error)
 
 
 def _samples_that_fit(n_measured: int) -> int:

@@ -268,6 +268,6 @@ def to_input(pixels: np.ndarray, spec: ModelSpec) -> Tensor:
 def fast_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 matrices in hardware; elsewhere it is slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))

@@ -1,0 +1,23 @@
+"""How exactly a GPU multiplies float32 matrices; processors always do it in full."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Inside, float32 convolutions and matrix products round their factors to 10 bits of mantissa, or do not.
+
+    A setting of the whole process, which PyTorch begins with allowed for convolutions and not for matrix products.
+    """
+    backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [each.allow_tf32 for each in backends]
+    try:
+        for each in backends:
+            each.allow_tf32 = allowed
+        yield
+    finally:
+        for each, value in zip(backends, before, strict=True):
+            each.allow_tf32 = value
