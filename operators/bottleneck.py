@@ -6,7 +6,7 @@ the map.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
@@ -32,6 +32,8 @@ class Bottleneck:
     precision   of the network above the layer: float32, or bfloat16 where the hardware multiplies it; the KL is float32
     sure_draws  noise draws with which a sample is explained again, asking in every pass, where the gradients of the
                 first two asks disagree: with so few draws they were mostly noise. 0: none is explained again
+    quiet       while its class pulls with less than this share of Adam's step, a sample is asked with one draw, and for
+                a gradient only where its cross-entropy lets expect more. 0: every ask is of all draws
     """
 
     beta: float = 10.0
@@ -45,6 +47,7 @@ class Bottleneck:
     antithetic: bool = False
     precision: Literal["float32", "fastest"] = "float32"
     sure_draws: int = 0
+    quiet: float = 0.0
 
     def __post_init__(self) -> None:
         if self.start not in ("constant", "readout"):
@@ -57,6 +60,8 @@ class Bottleneck:
             raise ValueError("asks_from is at least 1")
         if self.sure_draws < 0:
             raise ValueError("sure_draws is at least 0")
+        if self.quiet < 0:
+            raise ValueError("quiet is at least 0")
 
     @property
     def asks(self) -> range:
@@ -72,14 +77,20 @@ class Bottleneck:
 #: `reference` is the published algorithm, `fast` gives nearly its maps for a fraction of the time (bench/RESULTS.md)
 PRESETS: Final = {
     "reference": Bottleneck(),
-    "fast": Bottleneck(draws=2, asks_from=4, antithetic=True, precision="fastest", sure_draws=10),
+    "fast": Bottleneck(draws=2, asks_from=4, antithetic=True, precision="fastest", sure_draws=10, quiet=0.05),
 }
 DEFAULT_PRESET: Final = "fast"
 #: Lambda moves little between the first two asks: the cosine of their gradients tells how much of them is noise. It was
 #: .77 and more, with two draws, where maps kept their fidelity, .61 and less where they lost it (bench/RESULTS.md).
 _AGREEMENT: Final = 0.7
-#: a class that never pulls harder than this share of the KL moves no map, however noisy its gradient
-_PULL: Final = 0.03
+#: a class that never pulls with more than this share of Adam's step moves no map, however noisy its gradient
+_PULL: Final = 0.05
+#: nor does one whose map ends within this of the bits that pass without a class
+_AT_ITS_FLOOR: Final = 1.05
+#: nats of cross-entropy below which the class is so sure that its first asks tell nothing of the later ones
+_SILENT: Final = 1e-3
+#: pull per nat of cross-entropy of a sample of which no gradient is known: more than was ever seen (bench/RESULTS.md)
+_SENSITIVITY: Final = 15.0
 #: Adam's, as torch.optim has them
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 
@@ -94,6 +105,7 @@ class Explanation:
     loss_after    (N,) float32, the same at the last pass
     logits        (N, classes) float32, prediction from Z, mean over the noise draws
     probabilities (N, classes) float32, softmax of each draw, then the mean over the draws
+    floor         (N,) float32, bits that pass in all where no class pulls: the same fit without the network
     """
 
     bits: Tensor
@@ -102,6 +114,7 @@ class Explanation:
     loss_after: Tensor
     logits: Tensor
     probabilities: Tensor
+    floor: Tensor
 
 
 def explain(
@@ -123,6 +136,7 @@ def explain(
     antithetic: bool = False,
     precision: Literal["float32", "fastest"] = "float32",
     sure_draws: int = 0,
+    quiet: float = 0.0,
     start: Tensor | None = None,
 ) -> Explanation:
     """Explain why `model` assigns `targets` to `images`, at `layer`; the model is left exactly as it was.
@@ -146,6 +160,7 @@ def explain(
             antithetic=antithetic,
             precision=precision,
             sure_draws=sure_draws,
+            quiet=quiet,
         )
         cut = cut_for(model, layer, images[:1], settings)
         return fit(cut, images, targets, mean, std, active, settings, start)
@@ -197,7 +212,8 @@ def fit_once(
 ) -> tuple[Explanation, Tensor]:
     """`fit`, and which samples (N,) bool are doubtful; none is explained again. Nothing here waits for the device.
 
-    `noise` is what `noise_draws` gives for these settings and statistics, for a caller that keeps it.
+    `noise` is what `noise_draws` gives for these settings and statistics, for a caller that keeps it. With
+    `settings.quiet` it waits for the device once or twice per ask, to learn who is to be asked how.
     """
     with torch.no_grad(), tf32(settings.precision == "fastest"):
         r, rest = cut.below(images)
@@ -211,41 +227,118 @@ def fit_once(
         begin = torch.full_like(mix.r, ALPHA_START) if start is None else _channels_last(start).to(mix.r, copy=True)
         alpha = _Alpha(begin, settings.lr)
         draws = iter(noise_draws(settings, mean, std) if noise is None else noise)
-        of_class = torch.zeros_like(mix.r)
-        before: Tensor | None = None
-        first_pulls: list[Tensor] = []
-        most = r.new_zeros(len(r))  # the class's pull at most, as a share of the KL's
+        asking = _Asking(mix, settings)
+        unpulled, before = alpha, None
         for number in range(1, settings.steps):  # the map belongs to the pass before the last step, which nothing needs
             state = mix.at(alpha.value)
-            of_information = mix.pull_of_information(state)
+            gradient = mix.pull_of_information(state)
             if number in settings.asks:
-                cross_entropy, of_class = mix.pull_of_class(state, next(draws))
+                if before is None:
+                    unpulled = alpha.copy()
+                    unpulled.step(gradient)
+                cross_entropy, of_class = asking.ask(state, next(draws), alpha.scale())
                 before = cross_entropy + mix.penalty(mix.information(state)) if before is None else before
-                most = torch.maximum(most, _norms(of_class) / _norms(of_information))
-                if len(first_pulls) < 2:
-                    first_pulls.append(of_class)
-            alpha.step(of_information + of_class)
-        doubtful = torch.zeros_like(most, dtype=torch.bool)
-        if len(first_pulls) == 2:
-            first, second = (each.flatten(1) for each in first_pulls)
-            doubtful = (F.cosine_similarity(first, second) < _AGREEMENT) & (most > _PULL)
+                gradient = gradient + of_class
+            alpha.step(gradient)
         state = mix.at(alpha.value)
         kl = mix.information(state)
-        logits, cross_entropy = mix.ask(mix.rows(state, next(draws)))
-        after = cross_entropy + mix.penalty(kl)
+        last = mix.ask(state, next(draws), last=True)
+        after = last.cross_entropy + mix.penalty(kl)
         capacity = kl.sum(3) / math.log(2)
+        floor = _bits_without_a_class(mix, unpulled, settings)
         cells_per_pixel = r.shape[2] * r.shape[3] / (images.shape[2] * images.shape[3])
         bits = F.interpolate(
             capacity.unsqueeze(1) * cells_per_pixel, size=images.shape[2:], mode="bilinear", align_corners=False
         )
-    return Explanation(
+    found = Explanation(
         bits.squeeze(1).float(),
         capacity.float(),
         (after if before is None else before).float(),
         after.float(),
-        logits.mean(1),
-        logits.softmax(-1).mean(1),
-    ), doubtful
+        last.logits.mean(1),
+        last.logits.softmax(-1).mean(1),
+        floor.float(),
+    )
+    return found, asking.doubtful() & (found.capacity.sum((1, 2)) > _AT_ITS_FLOOR * found.floor)
+
+
+def _bits_without_a_class(mix: "_Mix", alpha: "_Alpha", settings: Bottleneck) -> Tensor:
+    """(N,) total bits where alpha goes on to the last pass by the KL alone."""
+    while alpha.steps < settings.steps - 1:
+        alpha.step(mix.pull_of_information(mix.at(alpha.value)))
+    return mix.information(mix.at(alpha.value)).sum((1, 2, 3)) / math.log(2)
+
+
+class _Asking:
+    """Asks the network how the class pulls at each of N samples, and remembers what it said."""
+
+    def __init__(self, mix: "_Mix", settings: Bottleneck) -> None:
+        n = len(mix.r)
+        self._mix, self._quiet = mix, settings.quiet
+        self._awake = torch.full((n,), settings.quiet == 0)  # on the CPU: it decides what is run
+        self._asked = torch.zeros(n, dtype=torch.long)
+        self._sensitivity = mix.r.new_full((n,), _SENSITIVITY)
+        self._first = torch.zeros_like(mix.r)
+        self._agreement, self._most = mix.r.new_ones(n), mix.r.new_zeros(n)
+        self._asks, self._silent = 0, torch.ones(n, dtype=torch.bool, device=mix.r.device)
+
+    def ask(self, state: "_State", eps: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy (N,) and its derivative by alpha (N, h, w, C), 0 for who sleeps; `scale` (N,) is Adam's."""
+        pull = torch.zeros_like(self._mix.r)
+        cross_entropy = pull.new_zeros(len(pull), dtype=torch.float32)
+        awake, asleep = (which.nonzero().flatten() for which in (self._awake, ~self._awake))
+        if len(awake):
+            which = self._on_device(awake)
+            asked = self._mix.ask(state, eps, which)
+            cross_entropy[which], pull[which] = asked.cross_entropy, asked.pull()
+            self._learn(awake, which, cross_entropy, pull, scale)
+        if len(asleep):
+            which = self._on_device(asleep)
+            asked = self._mix.ask(state, eps[:1], which)
+            cross_entropy[which] = asked.cross_entropy
+            stirs = (asked.cross_entropy * self._sensitivity[which] > self._quiet).cpu()
+            if stirs.any():
+                moved, which = asleep[stirs], self._on_device(asleep[stirs])
+                pull[which] = asked.pull()[self._on_device(stirs)]
+                wakes = (self._share(which, cross_entropy, pull, scale) > self._quiet).cpu()
+                if wakes.any() and len(eps) > 1:
+                    woken, which = moved[wakes], self._on_device(moved[wakes])
+                    asked = self._mix.ask(state, eps[1:], which)
+                    for mean, more in ((cross_entropy, asked.cross_entropy), (pull, asked.pull())):
+                        mean[which] += (more - mean[which]) * ((len(eps) - 1) / len(eps))
+                    self._learn(woken, which, cross_entropy, pull, scale)
+        self._asks += 1
+        if self._asks <= 2:
+            self._silent &= cross_entropy < _SILENT
+        return cross_entropy, pull
+
+    def doubtful(self) -> Tensor:
+        """(N,) bool: the class pulls, but its first two pulls disagree, or it was silent in the first two asks."""
+        told_nothing = self._silent if self._asks > 1 else torch.zeros_like(self._silent)
+        return ((self._agreement < _AGREEMENT) | told_nothing) & (self._most > _PULL)
+
+    def _learn(self, samples: Tensor, which: Tensor, cross_entropy: Tensor, pull: Tensor, scale: Tensor) -> None:
+        """From an ask of all draws; `which` are the `samples` on the device."""
+        share = self._share(which, cross_entropy, pull, scale)
+        self._most[which] = torch.maximum(self._most[which], share)
+        if self._quiet:
+            self._awake[samples] = (share > self._quiet).cpu()
+        for number in (0, 1):
+            now = self._on_device(samples[self._asked[samples] == number])
+            if number:
+                self._agreement[now] = F.cosine_similarity(self._first[now].flatten(1), pull[now].flatten(1))
+            else:
+                self._first[now] = pull[now]
+        self._asked[samples] += 1
+
+    def _share(self, which: Tensor, cross_entropy: Tensor, pull: Tensor, scale: Tensor) -> Tensor:
+        """The pull as a share of Adam's step, which also tells how much of it comes with a nat."""
+        share = _norms(pull[which]) / scale[which]
+        self._sensitivity[which] = share / cross_entropy[which]
+        return share
+
+    def _on_device(self, indices: Tensor) -> Tensor:
+        return indices.to(self._mix.r.device)
 
 
 @dataclass(frozen=True)
@@ -278,13 +371,11 @@ class _Mix:
         switch: Tensor,
         settings: Bottleneck,
     ) -> None:
-        self._cut, self._draws, self._beta = cut, settings.draws, settings.beta
+        self._cut, self._rest, self._targets, self._beta = cut, rest, targets, settings.beta
         self.r, self._switch = _channels_last(r), _channels_last(switch)
         self._squared = ((self.r - _channels_last(mean)) / _channels_last(std)).square() * self._switch
         self._elements = mean.numel()
         self._smooth = Smoothing(settings.smooth_sigma, self.r)
-        self._rest = tuple(tensor.repeat_interleave(self._draws, 0) for tensor in rest)
-        self._targets = targets.repeat_interleave(self._draws)
 
     def at(self, alpha: Tensor) -> _State:
         sigmoid, blocked = torch.sigmoid(alpha), torch.sigmoid(-alpha)  # no cancellation where lambda is near 1
@@ -303,50 +394,66 @@ class _Mix:
         """d penalty / d alpha."""
         b = state.blocked
         by_passed = (state.passed * self._squared).addcmul_(1 / b - b, self._switch)
-        return self._to_alpha(state, by_passed.mul_(self._beta / self._elements))
+        return self._to_alpha(state.sigmoid, by_passed.mul_(self._beta / self._elements))
 
-    def pull_of_class(self, state: _State, eps: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy (N,), mean over the draws, and its derivative by alpha."""
-        rows = self.rows(state, eps)
-        with torch.enable_grad():
-            rows.requires_grad_()
+    def ask(self, state: _State, eps: Tensor, which: Tensor | slice = slice(None), *, last: bool = False) -> "_Asked":
+        """Send Z of the samples `which` through the network; eps (draws, h, w, C). The `last` is not asked to pull."""
+        r, passed, blocked = (each[which] for each in (self.r, state.passed, state.blocked))
+        z = (passed * r).unsqueeze(1) + blocked.unsqueeze(1) * eps
+        rows = z.mul_(self._switch).flatten(0, 1).permute(0, 3, 1, 2)
+        rest = tuple(each[which].repeat_interleave(len(eps), 0) for each in self._rest)
+        targets = self._targets[which].repeat_interleave(len(eps))
+        with torch.set_grad_enabled(not last):
+            rows.requires_grad_(not last)
             # the network may begin in place; one of lower precision begins with a copy
-            _, cross_entropy = self.ask(rows.clone() if self._cut.dtype == rows.dtype else rows)
-            (by_z,) = torch.autograd.grad(cross_entropy.sum(), rows)
-        by_z = by_z.permute(0, 2, 3, 1).unflatten(0, (-1, self._draws))
-        by_passed = self.r * by_z.sum(1) - (by_z * eps).sum(1)
-        return cross_entropy.detach(), self._to_alpha(state, by_passed * self._switch)
+            logits = self._cut.above(rows.clone() if self._cut.dtype == rows.dtype else rows, rest).float()
+            cross_entropy = F.cross_entropy(logits, targets, reduction="none").unflatten(0, (-1, len(eps))).mean(1)
 
-    def rows(self, state: _State, eps: Tensor) -> Tensor:
-        """Z (N * draws, C, h, w), the draws of a sample one after the other; eps (draws, h, w, C)."""
-        z = (state.passed * self.r).unsqueeze(1) + state.blocked.unsqueeze(1) * eps
-        return z.mul_(self._switch).flatten(0, 1).permute(0, 3, 1, 2)
+        def pull() -> Tensor:
+            (by_z,) = torch.autograd.grad(cross_entropy, rows, torch.ones_like(cross_entropy))
+            by_z = by_z.permute(0, 2, 3, 1).unflatten(0, (-1, len(eps)))
+            by_passed = (r * by_z.sum(1) - (by_z * eps).sum(1)) * self._switch
+            return self._to_alpha(state.sigmoid[which], by_passed)
 
-    def ask(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (N, draws, classes) and cross-entropy (N,), mean over the draws."""
-        logits = self._cut.above(rows, self._rest).float()
-        cross_entropy = F.cross_entropy(logits, self._targets, reduction="none")
-        return logits.unflatten(0, (-1, self._draws)), cross_entropy.unflatten(0, (-1, self._draws)).mean(1)
+        return _Asked(logits.detach().unflatten(0, (-1, len(eps))), cross_entropy.detach(), pull)
 
-    def _to_alpha(self, state: _State, by_passed: Tensor) -> Tensor:
-        s = state.sigmoid
-        return self._smooth.adjoint(by_passed).mul_(s - s.square())
+    def _to_alpha(self, sigmoid: Tensor, by_passed: Tensor) -> Tensor:
+        return self._smooth.adjoint(by_passed).mul_(sigmoid - sigmoid.square())
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the network says to M samples: logits (M, draws, classes), cross-entropy (M,), mean over the draws, and on
+    demand its derivative by alpha (M, h, w, C)."""
+
+    logits: Tensor
+    cross_entropy: Tensor
+    pull: Callable[[], Tensor]
 
 
 class _Alpha:
     """Alpha under Adam (Kingma and Ba 2015), as torch.optim has it."""
 
     def __init__(self, value: Tensor, lr: float) -> None:
-        self.value = value
-        self._lr, self._steps = lr, 0
+        self.value, self.steps = value, 0
+        self._lr = lr
         self._mean, self._square = torch.zeros_like(value), torch.zeros_like(value)
 
+    def copy(self) -> "_Alpha":
+        other = _Alpha(self.value.clone(), self._lr)
+        other.steps, other._mean, other._square = self.steps, self._mean.clone(), self._square.clone()
+        return other
+
+    def scale(self) -> Tensor:
+        """(N,) norm of what gradients are divided by."""
+        return _norms((self._square / (1 - _BETA_2**self.steps if self.steps else 1)).sqrt_())
+
     def step(self, gradient: Tensor) -> None:
-        self._steps += 1
+        self.steps += 1
         self._mean.lerp_(gradient, 1 - _BETA_1)
         self._square.mul_(_BETA_2).addcmul_(gradient, gradient, value=1 - _BETA_2)
-        size = (self._square / (1 - _BETA_2**self._steps)).sqrt_().add_(_EPSILON)
-        self.value.addcdiv_(self._mean, size, value=-self._lr / (1 - _BETA_1**self._steps))
+        size = (self._square / (1 - _BETA_2**self.steps)).sqrt_().add_(_EPSILON)
+        self.value.addcdiv_(self._mean, size, value=-self._lr / (1 - _BETA_1**self.steps))
 
 
 def noise_draws(settings: Bottleneck, mean: Tensor, std: Tensor) -> Iterator[Tensor]:
