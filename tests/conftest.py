@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import pipelines  # noqa: F401  sets how threads wait, before any test imports torch
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
