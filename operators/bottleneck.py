@@ -91,6 +91,8 @@ _AT_ITS_FLOOR: Final = 1.05
 _SILENT: Final = 1e-3
 #: pull per nat of cross-entropy of a sample of which no gradient is known: more than was ever seen (bench/RESULTS.md)
 _SENSITIVITY: Final = 15.0
+#: by how much it may have grown since it was last known
+_GROWTH: Final = 6.0
 #: Adam's, as torch.optim has them
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 
@@ -299,7 +301,7 @@ class _Asking:
             stirs = (asked.cross_entropy * self._sensitivity[which] > self._quiet).cpu()
             if stirs.any():
                 moved, which = asleep[stirs], self._on_device(asleep[stirs])
-                pull[which] = asked.pull()[self._on_device(stirs)]
+                pull[which] = asked.pull()[_index(stirs.nonzero().flatten(), len(stirs), pull.device)]
                 wakes = (self._share(which, cross_entropy, pull, scale) > self._quiet).cpu()
                 if wakes.any() and len(eps) > 1:
                     woken, which = moved[wakes], self._on_device(moved[wakes])
@@ -317,28 +319,37 @@ class _Asking:
         told_nothing = self._silent if self._asks > 1 else torch.zeros_like(self._silent)
         return ((self._agreement < _AGREEMENT) | told_nothing) & (self._most > _PULL)
 
-    def _learn(self, samples: Tensor, which: Tensor, cross_entropy: Tensor, pull: Tensor, scale: Tensor) -> None:
+    def _learn(
+        self, samples: Tensor, which: Tensor | slice, cross_entropy: Tensor, pull: Tensor, scale: Tensor
+    ) -> None:
         """From an ask of all draws; `which` are the `samples` on the device."""
         share = self._share(which, cross_entropy, pull, scale)
         self._most[which] = torch.maximum(self._most[which], share)
         if self._quiet:
             self._awake[samples] = (share > self._quiet).cpu()
         for number in (0, 1):
-            now = self._on_device(samples[self._asked[samples] == number])
-            if number:
-                self._agreement[now] = F.cosine_similarity(self._first[now].flatten(1), pull[now].flatten(1))
-            else:
-                self._first[now] = pull[now]
+            these = samples[self._asked[samples] == number]
+            if len(these):
+                now = self._on_device(these)
+                if number:
+                    self._agreement[now] = F.cosine_similarity(self._first[now].flatten(1), pull[now].flatten(1))
+                else:
+                    self._first[now] = pull[now]
         self._asked[samples] += 1
 
-    def _share(self, which: Tensor, cross_entropy: Tensor, pull: Tensor, scale: Tensor) -> Tensor:
+    def _share(self, which: Tensor | slice, cross_entropy: Tensor, pull: Tensor, scale: Tensor) -> Tensor:
         """The pull as a share of Adam's step, which also tells how much of it comes with a nat."""
         share = _norms(pull[which]) / scale[which]
-        self._sensitivity[which] = share / cross_entropy[which]
+        self._sensitivity[which] = _GROWTH * share / cross_entropy[which]
         return share
 
-    def _on_device(self, indices: Tensor) -> Tensor:
-        return indices.to(self._mix.r.device)
+    def _on_device(self, samples: Tensor) -> Tensor | slice:
+        return _index(samples, len(self._asked), self._mix.r.device)
+
+
+def _index(chosen: Tensor, n: int, device: torch.device) -> Tensor | slice:
+    """`chosen` of n, ascending, for tensors on the device; all of them need no copy there."""
+    return slice(None) if len(chosen) == n else chosen.to(device)
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,9 @@ def tf32(allowed: bool) -> Iterator[None]:
 
     A setting of the whole process, which PyTorch begins with allowed for convolutions and not for matrix products.
     """
-    backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
-    before = [each.allow_tf32 for each in backends]
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     try:
-        for each in backends:
-            each.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
         yield
     finally:
-        for each, value in zip(backends, before, strict=True):
-            each.allow_tf32 = value
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
