@@ -166,7 +166,7 @@ class Explainer:
         loaded = self._loaded[detector.spec.name]
         size = loaded.spec.input_size
         pixels = np.stack([np.frombuffer(item["pixels"], np.uint8).reshape(size, size, 3) for _, item in samples])
-        images = to_input(pixels, loaded.spec).to(self._device, memory_format=torch.channels_last)
+        images = to_input(pixels, loaded.spec, self._device)
         with torch.no_grad():
             outputs = read(loaded.model, loaded.read, images)
         logits = outputs[LOGITS].float()

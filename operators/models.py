@@ -257,11 +257,13 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def to_input(pixels: np.ndarray, spec: ModelSpec) -> Tensor:
-    """(N, S, S, 3) uint8 RGB to the (N, 3, S, S) float32 the detector was trained on: (x / 255 - mean) / std."""
-    images = torch.tensor(pixels).permute(0, 3, 1, 2).float().div_(255)
-    mean = torch.tensor(spec.mean).view(1, 3, 1, 1)
-    std = torch.tensor(spec.std).view(1, 3, 1, 1)
+def to_input(pixels: np.ndarray, spec: ModelSpec, device: torch.device | None = None) -> Tensor:
+    """(N, S, S, 3) uint8 RGB to the (N, 3, S, S) float32 the detector was trained on: (x / 255 - mean) / std.
+
+    In channels-last layout on `device` (the CPU unless given), where the bytes are sent and the rest is done.
+    """
+    images = torch.tensor(pixels, device=device).permute(0, 3, 1, 2).float().div_(255)
+    mean, std = (torch.tensor(each, device=device).view(1, 3, 1, 1) for each in (spec.mean, spec.std))
     return images.sub_(mean).div_(std)
 
 

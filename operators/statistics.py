@@ -42,10 +42,11 @@ class LayerStatistics:
 
 
 def of_batch(activations: Tensor) -> LayerStatistics:
-    """The statistics of one batch (N, C, H, W), two passes in float64."""
+    """The statistics of one batch (N, C, H, W) on any device, two passes in float64 there; they come to the CPU."""
     values = activations.double()
     mean = values.mean(0)
-    return LayerStatistics(len(values), mean, (values - mean).square().sum(0), (values != 0).sum(0))
+    m2, nonzero = (values - mean).square().sum(0), (values != 0).sum(0)
+    return LayerStatistics(len(values), mean.cpu(), m2.cpu(), nonzero.cpu())
 
 
 def merge(parts: list[LayerStatistics]) -> LayerStatistics:
@@ -148,9 +149,9 @@ class Collector:
                 chunk = b"".join(pixels[start : start + self._batch_samples])
                 images = np.frombuffer(chunk, np.uint8).reshape(-1, spec.input_size, spec.input_size, 3)
                 with torch.no_grad():
-                    outputs = read(model, detector.layers, to_input(images, spec).to(self._device))
+                    outputs = read(model, detector.layers, to_input(images, spec, self._device))
                 for layer, output in outputs.items():
-                    parts[layer].append(of_batch(output.cpu()))
+                    parts[layer].append(of_batch(output))
             if pixels:
                 first = min(table["video_id"].to_pylist())
                 rows += [_partial(spec.name, layer, first, merge(found)) for layer, found in parts.items()]
