@@ -37,9 +37,9 @@ class Collector:
                 chunk = b"".join(pixels[start : start + self._batch_samples])
                 images = np.frombuffer(chunk, np.uint8).reshape(-1, spec.view.size, spec.view.size, 3)
                 with torch.no_grad():
-                    outputs = read(model, detector.layers, to_input(images, spec).to(self._device))
+                    outputs = read(model, detector.layers, to_input(images, spec, self._device))
                 for layer, output in outputs.items():
-                    part = of_batch(output.cpu())
+                    part = of_batch(output)
                     found[layer] = merge([found[layer], part]) if layer in found else part
             rows += [_partial(spec.name, layer, each) for layer, each in found.items()]
         return pa.Table.from_pylist(rows, schema=PARTIAL)

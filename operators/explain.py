@@ -131,7 +131,7 @@ class Explainer:
         spec = loaded.spec
         size = spec.view.size
         pixels = np.stack([np.frombuffer(item["pixels"], np.uint8).reshape(size, size, 3) for _, item in batch])
-        images = to_input(pixels, spec).to(self._device, memory_format=torch.channels_last)
+        images = to_input(pixels, spec, self._device)
         with torch.no_grad():
             outputs = read(loaded.model, loaded.reads, images)
         logits = outputs[LOGITS].float()

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from operators.methods.bottleneck import ALPHA_START, Beta, Bottleneck, Sigma, fit, gaussian_smoother, information
+from operators.methods.bottleneck import ALPHA_START, Beta, Bottleneck, Sigma, Smoothing, fit, information
 from operators.methods.statistics import LayerStatistics
 from operators.models.activations import LOGITS, read
 from operators.models.cut import Split
@@ -133,8 +133,8 @@ def loss(readout: Readout, site: Site, images: Tensor, params: ReadoutParams, ge
         r, rest = site.cut.below(images)
     switch = site.active.to(r.dtype)
     alpha = readout(outputs)
-    smooth = gaussian_smoother(params.smooth_sigma, r)
-    passed, blocked = smooth(torch.sigmoid(alpha)), smooth(torch.sigmoid(-alpha))
+    smooth = Smoothing(params.smooth_sigma, r.movedim(1, -1))
+    passed, blocked = (smooth(torch.sigmoid(each).movedim(1, -1)).movedim(-1, 1) for each in (alpha, -alpha))
     kl = information(passed, blocked, (r - site.mean) / site.std) * switch
     noise = torch.randn(r.shape, generator=generator, dtype=torch.float32).to(r)
     logits = site.cut.above((passed * r + blocked * (site.mean + site.std * noise)) * switch, rest)

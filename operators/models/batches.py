@@ -5,6 +5,8 @@ from typing import Final, TypeVar
 
 import torch
 
+from operators.models.failures import leave_a_lost_device, out_of_memory
+
 #: the first batch on a GPU, whose peak tells how many samples the next ones may have
 _FIRST_BATCH: Final = 2
 _MOST_SAMPLES: Final = 64
@@ -47,17 +49,13 @@ class Batches:
         try:
             return work(batch), True
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not out_of_memory(error):
+                leave_a_lost_device(error)
                 raise
         # only here, with the error and its traceback gone, nothing holds the tensors any more
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         return None, False
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    # the CPU's allocator has no exception of its own; Linux: can't allocate memory, Windows: not enough memory
-    return isinstance(error, torch.OutOfMemoryError) or "memory: you tried to allocate" in str(error)
 
 
 def _samples_that_fit(n_measured: int) -> int:

@@ -169,7 +169,7 @@ def settle_batch_norm(
     """
     pixels = samples.pixels[epoch_order(samples, params.seed, 0)[:64].ravel()]
     parts = (pixels[start : start + params.batch_size] for start in range(0, len(pixels), params.batch_size))
-    update_bn((to_input(part, spec).to(device, memory_format=torch.channels_last) for part in parts), model)
+    update_bn((to_input(part, spec, device) for part in parts), model)
 
 
 @torch.no_grad()
@@ -179,7 +179,7 @@ def predict(model: nn.Module, pixels: np.ndarray, spec: ModelSpec, device: torch
     model.eval()
     parts = []
     for start in range(0, len(pixels), batch):
-        images = to_input(pixels[start : start + batch], spec).to(device, memory_format=torch.channels_last)
+        images = to_input(pixels[start : start + batch], spec, device)
         parts.append(model(images).float().cpu().numpy())
     model.train(training)
     return np.concatenate(parts) if parts else np.zeros((0, 2), np.float32)

@@ -36,7 +36,7 @@ def good():
     """One video explained over two of three keyframes, one without a face, one that could not be read.
 
     The second frame is explained for both classes, for real by an empty map; a method without a bottleneck explains
-    the first one and fails at the second.
+    the first one and fails at the second, so that for real it has no map at all.
     """
     through = {"method": "iba", "layer": "l"}
     return {
@@ -66,6 +66,7 @@ def good():
             # signed
             {"frame": 0, **CAM, "saliency": [-1.0, 0.5], **NO_STEPS},
             {"frame": 8, **CAM, **NO_MAP},
+            {"frame": 8, **CAM, "target": "real", **NO_MAP},
         ],
         "metrics": [
             {"n_frames": 2, "iou": 1.0, "iou_adjusted": -0.5, "rpi": 0.0},

@@ -123,6 +123,9 @@ def test_maps_are_the_same_in_every_batch(folder):
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
         RuntimeError(CPU_MESSAGE.format("can't allocate memory")),
         RuntimeError(CPU_MESSAGE.format("not enough memory")),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        torch.AcceleratorError("CUDA error: out of memory"),
     ],
 )
 def test_where_memory_runs_out_the_same_samples_are_explained_in_smaller_batches(folder, memory_for, error):
