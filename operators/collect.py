@@ -37,7 +37,7 @@ class Collector:
                 chunk = b"".join(pixels[start : start + self._batch_samples])
                 images = np.frombuffer(chunk, np.uint8).reshape(-1, spec.view.size, spec.view.size, 3)
                 with torch.no_grad():
-                    outputs = read(model, detector.layers, to_input(images, spec, self._device))
+                    outputs = read(model, detector.layers, to_input(images, spec, self._device), spec.layout)
                 for layer, output in outputs.items():
                     part = of_batch(output)
                     found[layer] = merge([found[layer], part]) if layer in found else part

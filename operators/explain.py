@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from operators.methods import statistics
-from operators.methods.method import LAYER, READOUT, STATISTICS, Maps, Method, Place, Ready
-from operators.models.activations import LOGITS, read
+from operators.methods.method import LAYER, READOUT, STATISTICS, Maps, Method, Outputs, Place, Ready
+from operators.models.activations import read
 from operators.models.batches import Batches
+from operators.models.cut import split_all
 from operators.models.running import to_input
 from operators.models.weights import Detector
 from schemas.errors import SampleError
@@ -56,14 +57,23 @@ class _Loaded:
         self.model = detector.load().to(device).to(memory_format=torch.channels_last).requires_grad_(False)
         size = self.spec.view.size
         example = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
+        layers = detector.layers if any(LAYER in method.needs for method in methods) else ()
+        self._plain, cuts = split_all(self.model, layers, example, self.spec.layout)
         self.ready: list[tuple[Method, str, Ready]] = []
         for method in methods:
-            for layer in detector.layers if LAYER in method.needs else ("",):
+            for layer in layers if LAYER in method.needs else ("",):
                 found = files.of(self.spec.name, layer)
                 if READOUT in found or READOUT not in method.needs:
-                    place = Place(self.spec, self.model, layer, example, found)
+                    place = Place(self.spec, self.model, layer, example, cuts.get(layer), found)
                     self.ready.append((method, layer, method.ready(place)))
-        self.reads = (*sorted({name for _, _, ready in self.ready for name in ready.reads}), LOGITS)
+        self._reads = sorted({name for _, _, ready in self.ready for name in ready.reads})
+
+    @torch.no_grad()
+    def plain(self, images: Tensor) -> tuple[Tensor, Outputs]:
+        """Logits (N, classes), and what the methods want of the same pass."""
+        logits, crossings = self._plain(images)
+        layers = read(self.model, self._reads, images, self.spec.layout) if self._reads else {}
+        return logits.float(), Outputs(layers, crossings)
 
 
 class Explainer:
@@ -132,9 +142,7 @@ class Explainer:
         size = spec.view.size
         pixels = np.stack([np.frombuffer(item["pixels"], np.uint8).reshape(size, size, 3) for _, item in batch])
         images = to_input(pixels, spec, self._device)
-        with torch.no_grad():
-            outputs = read(loaded.model, loaded.reads, images)
-        logits = outputs[LOGITS].float()
+        logits, outputs = loaded.plain(images)
         chosen = [
             _classes(row, predicted, spec.classes, self._targets)
             for (row, _), predicted in zip(batch, logits.argmax(1).tolist(), strict=True)
@@ -149,7 +157,7 @@ class Explainer:
         targets = torch.tensor([target for own in chosen for target in own], device=self._device)
         if which != list(range(len(batch))):
             index = torch.tensor(which, device=self._device)
-            images, outputs = images[index], {name: output[index] for name, output in outputs.items()}
+            images, outputs = images[index], outputs.of(index)
         for method, layer, ready in loaded.ready if which else ():
             begun = time.perf_counter()
             maps = ready.run(images, targets, outputs)
@@ -208,18 +216,19 @@ def _masks(maps: Maps, items: list[Row], input_size: int) -> list[Row]:
     """One row per sample; what the method gives of it, and where it lies."""
     saliency = _numpy(maps.saliency)
     figures = {name: values.double().cpu().tolist() for name, values in maps.figures.items()}
+    empty = None if maps.empty is None else maps.empty.tolist()
     rows = []
     for i, item in enumerate(items):
         if saliency.shape[1] != 1:
             raise ValueError(f"a map of {saliency.shape[1]} cells of time for a picture")
         row: Row = {"first_frame": item["frame"], "input_size": input_size}
         row |= {name: item[name] for name in ("frame", "span_frames", "box_x", "box_y", "box_width", "box_height")}
-        row |= {name: values[i] for name, values in figures.items()}
-        rows.append(row | _map(saliency[i, 0], {name: values[i] for name, values in figures.items()}))
+        own = {name: values[i] for name, values in figures.items()}
+        rows.append(row | own | _map(saliency[i, 0], own, None if empty is None else empty[i]))
     return rows
 
 
-def _map(values: np.ndarray, figures: Mapping[str, float]) -> Row:
+def _map(values: np.ndarray, figures: Mapping[str, float], empty: bool | None) -> Row:
     """The columns of `masks` that hold one map (h, w)."""
     height, width = values.shape
     row: Row = {"height": height, "width": width, "saliency": None, "scale": None, "empty": None, "error_code": None}
@@ -229,7 +238,8 @@ def _map(values: np.ndarray, figures: Mapping[str, float]) -> Row:
     scale = 2.0 ** math.ceil(math.log2(most)) if (most := float(np.abs(values).max())) > 0 else 1.0
     scale = min(max(scale, 2.0**-126), 2.0**127)
     halves = (values.astype(np.float64) / scale).astype(np.float16)
-    return row | {"saliency": halves.ravel(), "scale": scale, "empty": bool((values <= 0).all())}
+    nothing = bool((values <= 0).all()) if empty is None else empty
+    return row | {"saliency": halves.ravel(), "scale": scale, "empty": nothing}
 
 
 def _numpy(values: Tensor) -> np.ndarray:

@@ -21,7 +21,7 @@ from operators.methods import readout as readouts
 from operators.methods.bottleneck import DEFAULT_PRESET, PRESETS, Bottleneck
 from operators.methods.iba import Iba, ReadoutIba
 from operators.methods.method import Method
-from operators.methods.statistics import about, fits, path_in
+from operators.methods.statistics import about, crops, path_in, why_not
 from operators.models.spec import PAPER_LAYERS, spec_for
 from operators.models.weights import Detector, digest, spec_of
 from operators.prepare import PrepareParams
@@ -49,6 +49,11 @@ class StatisticsParams:
     folder: str | None = field(default=None, metadata={"identity": False})
     files: tuple[str, ...] = ()
 
+    @property
+    def paths(self) -> dict[tuple[str, str], Path]:
+        """(model, layer) -> given file."""
+        return _paths(self.folder, self.files)
+
 
 @checked
 class GivenReadouts:
@@ -60,8 +65,12 @@ class GivenReadouts:
     @property
     def paths(self) -> dict[tuple[str, str], Path]:
         """(model, layer) -> file."""
-        keys = [tuple(each.split(" ")[0].split("/")) for each in self.files]
-        return {(model, layer): path_in(Path(self.folder or ""), model, layer) for model, layer in keys}
+        return _paths(self.folder, self.files)
+
+
+def _paths(folder: str | None, files: tuple[str, ...]) -> dict[tuple[str, str], Path]:
+    keys = [tuple(each.split(" ")[0].split("/")) for each in files]
+    return {(model, layer): path_in(Path(folder or ""), model, layer) for model, layer in keys}
 
 
 @checked
@@ -120,6 +129,14 @@ class Config:
     def views(self) -> tuple[View, ...]:
         """The distinct views of the detectors, to be cut from each keyframe."""
         return tuple(sorted({each.spec.view for each in self.detectors}, key=str))
+
+    def about_statistics(self, detector: Detector) -> dict[str, Any]:
+        """What statistics of a detector's layers have to be about to serve this run."""
+        spec, prepare = detector.spec, _plain(self.prepare, identity_only=False)
+        return {
+            "weights_sha256": detector.weights_sha256,
+            "crops": crops(spec.view, spec.mean, spec.std, prepare),
+        }
 
     @property
     def made_methods(self) -> tuple[Method, ...]:
@@ -203,7 +220,7 @@ def build(
     config = Config(_detectors(models, layers, weights), **values)
     check_row(config.prepare.keyframes.max_keyframes, config.views)
     if statistics is not None:
-        config = dataclasses.replace(config, statistics=_given(config, statistics))
+        config = dataclasses.replace(config, statistics=_given_statistics(config, statistics))
     if readout is not None:
         config = dataclasses.replace(config, readouts=_given_readouts(config, readout))
     _check_methods(config)
@@ -249,14 +266,14 @@ def _bottleneck(table: Any) -> Bottleneck:
     return fill(PRESETS[preset], {key: value for key, value in table.items() if key != "preset"}, "bottleneck")
 
 
-def _given(config: Config, folder: Path) -> StatisticsParams:
-    def why_not(path: Path, _layer: str, detector: Detector) -> str | None:
-        served = fits(about(path), detector.weights_sha256)
-        return None if served else f"is of other weights of {detector.spec.name}: estimate it for these"
+def _given_statistics(config: Config, folder: Path) -> StatisticsParams:
+    def refusal(path: Path, _layer: str, detector: Detector) -> str | None:
+        reason = why_not(about(path), config.about_statistics(detector))
+        return reason and f"{reason}: estimate it for {detector.spec.name} as it is explained"
 
     if not folder.is_dir():
         raise UserError(f"no folder of statistics at {folder}")
-    files = _files(config, folder, why_not)
+    files = _files(config, folder, refusal)
     if not files:
         raise UserError(f"{folder} has no statistics of these detectors and layers: it needs MODEL/LAYER.safetensors")
     return dataclasses.replace(config.statistics, folder=str(folder.resolve()), files=files)

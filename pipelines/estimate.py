@@ -13,12 +13,14 @@ from rich.console import Console
 from operators.collect import Collector, from_partial
 from operators.methods import statistics
 from operators.methods.statistics import LayerStatistics
+from operators.models.weights import Detector
 from operators.stage import Stage
 from pipelines import manifest as manifests
 from pipelines.cluster import Cluster, connect
 from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.prepare import prepare_stage
+from pipelines.probe import probe
 from pipelines.stream import in_order, streamed
 from schemas.records import PARTIAL
 
@@ -45,14 +47,13 @@ def estimate(config: Config, paths: list[Path], out: Path, console: Console, lab
         path = statistics.path_in(out, model, layer)
         if not path.is_file():
             missing.append((model, layer))
-        elif not statistics.fits(_about(path), _weights(config, model)) or _about(path).get("label") != label:
-            console.print(
-                f"{model} {layer}: {path} is of other weights or labels, estimating it again", highlight=False
-            )
+        elif reason := _why_not(_about(path), config, model, label):
+            console.print(f"{model} {layer}: {path} {reason}, estimating it again", highlight=False, soft_wrap=True)
             missing.append((model, layer))
         else:
             console.print(f"{model} {layer}: kept, n = {_about(path)['n']}, in {path}", highlight=False)
     if missing:
+        probe(config)
         table = _training(manifests.build(paths).table)
         if label is not None:
             table = table.filter(pc.field("label") == label)
@@ -63,11 +64,10 @@ def estimate(config: Config, paths: list[Path], out: Path, console: Console, lab
 
 def keep_statistics(config: Config, manifest_file: Path, folder: Path, cluster: Cluster, console: Console) -> None:
     """Have the statistics of every layer in `folder`: given ones copied, missing ones estimated from the manifest."""
-    for given in config.statistics.files:
-        model, layer = given.split(" ")[0].split("/")
+    for (model, layer), given in config.statistics.paths.items():
         target = statistics.path_in(folder, model, layer)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(statistics.path_in(Path(config.statistics.folder or ""), model, layer), target)
+        shutil.copyfile(given, target)
     missing = [each for each in _layers(config) if not statistics.path_in(folder, *each).is_file()]
     if missing:
         named = ", ".join(f"{model} {layer}" for model, layer in missing)
@@ -131,7 +131,8 @@ def _estimate(
     config = replace(config, detectors=tuple(each for each in detectors if each.layers))
     found = collect(sample, len(sampled), config, cluster, console)
     for (model, layer), known in found.items():
-        about = {"model": model, "layer": layer, "weights_sha256": _weights(config, model), "label": label}
+        about = {"model": model, "layer": layer, "label": label}
+        about |= config.about_statistics(_detector(config, model))
         statistics.save(known, statistics.path_in(folder, model, layer), about)
         if known.n < statistics.FEW_SAMPLES:
             console.print(
@@ -155,8 +156,15 @@ def _layers(config: Config) -> list[tuple[str, str]]:
     return [(each.spec.name, layer) for each in config.detectors for layer in each.layers]
 
 
-def _weights(config: Config, model: str) -> str | None:
-    return next(each.weights_sha256 for each in config.detectors if each.spec.name == model)
+def _why_not(about: dict, config: Config, model: str, label: str | None) -> str | None:
+    """Why statistics that are there do not serve; None where they do."""
+    if about.get("label") != label:
+        return f"is of videos labelled {about.get('label')}"
+    return statistics.why_not(about, config.about_statistics(_detector(config, model)))
+
+
+def _detector(config: Config, model: str) -> Detector:
+    return next(each for each in config.detectors if each.spec.name == model)
 
 
 def _about(path: Path) -> dict:

@@ -19,6 +19,7 @@ from pipelines.lake.layout import Layout
 from pipelines.lake.read import committed
 from pipelines.lake.sink import LakeSink, checkpointed
 from pipelines.prepare import prepare_stage
+from pipelines.probe import probe
 from pipelines.stream import streamed
 from schemas.tables import EXPLAIN, SINK_TABLES, VIDEO_ROW
 
@@ -33,6 +34,7 @@ def explain(config: Config, paths: list[Path], lake: Path, console: Console) -> 
     _check_labels(config, manifest)
     _write_manifest(manifest, layout, run_id)
     _announce(config, manifest, layout, console)
+    probe(config)
 
     cluster = connect(config.resources)
     runs.begin(config, layout)

@@ -76,7 +76,7 @@ def train_readout(
     except ValueError as error:
         raise UserError(str(error)) from error
     noise = (known[layer].mean.float(), known[layer].std(), known[layer].active())
-    site = Site(model, split(model, layer, example), *(tensor.to(device) for tensor in noise))
+    site = Site(model, split(model, layer, example, spec.layout), *(tensor.to(device) for tensor in noise))
     console.print(
         f"{spec.name} {layer} from {', '.join(detector.layers)}: {len(pixels['train'])} samples to train on, "
         f"{len(pixels['val'])} to validate on",
@@ -112,7 +112,7 @@ def _statistics(
         console.print(f"estimating mean and deviation of {', '.join(missing)} from the training samples")
         found: dict[str, LayerStatistics] = {}
         for images in batches:
-            for name, output in read(model, missing, images).items():
+            for name, output in read(model, missing, images, detector.spec.layout).items():
                 part = statistics.of_batch(output.cpu())
                 found[name] = statistics.merge([found[name], part]) if name in found else part
         for name, each in found.items():

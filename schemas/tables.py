@@ -229,6 +229,13 @@ MASKS: Final = _table(
         _column("error_code", pa.string(), "key of schemas.errors.ERROR_CODES; NULL where there is a map", null=True),
         _column("total_bits", pa.float64(), "bits that pass the bottleneck, over all elements", null=True),
         _column(
+            "floor_bits",
+            pa.float64(),
+            "bits that would pass if no class pulled: what the same fit leaves without the network. A map of less than "
+            "1.05 times as many is empty",
+            null=True,
+        ),
+        _column(
             "loss_first",
             pa.float64(),
             "cross-entropy + beta * mean KL (nats) in the first pass that asks the network; NULL without steps",

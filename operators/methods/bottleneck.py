@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
-from operators.models.cut import Split, folded, frozen, lowered, split
+from operators.models.cut import Crossing, Split, folded, frozen, lowered, split
 from operators.models.precision import tf32
 from operators.models.running import fast_bfloat16
 from schemas.params import Seed, checked
@@ -77,7 +77,7 @@ _AGREEMENT: Final = 0.7
 #: a class that never pulls with more than this share of Adam's step moves no map, however noisy its gradient
 _PULL: Final = 0.05
 #: nor does one whose map ends within this of the bits that pass without a class
-_AT_ITS_FLOOR: Final = 1.05
+AT_ITS_FLOOR: Final = 1.05
 #: nats of cross-entropy below which the class is so sure that its first asks tell nothing of the later ones
 _SILENT: Final = 1e-3
 #: pull per nat of cross-entropy of a sample of which no gradient is known: more than was ever seen (bench/RESULTS.md)
@@ -160,11 +160,13 @@ def explain(
 
 
 def cut_for(model: nn.Module, layer: str, example: Tensor, settings: Bottleneck) -> Split:
-    """`model` cut at `layer`, batch norm above it folded and in the precision of `settings`: what `fit` runs on.
+    """`model` cut at `layer`, as `prepared`. `example` (1, 3, H, W) is on its device. ValueError as of `split`."""
+    return prepared(split(model, layer, example), example, settings)
 
-    `example` (1, 3, H, W) is on the model's device. Raises ValueError as `split` does.
-    """
-    cut = folded(split(model, layer, example), example)
+
+def prepared(cut: Split, example: Tensor, settings: Bottleneck) -> Split:
+    """The cut with batch norm above it folded and in the precision of `settings`: what `fit` runs on."""
+    cut = folded(cut, example)
     low = settings.precision == "fastest" and fast_bfloat16(example.device)
     return lowered(cut, torch.bfloat16) if low else cut
 
@@ -178,15 +180,22 @@ def fit(
     active: Tensor | None,
     settings: Bottleneck,
     start: Tensor | None = None,
+    crossing: Crossing | None = None,
 ) -> Explanation:
-    """`explain` for a model that is already cut and frozen: what a worker calls batch after batch."""
-    found, doubtful = fit_once(cut, images, targets, mean, std, active, settings, start)
+    """`explain` for a model that is already cut and frozen: what a worker calls batch after batch.
+
+    `crossing` is what `cut.below` gives of the images, for a caller that has it.
+    """
+    found, doubtful = fit_once(cut, images, targets, mean, std, active, settings, start, crossing=crossing)
     if settings.sure_draws > settings.draws and doubtful.any():
         # no more rows through the network together than in the first fit
         at_once = max(len(images) * settings.draws // settings.sure_draws, 1)
         for which in doubtful.nonzero().flatten().split(at_once):
             begin = None if start is None else start[which]
-            again, _ = fit_once(cut, images[which], targets[which], mean, std, active, settings.surely, begin)
+            known = None if crossing is None else (crossing[0][which], tuple(each[which] for each in crossing[1]))
+            again, _ = fit_once(
+                cut, images[which], targets[which], mean, std, active, settings.surely, begin, crossing=known
+            )
             for each in fields(found):
                 getattr(found, each.name)[which] = getattr(again, each.name)
     return found
@@ -202,6 +211,7 @@ def fit_once(
     settings: Bottleneck,
     start: Tensor | None = None,
     noise: Iterable[Tensor] | None = None,
+    crossing: Crossing | None = None,
 ) -> tuple[Explanation, Tensor]:
     """`fit`, and which samples (N,) bool are doubtful; none is explained again. Nothing here waits for the device.
 
@@ -209,7 +219,7 @@ def fit_once(
     `settings.quiet` it waits for the device once or twice per ask, to learn who is to be asked how.
     """
     with torch.no_grad(), tf32(settings.precision == "fastest"):
-        r, rest = cut.below(images)
+        r, rest = cut.below(images) if crossing is None else crossing
         if r.ndim != 4 or r.shape[1:] != mean.shape or mean.shape != std.shape:
             raise ValueError(
                 f"layer {cut.layer!r} gives {tuple(r.shape)}, statistics are {tuple(mean.shape)}: IBA needs "
@@ -252,7 +262,7 @@ def fit_once(
         last.logits.softmax(-1).mean(1),
         floor.float(),
     )
-    return found, asking.doubtful() & (found.capacity.sum((1, 2)) > _AT_ITS_FLOOR * found.floor)
+    return found, asking.doubtful() & (found.capacity.sum((1, 2)) > AT_ITS_FLOOR * found.floor)
 
 
 def _bits_without_a_class(mix: "_Mix", alpha: "_Alpha", settings: Bottleneck) -> Tensor:

@@ -1,14 +1,13 @@
 """Grad-CAM (Selvaraju et al. 2017)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from operators.methods.method import LAYER, Maps, Place
-from operators.models.cut import Split, split
+from operators.methods.method import LAYER, Maps, Outputs, Place
+from operators.models.cut import Split
 
 
 @dataclass(frozen=True)
@@ -27,17 +26,18 @@ class GradCam:
         return frozenset({LAYER})
 
     def ready(self, place: Place) -> "_Ready":
-        return _Ready(split(place.model, place.layer, place.example))
+        assert place.cut is not None, "Grad-CAM needs a layer"
+        return _Ready(place.layer, place.cut)
 
 
 @dataclass(frozen=True)
 class _Ready:
+    layer: str
     cut: Split
     reads: tuple[str, ...] = ()
 
-    def run(self, inputs: Tensor, targets: Tensor, outputs: Mapping[str, Tensor]) -> Maps:
-        with torch.no_grad():
-            layer, rest = self.cut.below(inputs)
+    def run(self, inputs: Tensor, targets: Tensor, outputs: Outputs) -> Maps:
+        layer, rest = outputs.crossings[self.layer]
         layer = layer.detach().requires_grad_()
         with torch.enable_grad():
             # a copy goes on: the next module may be a ReLU that works in place

@@ -1,6 +1,5 @@
 """Per-sample Information Bottleneck Attribution as a method, and its readout form."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -8,8 +7,8 @@ import torch
 from torch import Tensor
 
 from operators.methods import statistics
-from operators.methods.bottleneck import DEFAULT_PRESET, PRESETS, Bottleneck, Explanation, cut_for, fit
-from operators.methods.method import LAYER, READOUT, STATISTICS, Maps, Place
+from operators.methods.bottleneck import AT_ITS_FLOOR, DEFAULT_PRESET, PRESETS, Bottleneck, Explanation, fit, prepared
+from operators.methods.method import LAYER, READOUT, STATISTICS, Maps, Outputs, Place
 from operators.methods.readout import Readout, load
 from operators.models.cut import Split
 
@@ -18,6 +17,7 @@ from operators.models.cut import Split
 class Site:
     """A cut model with the statistics (C, h, w) of the layer's output, on its device."""
 
+    layer: str
     cut: Split
     mean: Tensor
     std: Tensor
@@ -29,11 +29,15 @@ class Site:
         known = statistics.load(place.files[STATISTICS])
         device = place.example.device
         tensors = (known.mean.float().to(device), known.std().to(device), known.active().to(device))
-        return cls(cut_for(place.model, place.layer, place.example, bottleneck), *tensors)
+        assert place.cut is not None, "a bottleneck needs a layer"
+        return cls(place.layer, prepared(place.cut, place.example, bottleneck), *tensors)
 
-    def fit(self, inputs: Tensor, targets: Tensor, bottleneck: Bottleneck, start: Tensor | None = None) -> Explanation:
+    def fit(
+        self, inputs: Tensor, targets: Tensor, outputs: Outputs, bottleneck: Bottleneck, start: Tensor | None
+    ) -> Explanation:
         """`bottleneck.fit` here."""
-        return fit(self.cut, inputs, targets, self.mean, self.std, self.active, bottleneck, start)
+        noise = (self.mean, self.std, self.active)
+        return fit(self.cut, inputs, targets, *noise, bottleneck, start, outputs.crossings[self.layer])
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,10 @@ class _ReadyIba:
     def reads(self) -> tuple[str, ...]:
         return self.readout.layers if self.readout is not None else ()
 
-    def run(self, inputs: Tensor, targets: Tensor, outputs: Mapping[str, Tensor]) -> Maps:
+    def run(self, inputs: Tensor, targets: Tensor, outputs: Outputs) -> Maps:
         with torch.no_grad():
-            start = None if self.readout is None else self.readout(outputs)
-        return maps_of(self.site.fit(inputs, targets, self.bottleneck, start), inputs)
+            start = None if self.readout is None else self.readout(outputs.layers)
+        return maps_of(self.site.fit(inputs, targets, outputs, self.bottleneck, start), inputs)
 
 
 @dataclass(frozen=True)
@@ -98,22 +102,25 @@ class _ReadyReadout:
     def reads(self) -> tuple[str, ...]:
         return self.readout.layers
 
-    def run(self, inputs: Tensor, targets: Tensor, outputs: Mapping[str, Tensor]) -> Maps:
+    def run(self, inputs: Tensor, targets: Tensor, outputs: Outputs) -> Maps:
         with torch.no_grad():
-            start = self.readout(outputs)
-        maps = maps_of(self.site.fit(inputs, targets, self.bottleneck, start), inputs)
+            start = self.readout(outputs.layers)
+        maps = maps_of(self.site.fit(inputs, targets, outputs, self.bottleneck, start), inputs)
         # without a step there is but one pass, and its loss is the last
         return replace(maps, figures={name: each for name, each in maps.figures.items() if name != "loss_first"})
 
 
 def maps_of(found: Explanation, inputs: Tensor) -> Maps:
-    """What a fit found, in bits per input pixel at the layer's size."""
+    """What a fit found, in bits per input pixel at the layer's size; empty where no more than the floor passes."""
     height, width = found.capacity.shape[1:]
     cells_per_pixel = height * width / (inputs.shape[2] * inputs.shape[3])
+    total = found.capacity.double().sum((1, 2))
     figures = {
-        "total_bits": found.capacity.double().sum((1, 2)),
+        "total_bits": total,
+        "floor_bits": found.floor.double(),
         "loss_first": found.loss_before,
         "loss_last": found.loss_after,
     }
     saliency = found.capacity.clamp(min=0) * cells_per_pixel  # rounding can go below 0
-    return Maps(saliency.unsqueeze(1), figures, found.logits, found.probabilities)
+    empty = total < AT_ITS_FLOOR * found.floor
+    return Maps(saliency.unsqueeze(1), figures, empty, found.logits, found.probabilities)

@@ -7,6 +7,7 @@ from typing import ClassVar, Final, Protocol
 
 from torch import Tensor, nn
 
+from operators.models.cut import Crossing, Split
 from operators.models.spec import ModelSpec
 
 #: what a method can need besides the model
@@ -19,15 +20,32 @@ READOUT: Final = "readout"
 class Place:
     """Where maps are made: a model on its device, frozen and in eval mode, and one of its layers ("": none).
 
-    `example` is one input (1, ...) on the model's device; `files` are those the method needs, by what they are
-    (STATISTICS, READOUT).
+    `example` is one input (1, ...) on the model's device; `cut` is the model cut at the layer, None without one;
+    `files` are those the method needs, by what they are (STATISTICS, READOUT).
     """
 
     spec: ModelSpec
     model: nn.Module
     layer: str
     example: Tensor
+    cut: Split | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What one plain pass of N samples kept: `layers` those that methods read (N, ...), by name, and what crosses the
+    cut at each explained layer."""
+
+    layers: Mapping[str, Tensor] = field(default_factory=dict)
+    crossings: Mapping[str, Crossing] = field(default_factory=dict)
+
+    def of(self, index: Tensor) -> "Outputs":
+        """Those of the samples `index` (M,), which may name one several times."""
+        return Outputs(
+            {name: values[index] for name, values in self.layers.items()},
+            {name: (r[index], tuple(each[index] for each in rest)) for name, (r, rest) in self.crossings.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -36,12 +54,14 @@ class Maps:
 
     saliency       (N, t, h, w) float32, in the method's unit; t is 1 for pictures; signed where the method is
     figures        columns of the table `masks` that the method fills, (N,) each
+    empty          (N,) bool, maps that say that nothing was needed; None: those without a positive value
     logits         (N, classes) float32 through the method's own bottleneck, None without one
     probabilities  (N, classes) float32, None without one
     """
 
     saliency: Tensor
     figures: Mapping[str, Tensor] = field(default_factory=dict)
+    empty: Tensor | None = None
     logits: Tensor | None = None
     probabilities: Tensor | None = None
 
@@ -51,11 +71,11 @@ class Ready(Protocol):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Layers whose outputs the plain pass keeps for `run`."""
+        """Layers besides its own whose outputs the plain pass keeps for `run`."""
         ...
 
-    def run(self, inputs: Tensor, targets: Tensor, outputs: Mapping[str, Tensor]) -> Maps:
-        """Maps of inputs (N, ...) for the classes `targets` (N,) int64; `outputs` are those of `reads` and LOGITS.
+    def run(self, inputs: Tensor, targets: Tensor, outputs: Outputs) -> Maps:
+        """Maps of inputs (N, ...) for the classes `targets` (N,) int64; `outputs` are of a plain pass of the inputs.
 
         The maps of a sample depend on the sample, its target and the method's parameters alone, not on its batch.
         """

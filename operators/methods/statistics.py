@@ -1,6 +1,7 @@
 """Mean and standard deviation of a layer's activations, element by element, mergeable across workers."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any, Final
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from operators.inputs.view import View
 
 #: below this many samples the estimate is called out
 FEW_SAMPLES: Final = 1000
@@ -65,7 +68,7 @@ def path_in(folder: Path, model: str, layer: str) -> Path:
 
 
 def save(statistics: LayerStatistics, path: Path, about: dict[str, str | None]) -> None:
-    """Write as safetensors, replaced in one step; `about` (model, layer, weights_sha256, label) is its metadata."""
+    """Write as safetensors, replaced in one step; `about`: model, layer, label, and what `why_not` compares."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     tensors = {"mean": statistics.mean, "m2": statistics.m2, "nonzero": statistics.nonzero}
@@ -93,6 +96,33 @@ def about(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is no layer statistics file ({type(error).__name__}: {error})") from error
 
 
-def fits(about: dict[str, Any], weights_sha256: str | None) -> bool:
-    """Whether a file is of these weights; one that does not say of which is taken at its word."""
-    return about.get("weights_sha256", weights_sha256) == weights_sha256
+def shape(path: Path) -> tuple[int, ...]:
+    """(C, h, w) of the layer. Raises ValueError for a file that `save` did not write."""
+    about(path)
+    with safe_open(path, framework="pt") as file:
+        return tuple(file.get_slice("mean").get_shape())
+
+
+def why_not(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
+    """Why a file `about` which this is known does not serve who wants it to be about that; None where it does.
+
+    `wanted`: weights_sha256, and under `crops` what its samples were cut like. A file that does not say is taken at
+    its word.
+    """
+    if known.get("weights_sha256", wanted["weights_sha256"]) != wanted["weights_sha256"]:
+        return "is of other weights"
+    crops = known.get("crops", wanted["crops"])
+    for name in sorted({*crops, *wanted["crops"]}):
+        if crops.get(name) != wanted["crops"].get(name):
+            return f"is of other crops: {name} is {crops.get(name)}, not {wanted['crops'].get(name)}"
+    return None
+
+
+def crops(view: View, mean: Sequence[float], std: Sequence[float], prepare: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model's inputs are cut and scaled like: what statistics of its layers depend on besides its weights.
+
+    `prepare` is a PrepareParams as nested dicts, of which counts only what the view uses.
+    """
+    found = {"view": str(view), "mean": list(mean), "std": list(std), "selection": prepare["keyframes"]["selection"]}
+    found |= {f"faces.{name}": value for name, value in prepare["faces"].items() if view.part == "face"}
+    return found | {f"flow.{name}": value for name, value in prepare["flow"].items() if view.shows == "flow"}

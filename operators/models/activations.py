@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from typing import Final
+from typing import Final, Literal
 
 from torch import Tensor, nn
 
@@ -14,11 +14,24 @@ class _Stop(Exception):
     """Ends a forward pass when everything is read: nothing above is needed."""
 
 
-def read(model: nn.Module, layers: Sequence[str], images: Tensor) -> dict[str, Tensor]:
+Layout = Literal["NCHW", "NHWC"]
+
+
+def channels_first(output: Tensor, layout: Layout) -> Tensor:
+    """A layer's output as (N, C, h, w), whichever way the model keeps it; what has not four dimensions as it is."""
+    return output.permute(0, 3, 1, 2) if layout == "NHWC" and output.ndim == 4 else output
+
+
+def as_in_model(z: Tensor, layout: Layout) -> Tensor:
+    """The way back from `channels_first`."""
+    return z.permute(0, 2, 3, 1) if layout == "NHWC" and z.ndim == 4 else z
+
+
+def read(model: nn.Module, layers: Sequence[str], images: Tensor, layout: Layout = "NCHW") -> dict[str, Tensor]:
     """The output (N, ...) of each module named in `layers`, LOGITS for the model's own; it is left as it was.
 
-    The pass ends at the last of them. Raises ValueError for an unknown layer and for one that is not run or gives no
-    tensor.
+    What lies in `layout` comes back as (N, C, h, w). The pass ends at the last of them. Raises ValueError for an
+    unknown layer and for one that is not run or gives no tensor.
     """
     modules = dict(model.named_modules())
     outputs: dict[str, Tensor] = {}
@@ -26,7 +39,9 @@ def read(model: nn.Module, layers: Sequence[str], images: Tensor) -> dict[str, T
     def reader(name: str) -> object:
         def hook(_module: nn.Module, _inputs: object, output: object) -> None:
             if isinstance(output, Tensor):
-                outputs[name] = output.clone()  # the next layer may be a ReLU that works in place
+                outputs[name] = channels_first(
+                    output, layout
+                ).clone()  # the next layer may be a ReLU that works in place
             if outputs.keys() == set(layers):
                 raise _Stop
 

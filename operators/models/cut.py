@@ -2,15 +2,16 @@
 
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from operators.models.activations import Layout, as_in_model, channels_first
 from operators.models.precision import tf32
 
 
@@ -21,6 +22,7 @@ class Split:
     `below(images) -> (R, rest)`: the layer's output and what else crosses the cut (residual paths).
     `above(Z, rest) -> logits`: the rest of the model from a replaced layer output.
     `kind` says how it was cut: `graph` recomputes nothing; `hooks` runs the whole model again for every `above`.
+    `layout` is the model's own at the layer: R and Z are (N, C, h, w) whatever it is.
     `folded`: every batch norm above the cut that follows a convolution is part of its weights; `dtype` is that of the
     weights above.
     """
@@ -31,14 +33,16 @@ class Split:
     _above: nn.Module
     folded: bool = False
     dtype: torch.dtype = torch.float32
+    layout: Layout = "NCHW"
 
     def below(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """(N, 3, H, W) images -> R (N, C, h, w) and the crossing tensors, each with N rows."""
-        return self._below(images)
+        r, rest = self._below(images)
+        return channels_first(r, self.layout), rest
 
     def above(self, z: Tensor, rest: tuple[Tensor, ...]) -> Tensor:
         """Z (M, C, h, w) and crossing tensors of M rows -> logits (M, classes)."""
-        return self._above(z, rest)
+        return self._above(as_in_model(z, self.layout), rest)
 
     @property
     def slower(self) -> str | None:
@@ -48,7 +52,7 @@ class Split:
         return None if self.folded else f"layer {self.layer}: batch norm is not folded, which costs a few percent"
 
 
-def split(model: nn.Module, layer: str, example: Tensor) -> Split:
+def split(model: nn.Module, layer: str, example: Tensor, layout: Layout = "NCHW") -> Split:
     """Cut `model` at the module named `layer`; by graph where that gives the model's own output, else by hooks.
 
     `example` is an input batch of at least one row; the graph is only trusted after its output on the example, and on
@@ -58,19 +62,75 @@ def split(model: nn.Module, layer: str, example: Tensor) -> Split:
     """
     if layer not in dict(model.named_modules()) or not layer:
         raise ValueError(f"{type(model).__name__} has no layer {layer!r}; it has {_some_layers(model)}")
-    by_hooks = Split(layer, "hooks", _HookBelow(model, layer), _HookAbove(model, layer))
+    by_hooks = Split(layer, "hooks", _HookBelow(model, layer), _HookAbove(model, layer), layout=layout)
     try:
-        by_graph = _split_graph(model, layer)
+        by_graph, _ = _cut_at(model, _traced(model, (layer,)), layer, layout)
         with torch.no_grad(), tf32(False):
-            expected = model(example)
-            r, rest = by_graph.below(example)
-            twice = by_graph.above(torch.cat([r, r]), tuple(torch.cat([t, t]) for t in rest))
+            same = _continues(by_graph, by_graph.below(example), model(example))
     except Exception:  # a model that cannot be traced fails in as many ways as there are models
         return _checked(by_hooks, example)
-    same = twice.shape[0] == 2 * expected.shape[0] and torch.allclose(
+    return by_graph if same else _checked(by_hooks, example)
+
+
+#: what crosses a cut: R (N, C, h, w) and the tensors beside it
+Crossing = tuple[Tensor, tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class Plain:
+    """One pass of a model over images, and what crosses each of its cuts.
+
+    `_together` gives all of it at once; without it every cut runs what lies below it.
+    """
+
+    _model: nn.Module
+    _cuts: Mapping[str, Split]
+    _together: nn.Module | None
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, dict[str, Crossing]]:
+        """(N, ...) images -> logits (N, classes), and for each layer what `Split.below` gives."""
+        if self._together is None:
+            return self._model(images), {layer: cut.below(images) for layer, cut in self._cuts.items()}
+        logits, crossings = self._together(images)
+        return logits, {
+            layer: (channels_first(r, cut.layout), rest)
+            for (layer, cut), (r, rest) in zip(self._cuts.items(), crossings, strict=True)
+        }
+
+
+def split_all(
+    model: nn.Module, layers: Sequence[str], example: Tensor, layout: Layout = "NCHW"
+) -> tuple[Plain, dict[str, Split]]:
+    """`model` cut at each of `layers`, and the pass that runs it once for all of them.
+
+    Raises ValueError as `split` does.
+    """
+    try:
+        graph = _traced(model, layers)
+        found = {layer: _cut_at(model, graph, layer, layout) for layer in layers}
+        cuts = {layer: cut for layer, (cut, _) in found.items()}
+        plain = Plain(model, cuts, _all_at_once(model, graph, [crossing for _, crossing in found.values()]))
+        with torch.no_grad(), tf32(False):
+            expected = model(example)
+            logits, crossings = plain(example)
+            same = torch.allclose(logits, expected, rtol=1e-3, atol=1e-4) and all(
+                _continues(cut, crossings[layer], expected) for layer, cut in cuts.items()
+            )
+        if same:
+            return plain, cuts
+    except Exception:  # as many ways to fail as there are models
+        pass
+    cuts = {layer: split(model, layer, example, layout) for layer in layers}
+    return Plain(model, cuts, None), cuts
+
+
+def _continues(cut: Split, crossing: Crossing, expected: Tensor) -> bool:
+    """Whether what lies above goes on from twice the crossing to twice the logits that are expected."""
+    r, rest = crossing
+    twice = cut.above(torch.cat([r, r]), tuple(torch.cat([t, t]) for t in rest))
+    return twice.shape[0] == 2 * expected.shape[0] and torch.allclose(
         twice, torch.cat([expected, expected]), rtol=1e-3, atol=1e-4
     )
-    return by_graph if same else _checked(by_hooks, example)
 
 
 def folded(cut: Split, example: Tensor) -> Split:
@@ -133,14 +193,14 @@ def _some_layers(model: nn.Module) -> str:
 
 
 class _PathTracer(fx.Tracer):
-    """Traces only the modules that contain the layer; every other one stays one opaque call."""
+    """Traces only the modules that contain one of the layers; every other one stays one opaque call."""
 
-    def __init__(self, layer: str) -> None:
+    def __init__(self, layers: Sequence[str]) -> None:
         super().__init__()
-        self._layer = layer
+        self._layers = layers
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return not self._layer.startswith(module_qualified_name + ".")
+        return not any(layer.startswith(module_qualified_name + ".") for layer in self._layers)
 
 
 class _ConvolutionTracer(fx.Tracer):
@@ -161,9 +221,13 @@ class _ConvolutionTracer(fx.Tracer):
         return self._opaque[m]
 
 
-def _split_graph(model: nn.Module, layer: str) -> Split:
+def _traced(model: nn.Module, layers: Sequence[str]) -> fx.Graph:
     options = list(inspect.signature(model.forward).parameters.values())[1:]
-    graph = _PathTracer(layer).trace(model, {each.name: each.default for each in options})
+    return _PathTracer(layers).trace(model, {each.name: each.default for each in options})
+
+
+def _cut_at(model: nn.Module, graph: fx.Graph, layer: str, layout: Layout) -> tuple[Split, list[fx.Node]]:
+    """The cut, and the nodes that cross it, the layer's own first. Raises ValueError where there is no such cut."""
     cuts = [node for node in graph.nodes if node.op == "call_module" and node.target == layer]
     if len(cuts) != 1:
         raise ValueError(f"layer {layer!r} is run {len(cuts)} times in one pass")
@@ -201,7 +265,31 @@ def _split_graph(model: nn.Module, layer: str) -> Split:
         if node in dependent or node.op == "get_attr":
             copies[node] = above.node_copy(node, copies.__getitem__)
     above.output(fx.map_arg(output.args[0], copies.__getitem__))
-    return Split(layer, "graph", _module(model, below), _module(model, above))
+    return Split(layer, "graph", _module(model, below), _module(model, above), layout=layout), [cut, *crossing]
+
+
+def _all_at_once(model: nn.Module, graph: fx.Graph, crossings: Sequence[Sequence[fx.Node]]) -> fx.GraphModule:
+    """The whole graph, which gives (logits, ((R, rest), ...)) with a copy of everything that crosses a cut.
+
+    A copy, because what comes later may work in place on it.
+    """
+    whole = fx.Graph()
+    kept = {node for crossing in crossings for node in crossing}
+    copies: dict[fx.Node, fx.Node] = {}
+    saved: dict[fx.Node, fx.Node] = {}
+    for node in graph.nodes:
+        if node.op != "output":
+            copies[node] = whole.node_copy(node, copies.__getitem__)
+            if node in kept:
+                saved[node] = whole.call_function(_copied, (copies[node],))
+    output = next(node for node in graph.nodes if node.op == "output")
+    logits = fx.map_arg(output.args[0], copies.__getitem__)
+    whole.output((logits, tuple((saved[first], tuple(saved[node] for node in rest)) for first, *rest in crossings)))
+    return _module(model, whole)
+
+
+def _copied(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 def _module(model: nn.Module, graph: fx.Graph) -> fx.GraphModule:

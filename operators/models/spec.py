@@ -10,6 +10,7 @@ from timm.data.config import resolve_model_data_config
 from torch import nn
 
 from operators.inputs.view import View
+from operators.models.activations import Layout
 from schemas.tables import CLASS_FAKE, CLASS_REAL, FAKE, LABELS, REAL
 
 _HALF: Final = (0.5, 0.5, 0.5)
@@ -22,7 +23,8 @@ class ModelSpec:
 
     `architecture` is timm's name; `view` is what it looks at; `mean` and `std` apply to RGB scaled to [0, 1]; `layer`
     is the dotted name of the layer that is explained unless told; `classes` are the names of its outputs; `keys` are
-    the beginnings of published weights' keys and what they become, tried in order, each once.
+    the beginnings of published weights' keys and what they become, tried in order, each once; `layout` is how the
+    layers' outputs lie: those of Swin have their channels last.
     """
 
     name: str
@@ -33,6 +35,7 @@ class ModelSpec:
     layer: str
     classes: tuple[str, ...] = LABELS
     keys: tuple[tuple[str, str], ...] = (("module.", ""), ("model.", ""))
+    layout: Layout = "NCHW"
 
 
 #: the published FaceForensics++ Xception keeps its head in a Sequential after a dropout
@@ -62,7 +65,9 @@ def spec_for(name: str) -> ModelSpec:
         model = timm.create_model(name, num_classes=len(LABELS))
     data = resolve_model_data_config(model)
     view = View(max(data["input_size"][1:]))
-    return ModelSpec(name, name, view, tuple(data["mean"]), tuple(data["std"]), _default_layer(model))
+    layout = "NHWC" if str(getattr(model, "output_fmt", "")) == "NHWC" else "NCHW"
+    mean, std = tuple(data["mean"]), tuple(data["std"])
+    return ModelSpec(name, name, view, mean, std, _default_layer(model), layout=layout)
 
 
 def _default_layer(model: nn.Module) -> str:

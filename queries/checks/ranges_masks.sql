@@ -24,9 +24,11 @@ judged as (
             when not (isfinite(scale) and scale > 0) then 'scale not positive and finite'
             when unit = 'bits per pixel' and list_min(saliency) < 0 then 'negative bits'
             when unit = 'bits per pixel' and error_code is null and total_bits is null then 'bits without their total'
-            when empty and list_max(saliency) > 0 then 'empty, but something is highlighted'
-            when not isfinite(total_bits) then 'total_bits not finite'
-            when (total_bits > 0) = empty then 'total_bits of an empty map, or none of another'
+            when not (isfinite(total_bits) and total_bits > 0) then 'total_bits not positive and finite'
+            when not (isfinite(floor_bits) and floor_bits > 0) then 'floor_bits not positive and finite'
+            when (floor_bits is null) != (total_bits is null) then 'total_bits or floor_bits without the other'
+            when total_bits is null and empty and list_max(saliency) > 0 then 'empty, but something is highlighted'
+            when empty != (total_bits < 1.05 * floor_bits) then 'empty, or not, against what its bits say'
             when not (isfinite(loss_first) and isfinite(loss_last)) then 'loss not finite'
             when first_frame > frame then 'frame before the first of its sample'
             when least(box_x, box_y) < 0 or least(box_width, box_height) <= 0 then 'box outside the frame'
@@ -49,6 +51,7 @@ final as (
         width,
         scale,
         total_bits,
+        floor_bits,
         loss_first,
         loss_last,
         error_code,

@@ -11,15 +11,17 @@ from pipelines.lake.checks import checks
 CHECKS = checks()
 FAILED = {"status": "error", "error_stage": "prepare", "error_code": "empty_file", "error_detail": "0 bytes"}
 NO_BOX = {"face_x": None, "face_y": None, "face_width": None, "face_height": None, "has_flow": False}
-NO_STEPS = dict.fromkeys(("total_bits", "loss_first", "loss_last"))
+NO_STEPS = dict.fromkeys(("total_bits", "floor_bits", "loss_first", "loss_last"))
 NO_MAP = {"error_code": "explain_failed", **dict.fromkeys(("saliency", "scale", "empty")), **NO_STEPS}
-EMPTY = {"saliency": [0.0, 0.0], "scale": 1.0, "empty": True, "total_bits": 0.0}
+EMPTY = {"empty": True, "total_bits": 2.0}
+OTHER_LAYER = {"method": "iba", "layer": "other", "target": "fake"}
+OTHER_TARGET = {"method": "iba", "layer": "l", "target": "other"}
 CAM = {"method": "cam", "layer": "", "unit": "logits per cell"}
 
 #: rows of good() that defects change
 PLAIN_REAL, PLAIN, THROUGH_REAL, THROUGH = range(4)  # of predictions, of frame 0
 OF_REAL = slice(8, 10)  # of predictions, of frame 8
-MAP, MAP_8, EMPTY_MAP, CAM_MAP, FAILED_MAP = range(5)  # of masks
+EMPTY_MAP, CAM_MAP, FAILED_MAP = 2, 3, 4  # of masks
 OTSU, OF_EMPTY = 1, 2  # of metrics
 NO_FACE, FACELESS = 2, 3  # of frames
 
@@ -35,8 +37,8 @@ def both(fake, **values):
 def good():
     """One video explained over two of three keyframes, one without a face, one that could not be read.
 
-    The second frame is explained for both classes, for real by an empty map; a method without a bottleneck explains
-    the first one and fails at the second, so that for real it has no map at all.
+    For real the first frame's maps failed and the second's is empty; a method without a bottleneck explains the first
+    frame for fake and nothing else.
     """
     through = {"method": "iba", "layer": "l"}
     return {
@@ -66,7 +68,8 @@ def good():
             # signed
             {"frame": 0, **CAM, "saliency": [-1.0, 0.5], **NO_STEPS},
             {"frame": 8, **CAM, **NO_MAP},
-            {"frame": 8, **CAM, "target": "real", **NO_MAP},
+            {"frame": 0, **CAM, "target": "real", **NO_MAP},
+            {"frame": 0, "target": "real", **NO_MAP},
         ],
         "metrics": [
             {"n_frames": 2, "iou": 1.0, "iou_adjusted": -0.5, "rpi": 0.0},
@@ -152,7 +155,7 @@ DEFECTS = [
     ("parents", added("metrics", video_id="lost"), "metrics row without its masks", 1),
     ("parents", added("truth", frame=5), "truth row without its frames", 1),
     ("parents", added("localisation_frames", layer="other"), "localisation_frames row without its masks", 1),
-    ("parents", added("localisation_frames", target="real"), "localisation_frames row without its masks", 1),
+    ("parents", added("localisation_frames", target="other"), "localisation_frames row without its masks", 1),
     ("parents", changed("localisation_frames", first_frame=8), "localisation_frames row without its masks", 1),
     ("parents", dropped("truth", 0), "localisation_frames row without its truth", 2),
     ("pairs", dropped("predictions", PLAIN), "masks row without a prediction of the model itself", 2),
@@ -163,7 +166,8 @@ DEFECTS = [
         1,
     ),
     ("pairs", dropped("predictions", OF_REAL), "without the prediction through its bottleneck", 1),
-    ("pairs", dropped("masks", EMPTY_MAP), "prediction through a bottleneck without its mask", 2),
+    ("pairs", added("predictions", **OTHER_LAYER), "prediction through a bottleneck without its mask", 1),
+    ("pairs", added("predictions", **OTHER_TARGET), "prediction through a bottleneck without its mask", 1),
     ("pairs", dropped("metrics", OF_EMPTY), "masks without metrics", 1),
     ("pairs", dropped("metrics"), "masks without metrics", 3),
     ("pairs", changed("metrics", n_frames=1), "another number of maps or empty ones", 1),
@@ -172,6 +176,8 @@ DEFECTS = [
     ("pairs", changed("masks", CAM_MAP, **NO_MAP), "another number of maps or empty ones", 1),
     ("pairs", dropped("truth", 1), "without truth", 1),
     ("pairs", dropped("localisation_frames", 0), "without localisation", 1),
+    ("pairs", changed("localisation_frames", target="real"), "without localisation", 1),
+    ("pairs", changed("localisation_frames", first_frame=8), "without localisation", 1),
     ("pairs", dropped("localisation_frames"), "without localisation", 2),
     ("statuses", changed("videos", status="fine"), "unknown status", 1),
     ("statuses", dropped("frames", slice(2)), "ok, but no frame is ok", 1),
@@ -240,12 +246,16 @@ DEFECTS = [
     ("ranges_masks", changed("masks", scale=np.inf), "scale not positive", 1),
     ("ranges_masks", changed("masks", scale=np.nan), "scale not positive", 1),
     ("ranges_masks", changed("masks", saliency=[1.0, -0.5]), "negative bits", 1),
-    ("ranges_masks", changed("masks", EMPTY_MAP, saliency=[0.0, 0.5]), "empty, but something is highlighted", 1),
+    ("ranges_masks", changed("masks", CAM_MAP, empty=True), "empty, but something is highlighted", 1),
     ("ranges_masks", changed("masks", total_bits=None), "bits without their total", 1),
-    ("ranges_masks", changed("masks", total_bits=np.nan), "total_bits not finite", 1),
-    ("ranges_masks", changed("masks", total_bits=np.inf), "total_bits not finite", 1),
-    ("ranges_masks", changed("masks", total_bits=0.0), "total_bits of an empty map, or none of another", 1),
-    ("ranges_masks", changed("masks", EMPTY_MAP, total_bits=3.0), "total_bits of an empty map, or none of another", 1),
+    ("ranges_masks", changed("masks", total_bits=np.nan), "total_bits not positive and finite", 1),
+    ("ranges_masks", changed("masks", total_bits=np.inf), "total_bits not positive and finite", 1),
+    ("ranges_masks", changed("masks", total_bits=0.0), "total_bits not positive and finite", 1),
+    ("ranges_masks", changed("masks", floor_bits=np.nan), "floor_bits not positive and finite", 1),
+    ("ranges_masks", changed("masks", EMPTY_MAP, floor_bits=0.0), "floor_bits not positive and finite", 1),
+    ("ranges_masks", changed("masks", floor_bits=None), "total_bits or floor_bits without the other", 1),
+    ("ranges_masks", changed("masks", total_bits=2.09), "against what its bits say", 1),
+    ("ranges_masks", changed("masks", EMPTY_MAP, total_bits=2.11), "against what its bits say", 1),
     ("ranges_masks", changed("masks", loss_first=None, loss_last=np.inf), "loss", 1),
     ("ranges_masks", changed("masks", loss_first=np.nan), "loss", 1),
     ("ranges_masks", changed("masks", first_frame=1), "before the first of its sample", 1),

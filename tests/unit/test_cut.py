@@ -6,7 +6,7 @@ import torch
 import torchvision
 from torch import nn
 
-from operators.models.cut import folded, frozen, lowered, split
+from operators.models.cut import folded, frozen, lowered, split, split_all
 
 IMAGE = (2, 3, 64, 64)
 CLIP = (2, 3, 4, 64, 64)
@@ -164,3 +164,43 @@ def test_a_layer_that_runs_twice_is_refused():
     model = Twice().eval()
     with pytest.raises(ValueError, match="run 2 times"):
         split(model, "layer", torch.randn(IMAGE))
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "size"),
+    [
+        ("legacy_xception", ("block4", "bn3", "conv3"), 96),
+        ("vgg11_bn", ("features.9", "features.16"), 64),
+        ("resnet10t", ("layer2.0.bn1", "layer3"), 64),  # bn1 is followed by a ReLU that works in place
+        ("swin_s3_tiny_224", ("layers.1",), 224),
+    ],
+)
+def test_one_pass_gives_what_every_cut_gives_of_its_own(name, layers, size):
+    model = timm.create_model(name, num_classes=2).eval().requires_grad_(False)
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    layout = "NHWC" if name.startswith("swin") else "NCHW"
+    with torch.no_grad():
+        plain, cuts = split_all(model, layers, images[:1], layout)
+        logits, crossings = plain(images)
+        torch.testing.assert_close(logits, model(images))
+        assert crossings.keys() == set(layers)
+        for layer in layers:
+            r, rest = crossings[layer]
+            alone = split(model, layer, images[:1], layout)
+            torch.testing.assert_close(r, alone.below(images)[0])
+            torch.testing.assert_close(cuts[layer].above(r, rest), logits)
+
+
+def test_a_layer_with_its_channels_last_is_turned_for_everyone_else():
+    model = timm.create_model("swin_s3_tiny_224", num_classes=2).eval().requires_grad_(False)
+    images = torch.randn(1, 3, 224, 224)
+    cut = split(model, "layers.1", images, "NHWC")
+    with torch.no_grad():
+        r, rest = cut.below(images)
+        assert r.shape == (1, 192, 28, 28)
+        changed = cut.above(r + 1, rest)
+        raw = []
+        handle = model.layers[1].register_forward_hook(lambda _m, _i, output: raw.append(output) or output + 1)
+        torch.testing.assert_close(changed, model(images))
+        handle.remove()
+    torch.testing.assert_close(raw[0].permute(0, 3, 1, 2), r)

@@ -13,8 +13,9 @@ from operators.inputs.view import View
 from operators.methods import METHODS, readout, statistics
 from operators.methods.bottleneck import Bottleneck
 from operators.methods.gradcam import GradCam
-from operators.methods.method import READOUT, STATISTICS, Maps, Place
-from operators.models.activations import LOGITS, read
+from operators.methods.method import READOUT, STATISTICS, Maps, Outputs, Place
+from operators.models.activations import read
+from operators.models.cut import split_all
 from operators.models.spec import XCEPTION, spec_for
 from operators.models.weights import load_model
 
@@ -54,10 +55,13 @@ def made(name: str) -> object:
 
 
 def explain(name: str, model: nn.Module, files: dict[str, Path], inputs: Tensor, targets: Tensor) -> Maps:
-    ready = made(name).ready(Place(SPEC, model, LAYER, images(1, seed=2), files))
+    example = images(1, seed=2)
+    plain, cuts = split_all(model, [LAYER], example)
+    ready = made(name).ready(Place(SPEC, model, LAYER, example, cuts[LAYER], files))
     with torch.no_grad():
-        outputs = read(model, (*ready.reads, LOGITS), inputs)
-    return ready.run(inputs, targets, outputs)
+        _, crossings = plain(inputs)
+        layers = read(model, ready.reads, inputs) if ready.reads else {}
+    return ready.run(inputs, targets, Outputs(layers, crossings))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -116,12 +120,15 @@ def test_grad_cam_is_captums_on_xception(layer):
     """bn3 is followed by a ReLU that works in place: a map made of what it leaves behind would be another one."""
     spec = replace(XCEPTION, view=View(96))
     network, inputs, targets = load_model(spec).requires_grad_(False), images(2, 96), torch.tensor([0, 1])
-    ready = GradCam().ready(Place(spec, network, layer, inputs[:1]))
+    plain, cuts = split_all(network, [layer], inputs[:1])
+    ready = GradCam().ready(Place(spec, network, layer, inputs[:1], cuts[layer]))
     expected = LayerGradCam(network, network.get_submodule(layer)).attribute(
         inputs.clone().requires_grad_(), targets, relu_attributions=True
     )
     assert expected.max() > 0
-    assert torch.equal(ready.run(inputs, targets, {}).saliency, expected.detach())
+    with torch.no_grad():
+        outputs = Outputs({}, plain(inputs)[1])
+    assert torch.equal(ready.run(inputs, targets, outputs).saliency, expected.detach())
 
 
 def test_grad_cam_keeps_the_cells_of_time_of_a_clip_model():
@@ -129,11 +136,14 @@ def test_grad_cam_keeps_the_cells_of_time_of_a_clip_model():
     network = r3d_18(num_classes=3).eval().requires_grad_(False)
     clips = torch.randn(2, 3, 8, 32, 32, generator=torch.Generator().manual_seed(0))
     targets = torch.tensor([2, 0])
-    ready = GradCam().ready(Place(SPEC, network, "layer2", clips[:1]))
+    plain, cuts = split_all(network, ["layer2"], clips[:1])
+    ready = GradCam().ready(Place(SPEC, network, "layer2", clips[:1], cuts["layer2"]))
     expected = LayerGradCam(network, network.layer2).attribute(
         clips.clone().requires_grad_(), targets, relu_attributions=True
     )
-    found = ready.run(clips, targets, {}).saliency
+    with torch.no_grad():
+        outputs = Outputs({}, plain(clips)[1])
+    found = ready.run(clips, targets, outputs).saliency
     assert found.shape == (2, 4, 8, 8)
     assert expected.max() > 0
     torch.testing.assert_close(found, expected.squeeze(1).detach())
