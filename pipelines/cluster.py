@@ -3,6 +3,7 @@
 import logging
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 from ray.data import DataContext
@@ -36,6 +37,7 @@ def connect(resources: Resources) -> Cluster:
             # machine has, all of its processors decode while there is something to decode, also in a resumed run.
             cpus = os.cpu_count() or 1
             ray.init(address="local", num_cpus=2 * cpus + 1, include_dashboard=False, **options)
+        _hush()
     DataContext.get_current().enable_progress_bars = False  # pipelines.progress speaks of our stages instead
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     available = ray.cluster_resources()
@@ -53,3 +55,25 @@ def connect(resources: Resources) -> Cluster:
             "for the checkpoint filter and one to decode; set resources.actors or resources.threads_per_actor lower"
         )
     return Cluster(actors, cpus, per_actor, threads, resources.batch_samples or (0 if gpus else 4))
+
+
+@ray.remote(num_cpus=0, max_restarts=1, resources={"nowhere": 1})
+class _Unborn:
+    def __init__(self, argument: object) -> None: ...
+
+
+def _hush() -> None:
+    """Have Ray say unheard what it says once per process on standard error, whoever uses Ray Data with actors.
+
+    That actors take arguments from the object store (ray-project/ray#53727) is Ray Data's own doing and no error of a
+    run. A log level that left it out would leave out real errors, too, and say on standard error that it is set.
+    """
+    heard = os.dup(2)
+    with open(os.devnull, "wb") as unheard:
+        os.dup2(unheard.fileno(), 2)
+        try:
+            actor: Any = _Unborn.remote(ray.put(None))  # asks for a resource that is nowhere: no process is started
+        finally:
+            os.dup2(heard, 2)
+            os.close(heard)
+    ray.kill(actor)
