@@ -19,6 +19,7 @@ from pipelines.cluster import Cluster, connect
 from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.prepare import prepare_stage
+from pipelines.screen import say
 from pipelines.stream import in_order, streamed
 from schemas.records import PARTIAL
 
@@ -37,21 +38,17 @@ def estimate(config: Config, paths: list[Path], out: Path, console: Console, lab
     out = out.resolve()
     for each in config.detectors:
         if each.weights is None:
-            console.print(
-                f"[yellow]{each.spec.name} is untrained: give weights with --weights {each.spec.name}=FILE[/]"
-            )
+            say(console, f"{each.spec.name} is untrained: give weights with --weights {each.spec.name}=FILE", "yellow")
     missing = []
     for model, layer in _layers(config):
         path = statistics.path_in(out, model, layer)
         if not path.is_file():
             missing.append((model, layer))
         elif not statistics.fits(_about(path), _weights(config, model)) or _about(path).get("label") != label:
-            console.print(
-                f"{model} {layer}: {path} is of other weights or labels, estimating it again", highlight=False
-            )
+            say(console, f"{model} {layer}: {path} is of other weights or labels, estimating it again")
             missing.append((model, layer))
         else:
-            console.print(f"{model} {layer}: kept, n = {_about(path)['n']}, in {path}", highlight=False)
+            say(console, f"{model} {layer}: kept, n = {_about(path)['n']}, in {path}")
     if missing:
         table = _training(manifests.build(paths).table)
         if label is not None:
@@ -71,7 +68,7 @@ def keep_statistics(config: Config, manifest_file: Path, folder: Path, cluster: 
     missing = [each for each in _layers(config) if not statistics.path_in(folder, *each).is_file()]
     if missing:
         named = ", ".join(f"{model} {layer}" for model, layer in missing)
-        console.print(f"estimating mean and deviation of {named} from the run's own crops")
+        say(console, f"estimating mean and deviation of {named} from the run's own crops")
         sample = manifest_file.with_name(f"{config.run_id}-statistics.parquet")
         _estimate(config, pq.read_table(manifest_file), sample, missing, folder, cluster, console)
 
@@ -134,15 +131,13 @@ def _estimate(
         about = {"model": model, "layer": layer, "weights_sha256": _weights(config, model), "label": label}
         statistics.save(known, statistics.path_in(folder, model, layer), about)
         if known.n < statistics.FEW_SAMPLES:
-            console.print(
-                f"[yellow]{model} {layer}: n = {known.n}; below {statistics.FEW_SAMPLES} samples the bits depend on "
-                "which videos they were[/]"
-            )
+            few = f"below {statistics.FEW_SAMPLES} samples the bits depend on which videos they were"
+            say(console, f"{model} {layer}: n = {known.n}; {few}", "yellow")
         else:
-            console.print(f"{model} {layer}: n = {known.n}", highlight=False)
+            say(console, f"{model} {layer}: n = {known.n}")
     for each in config.detectors:
         if (each.spec.name, each.layers[0]) not in found:
-            console.print(f"[yellow]{each.spec.name}: no input could be cut from {len(sampled)} videos[/]")
+            say(console, f"{each.spec.name}: no input could be cut from {len(sampled)} videos", "yellow")
 
 
 def _training(table: pa.Table) -> pa.Table:
