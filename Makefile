@@ -1,15 +1,27 @@
-# `make demo` and `make test` set up the environment themselves.
+# `make demo`, `make test` and `make check` set up the environment themselves.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test check clean
+.PHONY: setup newest lock demo test check clean
 setup: .venv/.done
 
-.venv/.done: pyproject.toml
+.venv/.done: requirements.lock
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --progress-bar on -e ".[dev]"
+	$(BIN)/python -m pip install --progress-bar on --requirement requirements.lock
 	touch $@
+
+# the newest versions that pyproject.toml allows, in place of the locked ones: to try before `make lock`
+newest:
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --progress-bar on --editable ".[dev]"
+	touch .venv/.done
+
+# renews requirements.lock, for every Python from 3.11 on and every platform; with hashes pip takes no other file
+lock:
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/python -m pip install --quiet --upgrade uv
+	.venv/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --generate-hashes \
+		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
 demo: setup
 	$(BIN)/python -m pipelines demo demo

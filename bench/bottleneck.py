@@ -231,7 +231,7 @@ def main() -> None:
         precision: matmul_peak(Bottleneck(precision=precision), options.device) for precision in ("float32", "fastest")
     }
     print(
-        f"{options.model} {options.layer}, input {subject.spec.input_size}, "
+        f"{options.model} {options.layer}, input {subject.spec.view.size}, "
         f"{_hardware(options.device)}, torch {torch.__version__}; "
         f"matrix product {', '.join(f'{peak / 1e9:.0f} GFLOP/s in {name}' for name, peak in peaks.items())}; "
         f"reference against the plain engine, same noise: {fidelity.difference_from_plain(subject):.1e} of the maximum",

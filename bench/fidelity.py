@@ -37,7 +37,7 @@ def reference_maps(subject: Subject, seeds: int, cache: Path) -> np.ndarray:
     cache.mkdir(parents=True, exist_ok=True)
     found = []
     for seed in range(1, seeds + 1):
-        path = cache / f"{subject.spec.name}-{subject.spec.input_size}-{subject.layer}-{len(subject.images)}-{seed}.npy"
+        path = cache / f"{subject.spec.name}-{subject.spec.view.size}-{subject.layer}-{len(subject.images)}-{seed}.npy"
         if not path.is_file():
             started = time.perf_counter()
             np.save(path, maps(subject, Bottleneck(seed=seed)).astype(np.float32))

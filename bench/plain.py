@@ -1,6 +1,6 @@
 """The mathematics of per-sample IBA transcribed, one sample at a time, without one trick: what speed and fidelity are
 measured against. It runs the whole model at every step and lets autograd make the weights' gradients, as the usual way
-of working does. With `same_noise` it draws the noise that `operators.bottleneck` draws."""
+of working does. With `same_noise` it draws the noise that `operators.methods.bottleneck` draws."""
 
 import math
 

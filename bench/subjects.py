@@ -59,13 +59,11 @@ def load(
 
 
 def _pixels(folder: Path, split_name: str, spec: ModelSpec, n: int) -> Tensor:
-    wanted = [("split", "=", split_name), ("kind", "=", spec.input), ("size", "=", spec.input_size)]
+    wanted = [("split", "=", split_name), ("view", "=", str(spec.view))]
     table = pq.read_table(folder, filters=wanted).sort_by([("video_id", "ascending"), ("frame", "ascending")])
     if len(table) < n and split_name == "val":
-        raise ValueError(
-            f"{folder} has {len(table)} held-out {spec.input} samples of {spec.input_size} pixels, {n} are asked for"
-        )
+        raise ValueError(f"{folder} has {len(table)} held-out samples that show {spec.view}, {n} are asked for")
     chosen = table.take(np.linspace(0, len(table) - 1, min(n, len(table))).round().astype(int))
-    size = spec.input_size
+    size = spec.view.size
     pixels = np.frombuffer(b"".join(chosen["pixels"].to_pylist()), np.uint8).reshape(-1, size, size, 3)
     return to_input(pixels, spec).contiguous(memory_format=torch.channels_last)

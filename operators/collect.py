@@ -31,17 +31,15 @@ class Collector:
         rows = []
         for detector, model in self._models:
             spec = detector.spec
-            pixels = [
-                item["pixels"] for item in inputs if (item["kind"], item["size"]) == (spec.input, spec.input_size)
-            ]
+            pixels = [item["pixels"] for item in inputs if item["view"] == str(spec.view)]
             found: dict[str, LayerStatistics] = {}
             for start in range(0, len(pixels), self._batch_samples):
                 chunk = b"".join(pixels[start : start + self._batch_samples])
-                images = np.frombuffer(chunk, np.uint8).reshape(-1, spec.input_size, spec.input_size, 3)
+                images = np.frombuffer(chunk, np.uint8).reshape(-1, spec.view.size, spec.view.size, 3)
                 with torch.no_grad():
-                    outputs = read(model, detector.layers, to_input(images, spec).to(self._device))
+                    outputs = read(model, detector.layers, to_input(images, spec, self._device))
                 for layer, output in outputs.items():
-                    part = of_batch(output.cpu())
+                    part = of_batch(output)
                     found[layer] = merge([found[layer], part]) if layer in found else part
             rows += [_partial(spec.name, layer, each) for layer, each in found.items()]
         return pa.Table.from_pylist(rows, schema=PARTIAL)

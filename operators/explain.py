@@ -1,11 +1,12 @@
-"""Inference and attribution over a table of videos: samples of many videos share a batch."""
+"""The stage that explains: model inputs in, predictions and maps out; samples of many videos share a batch."""
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -13,105 +14,91 @@ import torch
 from torch import Tensor
 
 from operators.methods import statistics
-from operators.methods.bottleneck import Bottleneck, Explanation, cut_for, fit
-from operators.methods.readout import Readout
-from operators.methods.readout import load as load_readout
+from operators.methods.method import LAYER, READOUT, STATISTICS, Maps, Method, Place, Ready
 from operators.models.activations import LOGITS, read
-from operators.models.cut import Split
+from operators.models.batches import Batches
 from operators.models.running import to_input
 from operators.models.weights import Detector
 from schemas.errors import SampleError
-from schemas.tables import CLASS_FAKE, CLASS_REAL, NESTED, STATUS_ERROR, STATUS_OK, VIDEO_ROW
+from schemas.tables import NESTED, STATUS_ERROR, STATUS_OK, VIDEO_ROW
 
-IBA: Final = "iba"
-READOUT: Final = "readout"
-#: the first batch on a GPU, whose peak tells how many samples the next ones may have
-_FIRST_BATCH: Final = 2
-_MOST_SAMPLES: Final = 64
-#: the rest is for what the allocator cannot use, and for others on the same GPU
-_MEMORY_SHARE: Final = 0.7
+#: targets that are no class: what the model says, and what the video is labelled
+PREDICTED: Final = "predicted"
+LABELLED: Final = "label"
+#: of so many classes every one has its row in `predictions`, of more the explained ones and the most probable
+_ALL_CLASSES: Final = 20
+_MOST_PROBABLE: Final = 5
+
+Row = dict[str, Any]
+#: a video's row and one of its inputs
+Sample = tuple[Row, Row]
 
 
 @dataclass(frozen=True)
-class _Layer:
-    name: str
-    cut: Split
-    mean: Tensor
-    std: Tensor
-    active: Tensor
-    readout: Readout | None
+class Files:
+    """Where an explainer finds what methods need of a layer; readouts by (model, layer)."""
+
+    statistics: Path
+    readouts: Mapping[tuple[str, str], Path]
+
+    def of(self, model: str, layer: str) -> dict[str, Path]:
+        """The files of one layer by what they are; READOUT only where there is one."""
+        found = {STATISTICS: statistics.path_in(self.statistics, model, layer)}
+        readout = self.readouts.get((model, layer))
+        return found if readout is None else found | {READOUT: readout}
 
 
 class _Loaded:
-    """A detector on its device, frozen, cut at each of its layers."""
+    """A model on its device, frozen, and every method made ready at each of its layers."""
 
-    def __init__(
-        self,
-        detector: Detector,
-        bottleneck: Bottleneck,
-        statistics_folder: Path,
-        given: Mapping[tuple[str, str], Path],
-        device: torch.device,
-    ) -> None:
+    def __init__(self, detector: Detector, methods: Sequence[Method], files: Files, device: torch.device) -> None:
         self.spec = detector.spec
         self.model = detector.load().to(device).to(memory_format=torch.channels_last).requires_grad_(False)
-        size = self.spec.input_size
+        size = self.spec.view.size
         example = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
-        self.layers = []
-        for name in detector.layers:
-            known = statistics.load(statistics.path_in(statistics_folder, self.spec.name, name))
-            tensors = (known.mean.float(), known.std(), known.active())
-            path = given.get((self.spec.name, name))
-            readout = None if path is None else load_readout(path).to(device)
-            cut = cut_for(self.model, name, example, bottleneck)
-            self.layers.append(_Layer(name, cut, *(tensor.to(device) for tensor in tensors), readout=readout))
-        read_by_any = {name for layer in self.layers if layer.readout is not None for name in layer.readout.layers}
-        self.read = (*sorted(read_by_any), LOGITS)
+        self.ready: list[tuple[Method, str, Ready]] = []
+        for method in methods:
+            for layer in detector.layers if LAYER in method.needs else ("",):
+                found = files.of(self.spec.name, layer)
+                if READOUT in found or READOUT not in method.needs:
+                    place = Place(self.spec, self.model, layer, example, found)
+                    self.ready.append((method, layer, method.ready(place)))
+        self.reads = (*sorted({name for _, _, ready in self.ready for name in ready.reads}), LOGITS)
 
 
 class Explainer:
     """Predictions and maps for every sample of a batch of videos; made once per actor.
 
-    A video for which a detector or the attribution gives values that are not finite becomes an error row, as does one
-    that has a face but nothing to cut an input from. `batch_samples` samples go through a detector together; 0: as many
-    as the free memory of the GPU holds. Where memory runs out, the same samples are explained in batches of half the
-    size, and so are the later ones; a video of which not even one sample fits becomes an error row.
+    `targets` are PREDICTED, LABELLED or names of classes: a sample is explained once for each class they choose. A map
+    that is not finite costs that map; a video for which a model gives logits that are not finite becomes an error row,
+    as does one that has a frame but nothing to cut an input from, and one of which not even one sample fits into
+    memory. `batch_samples` go through a model together, 0: as many as fit (`operators.models.batches`).
     """
 
     def __init__(
         self,
         detectors: tuple[Detector, ...],
-        bottleneck: Bottleneck,
-        statistics_folder: Path,
-        readouts: Mapping[tuple[str, str], Path],
+        methods: tuple[Method, ...],
+        targets: tuple[str, ...],
+        files: Files,
         batch_samples: int,
         threads: int,
     ) -> None:
-        """`readouts`: the files of those (model, layer) that are also explained by a readout bottleneck."""
         if threads:
             torch.set_num_threads(threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._bottleneck = bottleneck
+        self._detectors, self._methods, self._targets, self._files = detectors, methods, targets, files
         self._batch_samples = batch_samples
-        self._detectors = detectors
-        self._folder = statistics_folder
-        self._readouts = readouts
-        self._loaded: dict[str, _Loaded] = {}
-        self._batches: dict[str, int] = {}
+        self._loaded: dict[str, tuple[_Loaded, Batches]] = {}
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """VIDEO_ROW in, VIDEO_ROW out: predictions and masks filled, inputs dropped."""
         rows = table.to_pylist()
         for detector in self._detectors:
-            spec = detector.spec
-            samples = [
-                (row, item)
-                for row in rows
-                for item in row["inputs"]
-                if (item["kind"], item["size"]) == (spec.input, spec.input_size)
-            ]
+            view = str(detector.spec.view)
+            samples = [(row, item) for row in rows for item in row["inputs"] if item["view"] == view]
             if samples:
-                self._explain_in_batches(detector, samples)
+                self._explain(detector, samples)
         for row in rows:
             row["inputs"] = []
             try:
@@ -120,167 +107,143 @@ class Explainer:
                 _fail(row, error)
         return pa.Table.from_pylist(rows, schema=VIDEO_ROW)
 
-    def _explain_in_batches(self, detector: Detector, samples: list[tuple[dict, dict]]) -> None:
-        """Every sample once, in batches that fit into memory."""
-        spec = detector.spec
-        if spec.name not in self._loaded:
-            self._loaded[spec.name] = _Loaded(detector, self._bottleneck, self._folder, self._readouts, self._device)
-        while samples:
-            size = self._batches.get(spec.name, self._batch_samples) or _FIRST_BATCH
-            batch = samples[:size]
-            if self._fits(detector, batch):
-                samples = samples[len(batch) :]
-                if self._device.type == "cuda" and not self._batches.get(spec.name, self._batch_samples):
-                    self._batches[spec.name] = _samples_that_fit(len(batch))
-            elif len(batch) > 1:
-                self._batches[spec.name] = len(batch) // 2
-            else:
-                row = batch[0][0]
-                detail = f"one sample of {spec.name}, {spec.input_size}x{spec.input_size}, needs more than there is"
+    def _explain(self, detector: Detector, samples: list[Sample]) -> None:
+        name = detector.spec.name
+        if name not in self._loaded:
+            loaded = _Loaded(detector, self._methods, self._files, self._device)
+            self._loaded[name] = loaded, Batches(self._device, self._batch_samples)
+        loaded, batches = self._loaded[name]
+        for batch, found in batches.run(samples, partial(self._explain_batch, loaded)):
+            if found is None:
+                row, _ = batch[0]
+                detail = f"one sample of {name}, {detector.spec.view}, needs more than there is"
                 _fail(row, SampleError("out_of_memory", detail))
-                samples = [sample for sample in samples if sample[0] is not row]
+                samples[:] = [sample for sample in samples if sample[0] is not row]
+                continue
+            for (row, _), (predictions, masks, seconds) in zip(batch, found, strict=True):
+                row["predictions"] += predictions
+                row["masks"] += masks
+                row["explain_s"] = (row["explain_s"] or 0.0) + seconds
 
-    def _fits(self, detector: Detector, samples: list[tuple[dict, dict]]) -> bool:
-        """Explain the samples; False where memory ran out, with the rows as they were before."""
-        filled = [(row[table.name], len(row[table.name])) for row, _ in samples for table in NESTED]
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        try:
-            self._explain(detector, samples)
-            return True
-        except RuntimeError as error:
-            if not _is_out_of_memory(error):
-                raise
-        # only here, with the error and its traceback gone, nothing holds the tensors any more
-        for values, count in filled:
-            del values[count:]
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        return False
-
-    def _explain(self, detector: Detector, samples: list[tuple[dict, dict]]) -> None:
+    def _explain_batch(self, loaded: _Loaded, batch: list[Sample]) -> list[tuple[list[Row], list[Row], float]]:
+        """Rows of `predictions` and `masks`, and seconds, of each sample."""
         started = time.perf_counter()
-        loaded = self._loaded[detector.spec.name]
-        size = loaded.spec.input_size
-        pixels = np.stack([np.frombuffer(item["pixels"], np.uint8).reshape(size, size, 3) for _, item in samples])
-        images = to_input(pixels, loaded.spec).to(self._device, memory_format=torch.channels_last)
+        spec = loaded.spec
+        size = spec.view.size
+        pixels = np.stack([np.frombuffer(item["pixels"], np.uint8).reshape(size, size, 3) for _, item in batch])
+        images = to_input(pixels, spec, self._device)
         with torch.no_grad():
-            outputs = read(loaded.model, loaded.read, images)
+            outputs = read(loaded.model, loaded.reads, images)
         logits = outputs[LOGITS].float()
-        targets = logits.argmax(1)
-        plain = logits.softmax(1).cpu().numpy()
-        for (row, item), values, probabilities, target in zip(
-            samples, logits.cpu().numpy(), plain, targets.tolist(), strict=True
-        ):
-            row["predictions"].append(
-                _prediction(item["frame"], loaded.spec.name, "", "", False, values, probabilities, target)
-            )
-        for layer in loaded.layers:
-            site = (layer.cut, images, targets, layer.mean, layer.std, layer.active)
-            start = None
-            if layer.readout is not None:
-                with torch.no_grad():
-                    alpha = layer.readout(outputs)
-                predicted = fit(*site, replace(self._bottleneck, steps=1), alpha)
-                self._record(loaded, READOUT, layer.name, samples, predicted, targets.tolist())
-                start = alpha if self._bottleneck.start == "readout" else None
-            self._record(loaded, IBA, layer.name, samples, fit(*site, self._bottleneck, start), targets.tolist())
-        seconds = (time.perf_counter() - started) / len(samples)
-        for row, _ in samples:
-            row["explain_s"] = (row["explain_s"] or 0.0) + seconds
-
-    def _record(
-        self,
-        loaded: _Loaded,
-        method: str,
-        layer: str,
-        samples: list[tuple[dict, dict]],
-        found: Explanation,
-        targets: list[int],
-    ) -> None:
-        height, width = found.capacity.shape[1:]
-        size = loaded.spec.input_size
-        capacity = found.capacity.cpu().numpy()
-        saliency = (capacity.clip(0) * (height * width / size**2)).astype(np.float16)  # rounding can go below 0
-        logits, probabilities = found.logits.cpu().numpy(), found.probabilities.cpu().numpy()
-        before, after = found.loss_before.tolist(), found.loss_after.tolist()
-        for i, (row, item) in enumerate(samples):
-            row["predictions"].append(
-                _prediction(
-                    item["frame"], loaded.spec.name, method, layer, True, logits[i], probabilities[i], targets[i]
-                )
-            )
-            row["masks"].append(
-                {
-                    "frame": item["frame"],
-                    "model": loaded.spec.name,
-                    "method": method,
-                    "layer": layer,
-                    "height": height,
-                    "width": width,
-                    "saliency": saliency[i].ravel(),
-                    "input_size": size,
-                    "total_bits": float(capacity[i].sum(dtype=np.float64)),
-                    "loss_before": before[i] if method == IBA else None,
-                    "loss_after": after[i],
-                }
-            )
+        chosen = [
+            _classes(row, predicted, spec.classes, self._targets)
+            for (row, _), predicted in zip(batch, logits.argmax(1).tolist(), strict=True)
+        ]
+        plain = _numpy(logits), _numpy(logits.softmax(1))
+        found: list[tuple[list[Row], list[Row], float]] = [
+            (_predictions(item, spec.name, spec.classes, "", "", None, own, plain[0][i], plain[1][i]), [], 0.0)
+            for i, ((_, item), own) in enumerate(zip(batch, chosen, strict=True))
+        ]
+        # one entry for each sample and class: mostly one class a sample
+        which = [i for i, own in enumerate(chosen) for _ in own]
+        targets = torch.tensor([target for own in chosen for target in own], device=self._device)
+        if which != list(range(len(batch))):
+            index = torch.tensor(which, device=self._device)
+            images, outputs = images[index], {name: output[index] for name, output in outputs.items()}
+        for method, layer, ready in loaded.ready if which else ():
+            begun = time.perf_counter()
+            maps = ready.run(images, targets, outputs)
+            rows = _masks(maps, [batch[i][1] for i in which], spec.view.size)
+            share = (time.perf_counter() - begun) / len(which)
+            ids = {"model": spec.name, "method": method.name, "layer": layer, "unit": method.unit, "seconds": share}
+            for i, target, row in zip(which, targets.tolist(), rows, strict=True):
+                found[i][1].append(ids | {"target": spec.classes[target]} | row)
+            if maps.logits is not None and maps.probabilities is not None:
+                logits, probabilities = _numpy(maps.logits), _numpy(maps.probabilities)
+                for j, (i, target) in enumerate(zip(which, targets.tolist(), strict=True)):
+                    through = (method.name, layer, target, [target], logits[j], probabilities[j])
+                    found[i][0].extend(_predictions(batch[i][1], spec.name, spec.classes, *through))
+        seconds = (time.perf_counter() - started) / len(batch)
+        return [(predictions, masks, seconds) for predictions, masks, _ in found]
 
 
-def _prediction(
-    frame: int,
+def _classes(row: Row, predicted: int, classes: tuple[str, ...], targets: tuple[str, ...]) -> list[int]:
+    """The classes a sample is explained for, each once, in the order of `targets`."""
+    chosen = []
+    for target in targets:
+        name = row["label"] if target == LABELLED else target
+        if target == PREDICTED:
+            chosen.append(predicted)
+        elif name in classes:
+            chosen.append(classes.index(name))
+    return list(dict.fromkeys(chosen))
+
+
+def _predictions(
+    item: Row,
     model: str,
+    classes: tuple[str, ...],
     method: str,
     layer: str,
-    bottleneck: bool,
+    target: int | None,
+    explained: list[int],
     logits: np.ndarray,
     probabilities: np.ndarray,
-    target: int,
-) -> dict:
-    return {
-        "frame": frame,
-        "model": model,
-        "method": method,
-        "layer": layer,
-        "bottleneck": bottleneck,
-        "logit_real": float(logits[CLASS_REAL]),
-        "logit_fake": float(logits[CLASS_FAKE]),
-        "prob_fake": float(probabilities[CLASS_FAKE]),
-        "target": target,
-    }
+) -> list[Row]:
+    """Rows of one sample, the most probable class first; of many classes only some."""
+    order = np.argsort(-probabilities, kind="stable").tolist()
+    kept = order if len(classes) <= _ALL_CLASSES else list(dict.fromkeys([*order[:_MOST_PROBABLE], *explained]))
+    ids = {"frame": item["frame"], "model": model, "method": method, "layer": layer}
+    ids["target"] = "" if target is None else classes[target]
+    ranks = {index: rank for rank, index in enumerate(order, 1)}
+    return [
+        ids
+        | {"class": classes[index], "logit": float(logits[index]), "probability": float(probabilities[index])}
+        | {"rank": ranks[index]}
+        for index in kept
+    ]
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    # the CPU's allocator has no exception of its own; Linux: can't allocate memory, Windows: not enough memory
-    return isinstance(error, torch.OutOfMemoryError) or "memory: you tried to allocate" in str(error)
+def _masks(maps: Maps, items: list[Row], input_size: int) -> list[Row]:
+    """One row per sample; what the method gives of it, and where it lies."""
+    saliency = _numpy(maps.saliency)
+    figures = {name: values.double().cpu().tolist() for name, values in maps.figures.items()}
+    rows = []
+    for i, item in enumerate(items):
+        if saliency.shape[1] != 1:
+            raise ValueError(f"a map of {saliency.shape[1]} cells of time for a picture")
+        row: Row = {"first_frame": item["frame"], "input_size": input_size}
+        row |= {name: item[name] for name in ("frame", "span_frames", "box_x", "box_y", "box_width", "box_height")}
+        row |= {name: values[i] for name, values in figures.items()}
+        rows.append(row | _map(saliency[i, 0], {name: values[i] for name, values in figures.items()}))
+    return rows
 
 
-def _samples_that_fit(n_measured: int) -> int:
-    """The batch size for this GPU after a batch of `n_measured` samples: the peak since, and what is free now."""
-    used_bytes = torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated()  # without the weights
-    torch.cuda.empty_cache()
-    free_bytes, _ = torch.cuda.mem_get_info()
-    return batch_size(free_bytes, used_bytes / n_measured)
+def _map(values: np.ndarray, figures: Mapping[str, float]) -> Row:
+    """The columns of `masks` that hold one map (h, w)."""
+    height, width = values.shape
+    row: Row = {"height": height, "width": width, "saliency": None, "scale": None, "empty": None, "error_code": None}
+    if not (np.isfinite(values).all() and all(map(math.isfinite, figures.values()))):
+        return row | dict.fromkeys(figures) | {"error_code": "explain_failed"}
+    # a power of two: what float16 holds is then exact, however small the map's values are
+    scale = 2.0 ** math.ceil(math.log2(most)) if (most := float(np.abs(values).max())) > 0 else 1.0
+    scale = min(max(scale, 2.0**-126), 2.0**127)
+    halves = (values.astype(np.float64) / scale).astype(np.float16)
+    return row | {"saliency": halves.ravel(), "scale": scale, "empty": bool((values <= 0).all())}
 
 
-def batch_size(free_bytes: int, sample_bytes: float) -> int:
-    """How many samples fill 70 % of the free memory: at least 1, at most 64."""
-    return min(max(int(_MEMORY_SHARE * free_bytes / max(sample_bytes, 1)), 1), _MOST_SAMPLES)
+def _numpy(values: Tensor) -> np.ndarray:
+    return values.float().cpu().numpy()
 
 
-def _fail(row: dict, error: SampleError) -> None:
+def _fail(row: Row, error: SampleError) -> None:
     row |= {"status": STATUS_ERROR, "error_stage": "explain", "error_code": error.code, "error_detail": error.detail}
     row |= {"inputs": [], **{table.name: [] for table in NESTED}}
 
 
-def _require_explained(row: dict) -> None:
+def _require_explained(row: Row) -> None:
     if row["status"] == STATUS_OK and not row["masks"]:
         raise SampleError("no_flow", "no keyframe with a face has a next frame")
     for prediction in row["predictions"]:
-        if not math.isfinite(prediction["logit_real"] + prediction["logit_fake"]):
+        if not prediction["method"] and not math.isfinite(prediction["logit"]):
             raise SampleError("explain_failed", f"{prediction['model']} gave logits that are not finite")
-    for mask in row["masks"]:
-        if not (np.isfinite(mask["saliency"]).all() and math.isfinite(mask["total_bits"])):
-            raise SampleError(
-                "explain_failed", f"map of {mask['model']} {mask['method']} {mask['layer']} is not finite"
-            )

@@ -5,11 +5,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
+from annotated_types import Ge, Le
 
 from operators.forging.blend import SELF_BLENDED, ForgeParams, Rectangle, draw, forge_clip, forge_masks
 from operators.inputs.faces import FaceParams, find_face
@@ -17,6 +18,7 @@ from operators.video.decode import FrameReader, read_frames
 from operators.video.encode import DEFAULT_CRF, write_masks, write_video
 from operators.video.sandbox import Limits, kept_sandbox, progress
 from schemas.errors import SampleError
+from schemas.params import Seed, checked
 from schemas.records import FORGED
 from schemas.tables import STATUS_ERROR, STATUS_OK
 
@@ -25,15 +27,16 @@ _FPS_RANGE: Final = (1.0, 120.0)
 _FALLBACK_FPS: Final = 25.0
 
 
-@dataclass(frozen=True)
+@checked
 class ForgeriesParams:
     """Everything that decides the files made of one video, but for their number."""
 
-    seed: int = 0
-    max_frames: int | None = None  #: only so many frames from the start; None: all
-    detect_every_frames: int = 5  #: between, the face's box is interpolated
-    min_face_share: float = 0.5  #: of the frames looked at; below, a video is left alone
-    crf: int = DEFAULT_CRF
+    seed: Seed = 0
+    max_frames: Annotated[int, Ge(1)] | None = None  #: only so many frames from the start; None: all
+    detect_every_frames: Annotated[int, Ge(1), Le(1000)] = 5  #: between, the face's box is interpolated
+    #: of the frames looked at; below, a video is left alone
+    min_face_share: Annotated[float, Ge(0), Le(1)] = 0.5
+    crf: Annotated[int, Ge(0), Le(51)] = DEFAULT_CRF
     faces: FaceParams = field(default_factory=lambda: FaceParams(margin=1.0))
     forge: ForgeParams = field(default_factory=ForgeParams)
 

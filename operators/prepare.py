@@ -2,22 +2,24 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, field
+from typing import Any
 
 import pyarrow as pa
 
-from operators.inputs.faces import Box, FaceParams, crop, find_face
-from operators.inputs.flow import FlowParams, farneback, flow_map
+from operators.inputs.faces import Box, FaceParams, find_face
+from operators.inputs.flow import FlowParams
 from operators.inputs.truth import truth_row
+from operators.inputs.view import View
 from operators.video.decode import Frame, read_frames
 from operators.video.keyframes import ChangeSignal, KeyframeParams, pick_keyframes
 from operators.video.sandbox import Limits, kept_sandbox, progress
 from schemas.errors import SampleError
+from schemas.params import checked
 from schemas.tables import NESTED, STATUS_ERROR, STATUS_NO_FACE, STATUS_OK, VIDEO_ROW
 
 
-@dataclass(frozen=True)
+@checked
 class PrepareParams:
     """Everything that decides what is cut from a video."""
 
@@ -26,22 +28,14 @@ class PrepareParams:
     flow: FlowParams = field(default_factory=FlowParams)
 
 
-@dataclass(frozen=True)
-class ModelInput:
-    """A picture some model wants: the face ("crop") or its motion ("flow"), `size` pixels square."""
-
-    kind: Literal["crop", "flow"]
-    size: int
-
-
-def prepare(table: pa.Table, *, params: PrepareParams, limits: Limits, inputs: tuple[ModelInput, ...]) -> pa.Table:
+def prepare(table: pa.Table, *, params: PrepareParams, limits: Limits, views: tuple[View, ...]) -> pa.Table:
     """MANIFEST in, VIDEO_ROW out; what cannot be decoded becomes a row that says so. Each video in a sandbox."""
     empty = {name: None for name in VIDEO_ROW.names} | {"inputs": []} | {each.name: [] for each in NESTED}
     rows = []
     for video in table.to_pylist():
         started = time.perf_counter()
         try:
-            found = kept_sandbox(limits).run(prepare_video, video["uri"], params, inputs, video["truth_uri"])
+            found = kept_sandbox(limits).run(prepare_video, video["uri"], params, views, video["truth_uri"])
         except SampleError as error:
             found = {"status": STATUS_ERROR, "error_stage": "prepare"}
             found |= {"error_code": error.code, "error_detail": error.detail}
@@ -49,10 +43,8 @@ def prepare(table: pa.Table, *, params: PrepareParams, limits: Limits, inputs: t
     return pa.Table.from_pylist(rows, schema=VIDEO_ROW)
 
 
-def recut(
-    table: pa.Table, *, flows: Mapping[str, FlowParams], limits: Limits, inputs: tuple[ModelInput, ...]
-) -> pa.Table:
-    """VIDEO_ROW in and out: `inputs` cut at the keyframes and boxes that `frames` names.
+def recut(table: pa.Table, *, flows: Mapping[str, FlowParams], limits: Limits, views: tuple[View, ...]) -> pa.Table:
+    """VIDEO_ROW in and out: `views` cut at the keyframes and boxes that `frames` names.
 
     `flows` are the flow's parameters by video. Nothing is detected, so the inputs are those that were cut when the
     frames were found. What cannot be decoded or has changed becomes a row that says so.
@@ -61,28 +53,30 @@ def recut(
     for video in table.to_pylist():
         flow = flows[video["video_id"]]
         try:
-            found = {"inputs": kept_sandbox(limits).run(recut_video, video["uri"], video["frames"], flow, inputs)}
+            found = {"inputs": kept_sandbox(limits).run(recut_video, video["uri"], video["frames"], flow, views)}
         except SampleError as error:
-            found = {"status": STATUS_ERROR, "error_stage": "prepare"}
+            found = {"status": STATUS_ERROR, "error_stage": "recut"}
             found |= {"error_code": error.code, "error_detail": error.detail}
         rows.append(video | found)
     return pa.Table.from_pylist(rows, schema=VIDEO_ROW)
 
 
 def recut_video(
-    uri: str, frames: list[dict[str, Any]], flow: FlowParams, inputs: tuple[ModelInput, ...]
+    uri: str, frames: list[dict[str, Any]], flow: FlowParams, views: tuple[View, ...]
 ) -> list[dict[str, Any]]:
-    """The `inputs` of `prepare_video` at keyframes and boxes that are known: rows of table `frames`.
+    """The `inputs` of `prepare_video` at keyframes and face boxes that are known: rows of table `frames`.
 
-    Raises SampleError as `operators.video.read_frames` does, and changed for a file without one of the frames or boxes.
+    Raises SampleError as `operators.video.decode.read_frames` does, and changed for a file without one of the frames
+    or boxes.
     """
-    boxes = {row["frame"]: _box(row) for row in frames if row["status"] == STATUS_OK}
-    pictures, missing = [], set(boxes)
-    for frame, following in _with_next(uri, set(boxes)):
-        box = boxes[frame.index]
-        if box.y + box.height > frame.image.shape[0] or box.x + box.width > frame.image.shape[1]:
+    faces = {row["frame"]: _face(row) for row in frames if row["status"] == STATUS_OK}
+    pictures, missing = [], set(faces)
+    for frame, following in _with_next(uri, set(faces)):
+        face = faces[frame.index]
+        height, width = frame.image.shape[:2]
+        if face is not None and (face.y + face.height > height or face.x + face.width > width):
             raise SampleError("changed", f"frame {frame.index} is too small for the face box that is known of it")
-        pictures += _cut(frame, following, box, inputs, flow)
+        pictures += _cut(frame, following, face, views, flow)
         missing.discard(frame.index)
     if missing:
         raise SampleError("changed", f"no frame {min(missing)}, which was a keyframe")
@@ -90,15 +84,15 @@ def recut_video(
 
 
 def prepare_video(
-    uri: str, params: PrepareParams, inputs: tuple[ModelInput, ...], truth_uri: str | None = None
+    uri: str, params: PrepareParams, views: tuple[View, ...], truth_uri: str | None = None
 ) -> dict[str, Any]:
     """The probe columns and `status` (ok, no_face) of table `videos`, with `frames`, `truth` and `inputs` nested.
 
     `frames` holds one dict per keyframe (columns of table `frames`), `inputs` one dict (`schemas.tables.INPUT`) per
-    keyframe with a face and wanted input; the flow to the next frame needs one, of the same size. The video is decoded
-    twice, first for the keyframes, then up to the last of them, so that memory does not grow with its length.
-    `truth` is empty without a `truth_uri`. Raises SampleError as `operators.video.read_frames` does, truth_unreadable
-    and truth_mismatch.
+    keyframe and view that could be cut from it; a flow map needs a next frame, of the same size. Faces are looked for
+    where a view or the truth needs them. The video is decoded twice, first for the keyframes, then up to the last of
+    them, so that memory does not grow with its length. `truth` is empty without a `truth_uri`. Raises SampleError as
+    `operators.video.decode.read_frames` does, truth_unreadable and truth_mismatch.
     """
     reader = read_frames(uri, "gray", on_packet=progress)
     signal = ChangeSignal(params.keyframes)
@@ -106,14 +100,17 @@ def prepare_video(
         signal.update(frame.image)
     indices, scores = pick_keyframes(signal.values(), params.keyframes)
     keyframes = dict(zip(indices.tolist(), scores.tolist(), strict=True))
+    wants_faces = truth_uri is not None or any(view.part == "face" for view in views)
     rows, pictures, faces = [], [], {}
     for frame, following in _with_next(uri, set(keyframes)):
-        box = find_face(frame.image, params.faces)
+        face = find_face(frame.image, params.faces) if wants_faces else None
         progress()
-        if box is not None:
-            faces[frame.index] = box, frame.image.shape[:2]
-            pictures += _cut(frame, following, box, inputs, params.flow)
-        rows.append(_frame_row(frame, keyframes[frame.index], box, box is not None and following is not None))
+        if face is not None:
+            faces[frame.index] = face, frame.image.shape[:2]
+        cut = _cut(frame, following, face, views, params.flow)
+        pictures += cut
+        usable = any(view.box(face, *frame.image.shape[:2]) is not None for view in views)
+        rows.append(_frame_row(frame, keyframes[frame.index], face, usable, usable and following is not None))
     status = STATUS_OK if any(row["status"] == STATUS_OK for row in rows) else STATUS_NO_FACE
     truth = [] if truth_uri is None else _truth(truth_uri, faces)
     return {**asdict(reader.probe), "status": status, "frames": rows, "truth": truth, "inputs": pictures}
@@ -131,18 +128,29 @@ def _with_next(uri: str, keyframes: set[int]) -> Iterator[tuple[Frame, Frame | N
 
 
 def _cut(
-    frame: Frame, following: Frame | None, box: Box, inputs: tuple[ModelInput, ...], flow: FlowParams
+    frame: Frame, following: Frame | None, face: Box | None, views: tuple[View, ...], flow: FlowParams
 ) -> list[dict[str, Any]]:
-    """The wanted inputs of one keyframe; no flow without a following frame."""
+    """The views of one keyframe that can be cut."""
     pictures = []
-    for wanted in inputs:
-        pixels = crop(frame.image, box, wanted.size)
-        if wanted.kind == "flow":
-            if following is None:
-                continue
-            moved = farneback(pixels, crop(following.image, box, wanted.size), flow)
-            pixels = flow_map(moved, flow.full_scale_px)
-        pictures.append({"frame": frame.index, "kind": wanted.kind, "size": wanted.size, "pixels": pixels.tobytes()})
+    height, width = frame.image.shape[:2]
+    for view in views:
+        box = view.box(face, height, width)
+        if box is None:
+            continue
+        pixels = view.cut(frame.image, None if following is None else following.image, box, flow)
+        if pixels is not None:
+            pictures.append(
+                {
+                    "frame": frame.index,
+                    "span_frames": view.span_frames,
+                    "view": str(view),
+                    "box_x": box.x,
+                    "box_y": box.y,
+                    "box_width": box.width,
+                    "box_height": box.height,
+                    "pixels": pixels.tobytes(),
+                }
+            )
     return pictures
 
 
@@ -168,21 +176,23 @@ def _truth(uri: str, faces: dict[int, tuple[Box, tuple[int, ...]]]) -> list[dict
     return rows
 
 
-def _frame_row(frame: Frame, score: float, box: Box | None, has_flow: bool) -> dict[str, Any]:
+def _frame_row(frame: Frame, score: float, face: Box | None, usable: bool, has_flow: bool) -> dict[str, Any]:
     return {
         "frame": frame.index,
         "time_s": frame.time_s,
         "keyframe_score": score,
-        "status": STATUS_NO_FACE if box is None else STATUS_OK,
-        "face_x": None if box is None else box.x,
-        "face_y": None if box is None else box.y,
-        "face_width": None if box is None else box.width,
-        "face_height": None if box is None else box.height,
-        "face_score": None if box is None else box.score,
+        "status": STATUS_OK if usable else STATUS_NO_FACE,
+        "face_x": None if face is None else face.x,
+        "face_y": None if face is None else face.y,
+        "face_width": None if face is None else face.width,
+        "face_height": None if face is None else face.height,
+        "face_score": None if face is None else face.score,
         "has_flow": has_flow,
     }
 
 
-def _box(row: dict[str, Any]) -> Box:
-    """The box of a row of table `frames` with a face."""
+def _face(row: dict[str, Any]) -> Box | None:
+    """The face's box in a row of table `frames`; None where it has none."""
+    if row["face_x"] is None:
+        return None
     return Box(row["face_x"], row["face_y"], row["face_width"], row["face_height"], row["face_score"])

@@ -7,14 +7,14 @@ from schemas.tables import STATUS_OK
 
 
 def flatten(table: pa.Table) -> pa.Table:
-    """VIDEO_ROW to SAMPLE: one row per input of a video with a face."""
+    """VIDEO_ROW to SAMPLE: one row per input of a video."""
     rows = []
     for row in table.to_pylist():
         if row["status"] == STATUS_OK:
             ids = {"video_id": row["video_id"], "split": row["split"], "label": row["label"]}
             source = row["pair_id"] or row["video_id"]
             rows += [
-                ids | {"pair": f"{source}:{item['frame']}"} | item  # frame, kind, size, pixels
+                ids | {"pair": f"{source}:{item['frame']}"} | {key: item[key] for key in ("frame", "view", "pixels")}
                 for item in row["inputs"]
             ]
     return pa.Table.from_pylist(rows, schema=SAMPLE)

@@ -10,6 +10,7 @@ from ray.data import DataContext
 
 from pipelines.config import Resources
 from pipelines.errors import UserError
+from pipelines.machine import WAITING, processors
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,11 @@ def connect(resources: Resources) -> Cluster:
     if not ray.is_initialized():
         options = {"log_to_driver": False, "logging_level": "ERROR"}
         if "RAY_ADDRESS" in os.environ:
-            ray.init(**options)
+            ray.init(**options, runtime_env={"env_vars": {name: os.environ[name] for name in WAITING}})
         else:
             # The actor holds logical CPUs for its threads and Ray's checkpoint filter one: with so many more than the
             # machine has, all of its processors decode while there is something to decode, also in a resumed run.
-            cpus = os.cpu_count() or 1
-            ray.init(address="local", num_cpus=2 * cpus + 1, include_dashboard=False, **options)
+            ray.init(address="local", num_cpus=2 * processors() + 1, include_dashboard=False, **options)
         _hush()
     DataContext.get_current().enable_progress_bars = False  # pipelines.progress speaks of our stages instead
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -44,7 +44,7 @@ def connect(resources: Resources) -> Cluster:
     gpus = available.get("GPU", 0)
     per_actor = resources.gpus_per_actor if gpus else 0.0
     actors = resources.actors or (int(gpus / per_actor) if gpus else 1)
-    threads = resources.threads_per_actor or (1 if gpus else os.cpu_count() or 1)
+    threads = resources.threads_per_actor or (1 if gpus else _threads_of_a_node())
     # Unequal to the one CPU of a decoding task on purpose: Ray fuses a task into an actor of equal resources, and
     # then nothing is decoded but by the actor.
     cpus = 1 if gpus else threads
@@ -55,6 +55,15 @@ def connect(resources: Resources) -> Cluster:
             "for the checkpoint filter and one to decode; set resources.actors or resources.threads_per_actor lower"
         )
     return Cluster(actors, cpus, per_actor, threads, resources.batch_samples or (0 if gpus else 4))
+
+
+def _threads_of_a_node() -> int:
+    """Processors of the smallest machine an actor may come to run on."""
+    if "RAY_ADDRESS" not in os.environ:
+        return processors()
+    # Ray's own count minds a container's quota; a head that is to run nothing has none
+    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+    return int(min((cpus for cpus in nodes if cpus), default=1))
 
 
 @ray.remote(num_cpus=0, max_restarts=1, resources={"nowhere": 1})

@@ -5,24 +5,39 @@ import hashlib
 import json
 import tomllib
 import types
-import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
+from annotated_types import Ge, Gt, Le, MinLen, MultipleOf
+from pydantic import AfterValidator, TypeAdapter, ValidationError
+
+from operators.explain import LABELLED, PREDICTED
+from operators.inputs.view import View
 from operators.measures.rules import MaskRule
+from operators.methods import METHODS
 from operators.methods import readout as readouts
 from operators.methods.bottleneck import DEFAULT_PRESET, PRESETS, Bottleneck
+from operators.methods.iba import Iba, ReadoutIba
+from operators.methods.method import Method
 from operators.methods.statistics import about, fits, path_in
 from operators.models.spec import PAPER_LAYERS, spec_for
 from operators.models.weights import Detector, digest, spec_of
-from operators.prepare import ModelInput, PrepareParams
+from operators.prepare import PrepareParams
 from operators.video.sandbox import Limits
 from pipelines.errors import UserError
+from schemas.params import checked
+
+#: sections of a config file that are not a run's: `train` and `train-readout` take them
+_OTHERS: Final = ("train", "readout")
+#: the flag that fills `folder` and `files` of a section
+_BY_FLAG: Final = {"statistics": "--statistics", "readouts": "--readout"}
+#: what Ray makes its blocks of; a row it cannot cut
+_ROW_BYTES: Final = 128 << 20
 
 
-@dataclass(frozen=True)
+@checked
 class StatisticsParams:
     """Where the layers' mean and standard deviation come from.
 
@@ -30,12 +45,12 @@ class StatisticsParams:
     of the run's own videos.
     """
 
-    max_videos: int = 256
+    max_videos: Annotated[int, Ge(1), Le(1_000_000)] = 256
     folder: str | None = field(default=None, metadata={"identity": False})
     files: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@checked
 class GivenReadouts:
     """Trained readout bottlenecks, as "MODEL/LAYER sha256" below `folder`."""
 
@@ -49,15 +64,31 @@ class GivenReadouts:
         return {(model, layer): path_in(Path(self.folder or ""), model, layer) for model, layer in keys}
 
 
-@dataclass(frozen=True)
+@checked
 class Resources:
     """How the work is scheduled. Changes no result, so it is no part of a run's identity."""
 
-    videos_per_block: int = 4
-    batch_samples: int = 0  # samples that go through a detector together; 0: 4 on a CPU, what fits on a GPU
-    actors: int = 0  # attribution actors; 0: one per GPU, or one on a machine without
-    gpus_per_actor: float = 1.0
-    threads_per_actor: int = 0  # 0: all of the machine's processors without a GPU
+    videos_per_block: Annotated[int, Ge(1), Le(256)] = 4
+    #: samples that go through a detector together; 0: 4 on a CPU, what fits on a GPU
+    batch_samples: Annotated[int, Ge(0), Le(1024)] = 0
+    #: attribution actors; 0: one per GPU, or one on a machine without
+    actors: Annotated[int, Ge(0), Le(10_000)] = 0
+    gpus_per_actor: Annotated[float, Ge(0.01), Le(1)] = 1.0
+    #: 0: all of the machine's processors without a GPU
+    threads_per_actor: Annotated[int, Ge(0), Le(1024)] = 0
+
+
+def _rule(name: str) -> str:
+    return str(MaskRule.parse(name))
+
+
+def _distinct(rules: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(rules)) < len(rules):
+        raise ValueError("a mask rule is named twice")
+    return rules
+
+
+MaskRules = Annotated[tuple[Annotated[str, AfterValidator(_rule)], ...], MinLen(1), AfterValidator(_distinct)]
 
 
 @dataclass(frozen=True)
@@ -70,7 +101,9 @@ class Config:
     bottleneck: Bottleneck = PRESETS[DEFAULT_PRESET]
     statistics: StatisticsParams = field(default_factory=StatisticsParams)
     readouts: GivenReadouts = field(default_factory=GivenReadouts)
-    mask_rules: tuple[str, ...] = ("max0.5", "top0.1", "otsu")
+    methods: Annotated[tuple[str, ...], MinLen(1)] = (Iba.name,)
+    targets: Annotated[tuple[str, ...], MinLen(1)] = (PREDICTED,)
+    mask_rules: MaskRules = ("max0.5", "top0.1", "otsu")
     resources: Resources = field(default_factory=Resources, metadata={"identity": False})
 
     @property
@@ -84,10 +117,16 @@ class Config:
         return json.dumps(_plain(self, identity_only=False), sort_keys=True)
 
     @property
-    def inputs(self) -> tuple[ModelInput, ...]:
-        """The distinct inputs the detectors want cut from each keyframe."""
-        wanted = {ModelInput(each.spec.input, each.spec.input_size) for each in self.detectors}
-        return tuple(sorted(wanted, key=lambda want: (want.kind, want.size)))
+    def views(self) -> tuple[View, ...]:
+        """The distinct views of the detectors, to be cut from each keyframe."""
+        return tuple(sorted({each.spec.view for each in self.detectors}, key=str))
+
+    @property
+    def made_methods(self) -> tuple[Method, ...]:
+        """The methods with their parameters; given readouts are a method of their own."""
+        names = [*self.methods, *([ReadoutIba.name] if self.readouts.files else [])]
+        bottlenecks = {Iba.name: Iba(self.bottleneck), ReadoutIba.name: ReadoutIba(self.bottleneck)}
+        return tuple(bottlenecks.get(name) or METHODS[name]() for name in dict.fromkeys(names))
 
 
 def _plain(value: Any, identity_only: bool) -> Any:
@@ -105,28 +144,43 @@ def _plain(value: Any, identity_only: bool) -> Any:
 def load(file: Path | None, settings: list[str]) -> dict[str, Any]:
     """The tables of a TOML file with `section.key=value` settings (TOML values) laid over them.
 
-    Raises UserError for what cannot be read.
+    They may be those of several commands. Raises UserError for what cannot be read, and for a section no command has.
     """
     tables: dict[str, Any] = {}
     if file is not None:
         try:
             tables = tomllib.loads(file.read_text())
-        except FileNotFoundError as error:
-            raise UserError(f"no config file at {file}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise UserError(f"cannot read the config {file}: {error.strerror}") from error
+        except ValueError as error:
             raise UserError(f"{file} is not valid TOML: {error}") from error
     for setting in settings:
         name, _, value = setting.partition("=")
         try:
             parsed = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:
             raise UserError(f"cannot read --set {setting}: write section.key=value, texts in quotes") from error
         *sections, key = name.strip().split(".")
         table = tables
         for section in sections:
             table = table.setdefault(section, {})
+            if not isinstance(table, dict):
+                raise UserError(f"--set {setting}: {section} was set to {table!r}, which has no fields")
         table[key] = parsed
+    _check_sections(tables)
     return tables
+
+
+def _check_sections(tables: Mapping[str, Any]) -> None:
+    known = [*_sections(), *_OTHERS]
+    for name in tables:
+        if name not in known:
+            raise UserError(f"unknown config section {name!r}; there are {', '.join(known)}")
+
+
+def _sections() -> dict[str, Any]:
+    """A run's sections with their types."""
+    return {name: hint for name, hint in get_type_hints(Config, include_extras=True).items() if name != "detectors"}
 
 
 def build(
@@ -138,39 +192,61 @@ def build(
     readout: Path | None = None,
 ) -> Config:
     """A Config from TOML tables and the flags. Raises UserError naming the field that is wrong."""
-    detectors = _detectors(models, layers, weights)
-    known = {each.name: each for each in dataclasses.fields(Config) if each.name != "detectors"}
+    _check_sections(tables)
     values: dict[str, Any] = {}
-    for name, value in tables.items():
-        if name not in known:
-            raise UserError(f"unknown config section {name!r}; there are {', '.join(known)}")
-        if name == "bottleneck" and isinstance(value, Mapping):
-            values[name] = _bottleneck(value)
-        else:
-            values[name] = _fill(typing.get_type_hints(Config)[name], value, name)
-    config = Config(detectors, **values)
+    for name, hint in _sections().items():
+        if name in tables:
+            values[name] = _bottleneck(tables[name]) if name == "bottleneck" else _filled(hint, tables[name], name)
+    for name, flag in _BY_FLAG.items():
+        if name in tables and {"folder", "files"} & set(tables[name]):
+            raise UserError(f"config {name}: its folder and files are set by {flag} DIR")
+    config = Config(_detectors(models, layers, weights), **values)
+    check_row(config.prepare.keyframes.max_keyframes, config.views)
     if statistics is not None:
         config = dataclasses.replace(config, statistics=_given(config, statistics))
     if readout is not None:
         config = dataclasses.replace(config, readouts=_given_readouts(config, readout))
+    _check_methods(config)
     if config.bottleneck.start == "readout":
         for model, layer in ((each.spec.name, layer) for each in config.detectors for layer in each.layers):
             if (model, layer) not in config.readouts.paths:
                 raise UserError(f'bottleneck.start is "readout": give one for {model} {layer} with --readout DIR')
-    for rule in config.mask_rules:
-        try:
-            MaskRule.parse(rule)
-        except ValueError as error:
-            raise UserError(f"mask_rules: {error}") from error
     return config
 
 
-def _bottleneck(table: Mapping[str, Any]) -> Bottleneck:
+def _check_methods(config: Config) -> None:
+    """UserError for methods and targets that are none."""
+    for name in config.methods:
+        if name not in METHODS:
+            raise UserError(f"unknown method {name!r}; there are {', '.join(METHODS)}")
+    if ReadoutIba.name in config.methods and not config.readouts.files:
+        raise UserError("the method readout needs trained ones: give their folder with --readout DIR")
+    classes = list(dict.fromkeys(name for each in config.detectors for name in each.spec.classes))
+    for target in config.targets:
+        if target not in (PREDICTED, LABELLED, *classes):
+            raise UserError(f"unknown target {target!r}: {PREDICTED}, {LABELLED} or one of {_some(classes)}")
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
+
+
+def check_row(max_keyframes: int, views: tuple[View, ...]) -> None:
+    """Raises UserError where the inputs cut from a video, which make one row, can be more than a row may hold."""
+    each = sum(3 * view.size**2 for view in views)
+    if max_keyframes * each > _ROW_BYTES:
+        raise UserError(
+            f"config prepare.keyframes.max_keyframes: {max_keyframes} keyframes of {each / 1e6:.2g} MB each are more "
+            f"than the {_ROW_BYTES / 1e6:.0f} MB that a row holds: at most {_ROW_BYTES // each} with these inputs"
+        )
+
+
+def _bottleneck(table: Any) -> Bottleneck:
     """A preset with the table's other values over it."""
-    name = table.get("preset", DEFAULT_PRESET)
-    if name not in PRESETS:
-        raise UserError(f"config bottleneck.preset is {' or '.join(PRESETS)}, not {name!r}")
-    return fill(PRESETS[name], {key: value for key, value in table.items() if key != "preset"}, "bottleneck")
+    if not isinstance(table, Mapping):
+        return _filled(Bottleneck, table, "bottleneck")
+    preset = _filled(Literal[tuple(PRESETS)], table.get("preset", DEFAULT_PRESET), "bottleneck.preset")
+    return fill(PRESETS[preset], {key: value for key, value in table.items() if key != "preset"}, "bottleneck")
 
 
 def _given(config: Config, folder: Path) -> StatisticsParams:
@@ -214,39 +290,53 @@ def _files(config: Config, folder: Path, why_not: Callable[[Path, str, Detector]
     return tuple(found)
 
 
-def fill(default: Any, table: Mapping[str, Any], where: str) -> Any:
-    """The dataclass `default` with the values of a TOML table over its own. Raises UserError naming a wrong field."""
-    given = _fill(type(default), table, where)
+def fill(default: Any, table: Any, where: str) -> Any:
+    """The flat dataclass `default` with the values of a TOML table over its own.
+
+    Raises UserError naming a wrong field, its value and what it may hold.
+    """
+    if isinstance(table, Mapping):
+        table = dataclasses.asdict(default) | dict(table)
+    return _filled(type(default), table, where)
+
+
+def _filled(hint: Any, value: Any, where: str) -> Any:
+    """`value` from TOML as `hint` says. As JSON, where arrays are tuples and tables are dataclasses."""
     try:
-        return dataclasses.replace(default, **{key: getattr(given, key) for key in table})
-    except ValueError as error:
-        raise UserError(f"config {where}: {error}") from error
+        return TypeAdapter(hint).validate_json(json.dumps(value, default=str), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(_wrong(hint, first["loc"], first["input"], first.get("ctx", {}).get("error"), where)) from error
 
 
-def _fill(kind: Any, value: Any, where: str) -> Any:
-    """`value` from TOML as `kind`: a dataclass from a table, a tuple from an array, a number or text as it is."""
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        if not isinstance(value, Mapping):
-            raise UserError(f"config {where} is a table")
-        hints = typing.get_type_hints(kind)
-        names = [each.name for each in dataclasses.fields(kind)]
-        unknown = [key for key in value if key not in names]
-        if unknown:
-            raise UserError(f"unknown config field {where}.{unknown[0]}; there are {', '.join(names)}")
-        try:
-            return kind(**{key: _fill(hints[key], item, f"{where}.{key}") for key, item in value.items()})
-        except ValueError as error:
-            raise UserError(f"config {where}: {error}") from error
-    if typing.get_origin(kind) is tuple:
-        if not isinstance(value, list):
-            raise UserError(f"config {where} is an array")
-        return tuple(_fill(typing.get_args(kind)[0], item, where) for item in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    accepted = kind if isinstance(kind, type | types.UnionType) else object
-    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        raise UserError(f"config {where} is {getattr(kind, '__name__', kind)}, not {value!r}")
-    return value
+def _wrong(hint: Any, path: tuple[int | str, ...], value: Any, said: Exception | None, where: str) -> str:
+    """What is wrong with the `value` at `path` below `where`; `said` is the error of our own, where it is one."""
+    for step in path:
+        if isinstance(step, int):
+            hint, where = get_args(get_args(hint)[0] if get_origin(hint) is Annotated else hint)[0], f"{where}[{step}]"
+            continue
+        known = get_type_hints(hint, include_extras=True)
+        if step not in known:
+            return f"unknown config field {where}.{step}; there are {', '.join(known)}"
+        hint, where = known[step], f"{where}.{step}"
+    return f"config {where}: {said or f'{json.dumps(value)} is not {allowed(hint)}'}"
+
+
+_KINDS: Final = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", tuple: "an array"}
+_LIMITS: Final = {Ge: "from", Gt: "above", Le: "up to", MultipleOf: "divisible by", MinLen: "of at least"}
+
+
+def allowed(hint: Any) -> str:
+    """What a field of this type may hold, in words."""
+    limits = getattr(hint, "__metadata__", ())
+    kind = get_args(hint)[0] if limits else hint
+    if get_origin(kind) is Literal:
+        return " or ".join(json.dumps(each) for each in get_args(kind))
+    if get_origin(kind) is types.UnionType:  # with None, which is to leave the field out
+        return allowed(get_args(kind)[0])
+    words = "a table" if dataclasses.is_dataclass(kind) else _KINDS[get_origin(kind) or kind]
+    said = [f"{_LIMITS[type(each)]} {dataclasses.astuple(each)[0]}" for each in limits if type(each) in _LIMITS]
+    return " ".join([words, *said])
 
 
 #: what --layer takes for the layers the paper compares

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from operators.forging.portrait import make_clips, manifest_rows
+from operators.inputs.view import View
 from operators.models.spec import VGG11_FLOW, XCEPTION, ModelSpec
 from operators.models.training import XCEPTION_PARAMS, TrainParams
-from operators.prepare import ModelInput
 from pipelines import config as configs
 from pipelines.estimate import estimate
 from pipelines.evaluate import evaluate
@@ -26,8 +26,8 @@ _CLIPS = 20
 _FRAMES = 24
 _FRAMES_PER_CLIP = 6
 _DETECTORS: tuple[tuple[ModelSpec, TrainParams], ...] = (
-    (replace(XCEPTION, input_size=149), replace(XCEPTION_PARAMS, max_epochs=6, batch_size=8)),
-    (replace(VGG11_FLOW, input_size=128), TrainParams(learning_rate=1e-4, max_epochs=1)),
+    (replace(XCEPTION, view=View(149)), replace(XCEPTION_PARAMS, max_epochs=6, batch_size=8)),
+    (replace(VGG11_FLOW, view=View(128, shows="flow")), TrainParams(learning_rate=1e-4, max_epochs=1)),
 )
 
 
@@ -42,12 +42,12 @@ def demo(out: Path, console: Console) -> int:
         make_clips(clips, n_real=_CLIPS, n_fake=_CLIPS, frames_per_clip=_FRAMES)
         pq.write_table(manifest_rows(clips, test_share=0.25), clips / "manifest.parquet")
     say(console, "cutting faces and flow maps to train on")
-    inputs = tuple(ModelInput(spec.input, spec.input_size) for spec, _ in _DETECTORS)
-    source, samples = from_manifest(clips / "manifest.parquet", inputs, _FRAMES_PER_CLIP), out / "training" / "samples"
+    views = tuple(spec.view for spec, _ in _DETECTORS)
+    source, samples = from_manifest(clips / "manifest.parquet", views, _FRAMES_PER_CLIP), out / "training" / "samples"
     cut_samples(source, samples, console)
     weights = {}
     for spec, params in _DETECTORS:
-        say(console, f"training {spec.name} on {spec.input_size}x{spec.input_size} inputs")
+        say(console, f"training {spec.name} on {spec.view.size}x{spec.view.size} inputs")
         folder = out / "training" / spec.name
         train(spec, params, source, folder, 1, console, samples=samples, lake=lake)
         weights[spec.name] = folder / "model.safetensors"

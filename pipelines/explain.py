@@ -4,8 +4,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from operators.explain import Explainer
+from operators.explain import LABELLED, Explainer, Files
 from operators.measure import measure
+from operators.methods.method import STATISTICS
 from operators.stage import Stage
 from pipelines import manifest as manifests
 from pipelines import summary
@@ -30,12 +31,14 @@ def explain(config: Config, paths: list[Path], lake: Path, console: Console) -> 
     """
     layout, run_id = Layout(lake.resolve()), config.run_id
     manifest = manifests.build(paths)
+    _check_labels(config, manifest)
     _write_manifest(manifest, layout, run_id)
     _announce(config, manifest, layout, console)
 
     cluster = connect(config.resources)
     runs.begin(config, layout)
-    keep_statistics(config, layout.manifest(run_id), layout.statistics(run_id), cluster, console)
+    if any(STATISTICS in method.needs for method in config.made_methods):
+        keep_statistics(config, layout.manifest(run_id), layout.statistics(run_id), cluster, console)
 
     finished = set(committed(layout, EXPLAIN, [run_id])["video_id"].to_pylist())
     todo = len(set(manifest.table["video_id"].to_pylist()) - finished)
@@ -66,15 +69,28 @@ def stages(config: Config, kept_statistics: Path, cluster: Cluster) -> list[Stag
             actors=cluster.actors,
             kwargs={
                 "detectors": config.detectors,
-                "bottleneck": config.bottleneck,
-                "statistics_folder": kept_statistics,
-                "readouts": config.readouts.paths,
+                "methods": config.made_methods,
+                "targets": config.targets,
+                "files": Files(kept_statistics, config.readouts.paths),
                 "batch_samples": cluster.batch_samples,
                 "threads": cluster.threads_per_actor,
             },
         ),
         Stage("metrics", measure, VIDEO_ROW, batch_size=1, kwargs={"rules": config.mask_rules}),
     ]
+
+
+def _check_labels(config: Config, manifest: manifests.Manifest) -> None:
+    """UserError where videos are to be explained for their label and have none that a model knows."""
+    if LABELLED in config.targets:
+        known = {name for detector in config.detectors for name in detector.spec.classes}
+        without = [label not in known for label in manifest.table["label"].to_pylist()]
+        if any(without):
+            first = manifest.table["uri"][without.index(True)].as_py()
+            raise UserError(
+                f"--target {LABELLED}: {sum(without)} of {len(without)} videos have no label that a model knows, the "
+                f"first is {first}"
+            )
 
 
 def _write_manifest(manifest: manifests.Manifest, layout: Layout, run_id: str) -> None:

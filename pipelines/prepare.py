@@ -8,5 +8,5 @@ from schemas.tables import VIDEO_ROW
 
 def prepare_stage(config: Config) -> Stage:
     """MANIFEST to VIDEO_ROW: keyframes, faces and the inputs the config's detectors want."""
-    kwargs = {"params": config.prepare, "limits": config.limits, "inputs": config.inputs}
+    kwargs = {"params": config.prepare, "limits": config.limits, "views": config.views}
     return Stage("prepare", prepare, VIDEO_ROW, batch_size=1, kwargs=kwargs)

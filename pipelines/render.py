@@ -11,9 +11,10 @@ import cv2
 import duckdb
 import numpy as np
 
-from operators.inputs.faces import Box, crop
-from operators.inputs.flow import FlowParams, farneback, flow_map
-from operators.pictures.overlay import OverlayParams, Panel, draw_page, draw_panel
+from operators.inputs.faces import Box
+from operators.inputs.flow import FlowParams
+from operators.inputs.view import View
+from operators.pictures.overlay import OverlayParams, Panel, Scale, draw_page, draw_panel
 from operators.pictures.sheet import CELL_PX, Cell, Column, Row, draw_sheet
 from operators.video.decode import read_frames
 from operators.video.encode import write_video
@@ -21,13 +22,13 @@ from pipelines.errors import UserError
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import open_lake, queries
 from schemas.errors import SampleError
-from schemas.tables import CLASS_FAKE, STATUS_ERROR, STATUS_NO_FACE
+from schemas.tables import STATUS_ERROR, STATUS_NO_FACE
 
 _FPS: Final = 10
 _STILL_S: Final = 1.0
 #: the share of a panel's saliency that its colour scale covers: single hot pixels must not darken the rest
 _SCALE_PERCENTILE: Final = 99.5
-_NOTE: Final = "heat in bits per pixel, each layer on a scale of its own; below each map the bits that pass in all"
+_NOTE: Final = "each layer on a scale of its own; below a map of a bottleneck the bits that pass it in all"
 _BLANK: Final = np.zeros((1, 1, 3), np.uint8)
 _NO_TRUTH: Final = np.zeros((1, 1), np.uint8)
 
@@ -41,25 +42,35 @@ class _Map:
     box: Box
     saliency: np.ndarray
     input_size: int
-    total_bits: float
-    prob_fake: float
+    figure: str
+    probability: str
     lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """All maps of one (model, layer, method), on one colour scale: a panel of every page, a column of the sheet."""
+    """All maps of one (model, layer, method), and target where a run has several, on one colour scale.
+
+    A panel of every page, a column of the sheet.
+    """
 
     model: str
     layer: str
     method: str
-    motion: bool
-    scale_bits: float
+    target: str | None
+    view: View
+    scale: Scale
+    mean: str
     maps: dict[int, _Map]
 
     @property
-    def title(self) -> str:
-        return f"{self.model} • {self.layer} • {self.method}"
+    def names(self) -> list[str]:
+        """What tells it from the model's other layers."""
+        return [name for name in (self.layer, self.method, self.target) if name]
+
+    @property
+    def motion(self) -> bool:
+        return self.view.shows == "flow"
 
 
 def render(lake: Path, video_id: str, out: Path | None = None) -> tuple[Path, Path]:
@@ -120,19 +131,36 @@ def _read(lake: Path, video_id: str) -> tuple[dict[str, Any], list[_Layer], dict
             + (f" ({video['error_detail']})" if video["error_detail"] else "")
         )
     grids = {row["frame"]: np.asarray(row["mask"], np.uint8).reshape(row["height"], row["width"]) for row in truth}
-    return video, _layers(json.loads(video["config"])["detectors"], maps), grids
+    return video, _layers(json.loads(video["config"]), maps), grids
 
 
-def _layers(detectors: list[dict[str, Any]], maps: list[dict[str, Any]]) -> list[_Layer]:
-    """What `maps` explain: detectors of crops before those of motion, layers in the order of the config."""
-    motion = {each["spec"]["name"]: each["spec"]["input"] == "flow" for each in detectors}
-    order = [(each["spec"]["name"], layer) for each in detectors for layer in each["layers"]]
-    keys = {(row["model"], row["layer"], row["method"]) for row in maps}
+def _layers(config: dict[str, Any], maps: list[dict[str, Any]]) -> list[_Layer]:
+    """What `maps` explain: models of pictures before those of motion, layers in the order of the config."""
+    detectors = config["detectors"]
+    views = {each["spec"]["name"]: View(**each["spec"]["view"]) for each in detectors}
+    order = ["", *(layer for each in detectors for layer in each["layers"])]
+
+    def key(row: dict[str, Any]) -> tuple[str, str, str, str]:
+        # explained for one class a frame, whichever it is, a layer is one series of maps
+        return row["model"], row["layer"], row["method"], row["target"] if len(config["targets"]) > 1 else ""
+
+    found: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
+    for row in maps:
+        found.setdefault(key(row), []).append(row)
+    models = [each["spec"]["name"] for each in detectors]
     layers = []
-    for model, layer, method in sorted(keys, key=lambda key: (motion[key[0]], order.index(key[:2]), key[2])):
-        own = [_map(row) for row in maps if (row["model"], row["layer"], row["method"]) == (model, layer, method)]
-        scale = float(np.percentile(np.concatenate([m.saliency.ravel() for m in own]), _SCALE_PERCENTILE))
-        layers.append(_Layer(model, layer, method, motion[model], scale, {m.frame: m for m in own}))
+    for model, layer, method, target in sorted(
+        found,
+        key=lambda each: (views[each[0]].shows == "flow", models.index(each[0]), order.index(each[1]), each[2:]),
+    ):
+        rows = found[model, layer, method, target]
+        own = [_map(row) for row in rows]
+        top = float(np.percentile(np.concatenate([each.saliency.ravel() for each in own]), _SCALE_PERCENTILE))
+        bits = [row["total_bits"] for row in rows if row["total_bits"] is not None]
+        mean = f"mean {np.mean(bits):,.0f} bits" if bits else ""
+        scale = Scale(max(top, 0.0), rows[0]["unit"])
+        by_frame = {each.frame: each for each in own}
+        layers.append(_Layer(model, layer, method, target or None, views[model], scale, mean, by_frame))
     return layers
 
 
@@ -141,18 +169,20 @@ def _rows(connection: duckdb.DuckDBPyConnection, sql: str, **params: str) -> lis
 
 
 def _map(row: dict[str, Any]) -> _Map:
-    through = row["prob_fake_bottleneck"]
+    through = row["probability_bottleneck"]
+    bits = "" if row["total_bits"] is None else f"{row['total_bits']:,.0f} bits"
+    probability = f"p({row['target']}) {row['probability']:.2f}"
     return _Map(
         row["frame"],
         row["time_s"],
-        Box(row["face_x"], row["face_y"], row["face_width"], row["face_height"], row["face_score"]),
-        np.asarray(row["saliency"], np.float32).reshape(row["height"], row["width"]),
+        Box(row["box_x"], row["box_y"], row["box_width"], row["box_height"], 1.0),
+        np.asarray(row["saliency"], np.float32).reshape(row["height"], row["width"]) * np.float32(row["scale"]),
         row["input_size"],
-        row["total_bits"],
-        row["prob_fake"],
+        bits,
+        probability,
         (
-            f"explains {'fake' if row['target'] == CLASS_FAKE else 'real'} • {row['total_bits']:,.0f} bits",
-            f"prob fake {row['prob_fake']:.2f}" + ("" if through is None else f", with bottleneck {through:.2f}"),
+            " • ".join(filter(None, (f"explains {row['target']}", bits))),
+            probability + ("" if through is None else f", with bottleneck {through:.2f}"),
         ),
     )
 
@@ -191,31 +221,35 @@ def _any_map(layers: list[_Layer], frame: int) -> _Map:
 
 def _panel(layer: _Layer, frame: int, picture: np.ndarray, following: np.ndarray | None, flow: FlowParams) -> Panel:
     found = layer.maps.get(frame)
-    if found is None:  # a motion detector has no map where no frame follows
+    title = " • ".join([layer.model, *layer.names])
+    if found is None:  # a model of motion has no map where no frame follows
         blank = _BLANK if layer.motion else picture
-        return Panel(blank, np.zeros((1, 1)), None, layer.scale_bits, layer.title, ("no map for this frame", ""))
+        return Panel(blank, np.zeros((1, 1)), None, layer.scale, title, ("no map for this frame", ""))
     if layer.motion:
-        motion = _motion(found, picture, following, flow)
-        return Panel(motion, found.saliency, None, layer.scale_bits, layer.title, found.lines)
+        motion = _seen(layer, found, picture, following, flow)
+        return Panel(motion, found.saliency, None, layer.scale, title, found.lines)
     box = (found.box.x, found.box.y, found.box.width, found.box.height)
-    return Panel(picture, found.saliency, box, layer.scale_bits, layer.title, found.lines)
+    return Panel(picture, found.saliency, box, layer.scale, title, found.lines)
 
 
-def _motion(found: _Map, picture: np.ndarray, following: np.ndarray | None, flow: FlowParams) -> np.ndarray:
-    """The flow map the detector saw, computed again from the frame and its next."""
-    if following is None:
+def _seen(
+    layer: _Layer, found: _Map, picture: np.ndarray, following: np.ndarray | None, flow: FlowParams
+) -> np.ndarray:
+    """What the model saw, cut again from the frame and its next."""
+    pixels = layer.view.cut(picture, following, found.box, flow)
+    if pixels is None:
         raise UserError(f"frame {found.frame} was explained with a next frame that the file no longer has")
-    first, second = (crop(image, found.box, found.input_size) for image in (picture, following))
-    return flow_map(farneback(first, second, flow), flow.full_scale_px)
+    return pixels
 
 
 def _sheet_columns(layers: list[_Layer], truth: dict[int, np.ndarray]) -> list[Column]:
-    columns = [Column("", "crop"), *([Column("", "true mask")] if truth else [])]
-    for (model, motion), own in groupby(layers, lambda layer: (layer.model, layer.motion)):
-        columns += [Column(model, "flow map")] if motion else []
-        for layer in own:
-            bits = np.mean([found.total_bits for found in layer.maps.values()])
-            columns.append(Column(model, layer.layer, f"{layer.method} • mean {bits:,.0f} bits", layer.scale_bits))
+    columns = [Column("", "true mask")] if truth else []
+    for model, own in groupby(layers, lambda layer: layer.model):
+        for number, layer in enumerate(own):
+            if number == 0:
+                columns.append(Column(model, "flow map" if layer.motion else "picture"))
+            first, *others = layer.names
+            columns.append(Column(model, first, " • ".join(filter(None, (*others, layer.mean))), layer.scale))
     return columns
 
 
@@ -228,21 +262,17 @@ def _sheet_row(
     flow: FlowParams,
 ) -> Row:
     """One cell for each of `_sheet_columns`."""
-    shared = _any_map(layers, frame)
-    labels = [f"{shared.time_s:.2f} s", f"frame {frame}"]
-    face = crop(picture, shared.box, CELL_PX)
-    cells = [Cell(face)]
+    labels = [f"{_any_map(layers, frame).time_s:.2f} s", f"frame {frame}"]
+    cells = []
     if truth:
         known = cv2.resize(truth.get(frame, _NO_TRUTH), (CELL_PX, CELL_PX), interpolation=cv2.INTER_LINEAR)
         cells.append(Cell(known[..., None].repeat(3, 2), "" if frame in truth else "unknown"))
-    for (model, motion), own in groupby(layers, lambda layer: (layer.model, layer.motion)):
+    for model, members in groupby(layers, lambda layer: layer.model):
+        own = list(members)
         found = [layer.maps.get(frame) for layer in own]
         seen = next((each for each in found if each is not None), None)
-        shown = _BLANK if seen is None else _motion(seen, picture, following, flow) if motion else face
-        labels += [] if seen is None else [model, f"prob fake {seen.prob_fake:.2f}"]
-        cells += [Cell(shown)] if motion else []
-        cells += [
-            Cell(shown, "no map") if each is None else Cell(shown, f"{each.total_bits:,.0f} bits", each.saliency)
-            for each in found
-        ]
+        shown = _BLANK if seen is None else _seen(own[0], seen, picture, following, flow)
+        labels += [] if seen is None else [model, seen.probability]
+        cells.append(Cell(shown))
+        cells += [Cell(shown, "no map") if each is None else Cell(shown, each.figure, each.saliency) for each in found]
     return Row(tuple(labels), tuple(cells))

@@ -13,16 +13,17 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from operators.inputs.flow import FlowParams
+from operators.inputs.view import View
 from operators.models.spec import ModelSpec
 from operators.models.training import Samples
-from operators.prepare import ModelInput, PrepareParams, prepare, recut
+from operators.prepare import PrepareParams, prepare, recut
 from operators.samples import flatten
 from operators.stage import Stage
 from operators.video.keyframes import KeyframeParams
 from operators.video.sandbox import Limits
 from pipelines import manifest as manifests
 from pipelines.cluster import connect
-from pipelines.config import Resources
+from pipelines.config import Resources, check_row, fill
 from pipelines.errors import UserError
 from pipelines.lake.read import open_lake, queries
 from pipelines.screen import say
@@ -42,20 +43,22 @@ class Source:
     digest: str
 
 
-def from_manifest(manifest: Path, inputs: tuple[ModelInput, ...], frames_per_video: int) -> Source:
+def from_manifest(manifest: Path, views: tuple[View, ...], frames_per_video: int) -> Source:
     """The splits train and val of a manifest: `frames_per_video` frames of each, evenly spaced.
 
-    Raises UserError for a manifest without both labels in both splits.
+    Raises UserError for a manifest without both labels in both splits, and for more frames than a row holds.
     """
+    keyframes = KeyframeParams(selection="uniform")
+    keyframes = fill(keyframes, {"max_keyframes": frames_per_video}, "prepare.keyframes")
+    check_row(frames_per_video, views)
     table = manifests.build([manifest]).table
     rows = _labelled(table.to_pylist(), str(manifest))
-    keyframes = KeyframeParams(selection="uniform", max_keyframes=frames_per_video)
-    kwargs = {"params": PrepareParams(keyframes), "limits": Limits(), "inputs": inputs}
+    kwargs = {"params": PrepareParams(keyframes), "limits": Limits(), "views": views}
     cut = Stage("prepare", prepare, VIDEO_ROW, batch_size=1, kwargs=kwargs)
     return Source(pa.Table.from_pylist(rows, schema=table.schema), cut, _digest(rows, frames_per_video))
 
 
-def from_lake(lake: Path, inputs: tuple[ModelInput, ...]) -> Source:
+def from_lake(lake: Path, views: tuple[View, ...]) -> Source:
     """The splits train and val of the videos a lake's runs explained: the keyframes and face boxes of its `frames`.
 
     Of a video in several runs the latest one with a face counts. Raises UserError for no lake, no run in it, and
@@ -71,7 +74,7 @@ def from_lake(lake: Path, inputs: tuple[ModelInput, ...]) -> Source:
     flows = {row["video_id"]: by_run[row["run_id"]] for row in videos}
     empty: dict[str, Any] = {"inputs": []} | {table.name: [] for table in NESTED}
     rows = [empty | row | {"frames": frames[row["run_id"], row["video_id"]]} for row in videos]
-    cut = Stage("cut", recut, VIDEO_ROW, batch_size=1, kwargs={"flows": flows, "limits": Limits(), "inputs": inputs})
+    cut = Stage("recut", recut, VIDEO_ROW, batch_size=1, kwargs={"flows": flows, "limits": Limits(), "views": views})
     return Source(pa.Table.from_pylist(rows, schema=VIDEO_ROW), cut, _digest(videos, None))
 
 
@@ -120,12 +123,11 @@ def load(folder: Path, split: str, spec: ModelSpec) -> Samples:
     """The samples of one split that `spec` looks at, in a fixed order."""
     table = pq.read_table(folder, schema=SAMPLE, filters=[("split", "=", split), *_wanted(spec)])
     table = table.sort_by([("video_id", "ascending"), ("frame", "ascending")])
-    pixels = np.frombuffer(b"".join(table["pixels"].to_pylist()), np.uint8).reshape(
-        -1, spec.input_size, spec.input_size, 3
-    )
+    size = spec.view.size
+    pixels = np.frombuffer(b"".join(table["pixels"].to_pylist()), np.uint8).reshape(-1, size, size, 3)
     labels = np.array([CLASS_FAKE if label == "fake" else CLASS_REAL for label in table["label"].to_pylist()])
     return Samples(pixels, labels, np.array(table["pair"].to_pylist(), object))
 
 
 def _wanted(spec: ModelSpec) -> list[tuple[str, str, Any]]:
-    return [("kind", "=", spec.input), ("size", "=", spec.input_size)]
+    return [("view", "=", str(spec.view))]

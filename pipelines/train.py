@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -40,6 +39,7 @@ from pipelines.cluster import connect
 from pipelines.config import Resources
 from pipelines.errors import UserError
 from pipelines.lake.layout import Layout
+from pipelines.machine import processors
 from pipelines.manifest import write_table
 from pipelines.samples import SPLITS, Source, cut_samples
 from pipelines.screen import say
@@ -103,7 +103,7 @@ def train(
 
 def default_params(spec: ModelSpec) -> TrainParams:
     """How a detector is trained unless told otherwise: the paper's parameters for flow, ours for pictures."""
-    return TrainParams() if spec.input == "flow" else training.XCEPTION_PARAMS
+    return TrainParams() if spec.view.shows == "flow" else training.XCEPTION_PARAMS
 
 
 def _origin(spec: ModelSpec, pretrained: str | None) -> tuple[str, str]:
@@ -161,7 +161,7 @@ def _worker(config: dict[str, Any]) -> None:
     rank, world = context.get_world_rank(), context.get_world_size()
     device = get_device()
     if device.type == "cpu":  # Ray gives a worker one thread for the one CPU it asks for
-        torch.set_num_threads(max((os.cpu_count() or 1) // context.get_local_world_size(), 1))
+        torch.set_num_threads(max(processors() // context.get_local_world_size(), 1))
     autocast = fast_bfloat16(device)
     samples, held_out = (cuttings.load(config["samples"], split, spec) for split in SPLITS)
     shown = training.epoch_order(held_out, params.seed, 0).ravel()
@@ -182,7 +182,7 @@ def _worker(config: dict[str, Any]) -> None:
         model.train()
         losses = []
         for pixels, labels, weight in training.batches(samples, params, state["epoch"], rank, world):
-            images = to_input(pixels, spec).to(device, memory_format=torch.channels_last)
+            images = to_input(pixels, spec, device)
             losses.append(training.train_step(model, optimizer, schedule, images, labels.to(device), autocast, weight))
         train_loss = torch.tensor(np.mean(losses), dtype=torch.float32, device=device)
         if world > 1:

@@ -19,7 +19,6 @@ from operators.models.cut import split
 from operators.models.running import to_input
 from operators.models.spec import ModelSpec
 from operators.models.weights import Detector, digest
-from operators.prepare import ModelInput
 from pipelines import samples as cuttings
 from pipelines.errors import UserError
 from pipelines.screen import say
@@ -59,7 +58,7 @@ def train_readout(
     if detector.weights is None:
         say(console, f"{spec.name} is untrained: give weights with --weights {spec.name}=FILE", "yellow")
     samples = path.parent / f"samples-{source[:12]}-{frames_per_video}"
-    videos = cuttings.from_manifest(manifest, (ModelInput(spec.input, spec.input_size),), frames_per_video)
+    videos = cuttings.from_manifest(manifest, (spec.view,), frames_per_video)
     cuttings.cut_samples(videos, samples, console)
     pixels = {name: cuttings.load(samples, name, spec).pixels for name in ("train", "val")}
     for name, found in pixels.items():

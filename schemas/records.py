@@ -12,8 +12,7 @@ SAMPLE: Final = pa.schema(
         pa.field("label", pa.string(), nullable=False),
         pa.field("pair", pa.string(), nullable=False),
         pa.field("frame", pa.int32(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("size", pa.int32(), nullable=False),
+        pa.field("view", pa.string(), nullable=False),
         pa.field("pixels", pa.binary(), nullable=False),
     ]
 )

@@ -12,7 +12,9 @@ import pyarrow as pa
 STATUS_OK: Final = "ok"
 STATUS_NO_FACE: Final = "no_face"
 STATUS_ERROR: Final = "error"
+#: the classes of a forgery detector, in the order of its outputs; the labels of its videos
 LABELS: Final = ("real", "fake")
+REAL, FAKE = LABELS
 CLASS_REAL: Final = 0
 CLASS_FAKE: Final = 1
 #: between the identities of one video
@@ -58,8 +60,10 @@ _VIDEO_ID = _column(
 )
 _FRAME = _column("frame", pa.int32(), "index of the decoded frame, from 0")
 _MODEL = _column("model", pa.string(), "name of the detector")
-_METHOD = _column("method", pa.string(), "attribution method: iba (fitted per sample) or readout (predicted)")
-_LAYER = _column("layer", pa.string(), "dotted name of the explained layer")
+_METHOD = _column("method", pa.string(), "attribution method, a key of operators.methods.METHODS")
+_LAYER = _column("layer", pa.string(), "dotted name of the explained layer; empty for a method that needs none")
+_TARGET = _column("target", pa.string(), "class that is explained, by name")
+_FIRST_FRAME = _column("first_frame", pa.int32(), "first frame of the sample; of a picture the frame itself")
 
 MANIFEST: Final = _table(
     "manifest",
@@ -154,9 +158,11 @@ FRAMES: Final = _table(
         _VIDEO_ID,
         _FRAME,
         _column("time_s", pa.float64(), "presentation time in seconds from the first frame"),
-        _column("keyframe_score", pa.float64(), "share of the pixels that changed, over the clip's baseline"),
-        _column("status", pa.string(), "ok or no_face"),
-        _column("face_x", pa.int32(), "left edge of the crop box in pixels, enlarged and clipped", null=True),
+        _column("keyframe_score", pa.float64(), "share of the pixels that got brighter, over the clip's baseline"),
+        _column("status", pa.string(), "ok, or no_face where nothing could be cut without one"),
+        _column(
+            "face_x", pa.int32(), "left edge of the face's box in pixels, enlarged and clipped; NULL without", null=True
+        ),
         _column("face_y", pa.int32(), "top edge of the crop box in pixels", null=True),
         _column("face_width", pa.int32(), "width of the crop box in pixels", null=True),
         _column("face_height", pa.int32(), "height of the crop box in pixels", null=True),
@@ -169,20 +175,21 @@ FRAMES: Final = _table(
 
 PREDICTIONS: Final = _table(
     "predictions",
-    "one row per (video, frame, model, method, layer, with/without bottleneck); method and layer are empty without",
-    ("run_id", "video_id", "frame", "model", "method", "layer", "bottleneck"),
+    "one row per (video, frame, model, method, layer, target, class); method, layer and target are empty for the model "
+    "itself. Of up to 20 classes every one has a row, of more the explained ones and the five most probable",
+    ("run_id", "video_id", "frame", "model", "method", "layer", "target", "class"),
     [
         _RUN_ID,
         _VIDEO_ID,
-        _FRAME,
+        _column("frame", pa.int32(), "first frame of the sample"),
         _MODEL,
-        _column("method", pa.string(), "attribution method the bottleneck belongs to; empty without one"),
+        _column("method", pa.string(), "attribution method whose bottleneck the sample went through; empty without"),
         _column("layer", pa.string(), "layer of the bottleneck; empty without one"),
-        _column("bottleneck", pa.bool_(), "false: the model itself; true: from Z, averaged over the noise draws"),
-        _column("logit_real", pa.float32(), "logit of class 0"),
-        _column("logit_fake", pa.float32(), "logit of class 1"),
-        _column("prob_fake", pa.float32(), "probability of class fake"),
-        _column("target", pa.int8(), "class that is explained: 0 real, 1 fake"),
+        _column("target", pa.string(), "class that the bottleneck was fitted for; empty without one"),
+        _column("class", pa.string(), "class the row is about, by name"),
+        _column("logit", pa.float32(), "logit of the class; through a bottleneck the mean over the noise draws"),
+        _column("probability", pa.float32(), "its probability; through a bottleneck the mean over the noise draws"),
+        _column("rank", pa.int32(), "1 for the most probable class"),
     ],
     parents=(FRAMES,),
     chain=EXPLAIN,
@@ -190,27 +197,44 @@ PREDICTIONS: Final = _table(
 
 MASKS: Final = _table(
     "masks",
-    "one row per (video, frame, model, method, layer)",
-    ("run_id", "video_id", "frame", "model", "method", "layer"),
+    "one row per (video, frame, model, method, layer, target); of a clip one row per cell of time",
+    ("run_id", "video_id", "first_frame", "frame", "model", "method", "layer", "target"),
     [
         _RUN_ID,
         _VIDEO_ID,
-        _FRAME,
+        _FIRST_FRAME,
+        _column("frame", pa.int32(), "first frame that the map is about"),
+        _column("span_frames", pa.int32(), "how many frames it is about: 1 for a picture, 2 for a flow map"),
         _MODEL,
         _METHOD,
         _LAYER,
+        _TARGET,
+        _column("box_x", pa.int32(), "left edge, in pixels of the frame, of the box the map lies over"),
+        _column("box_y", pa.int32(), "top edge of the box"),
+        _column("box_width", pa.int32(), "width of the box"),
+        _column("box_height", pa.int32(), "height of the box"),
+        _column("input_size", pa.int32(), "side of the model's square input in pixels; the box is scaled to it"),
         _column("height", pa.int32(), "rows of saliency"),
         _column("width", pa.int32(), "columns of saliency"),
-        _column("saliency", pa.list_(pa.float16()), "bits per input pixel at the layer's size, row by row"),
-        _column("input_size", pa.int32(), "side of the model's square input in pixels; the crop box is scaled to it"),
-        _column("total_bits", pa.float64(), "bits that pass the bottleneck, over all elements"),
         _column(
-            "loss_before",
-            pa.float64(),
-            "cross-entropy + beta * mean KL (nats) at the first step; NULL without steps",
+            "saliency",
+            pa.list_(pa.float16()),
+            "the map at the size the method gives, row by row, divided by scale; NULL where error_code says why",
             null=True,
         ),
-        _column("loss_after", pa.float64(), "the same in the pass the map belongs to", null=True),
+        _column("scale", pa.float32(), "power of two to multiply saliency by; NULL without a map", null=True),
+        _column("unit", pa.string(), "of saliency * scale"),
+        _column("empty", pa.bool_(), "true where the map says that nothing was needed; NULL without a map", null=True),
+        _column("seconds", pa.float64(), "the sample's share of the time its batch took"),
+        _column("error_code", pa.string(), "key of schemas.errors.ERROR_CODES; NULL where there is a map", null=True),
+        _column("total_bits", pa.float64(), "bits that pass the bottleneck, over all elements", null=True),
+        _column(
+            "loss_first",
+            pa.float64(),
+            "cross-entropy + beta * mean KL (nats) in the first pass that asks the network; NULL without steps",
+            null=True,
+        ),
+        _column("loss_last", pa.float64(), "the same in the pass the map belongs to; NULL without", null=True),
     ],
     parents=(FRAMES,),
     chain=EXPLAIN,
@@ -218,16 +242,18 @@ MASKS: Final = _table(
 
 METRICS: Final = _table(
     "metrics",
-    "one row per (video, model, method, layer, mask rule)",
-    ("run_id", "video_id", "model", "method", "layer", "mask_rule"),
+    "one row per (video, model, method, layer, target, mask rule)",
+    ("run_id", "video_id", "model", "method", "layer", "target", "mask_rule"),
     [
         _RUN_ID,
         _VIDEO_ID,
         _MODEL,
         _METHOD,
         _LAYER,
+        _TARGET,
         _column("mask_rule", pa.string(), "how saliency becomes a mask: max0.5, top0.1, otsu"),
-        _column("n_frames", pa.int32(), "explained frames"),
+        _column("n_frames", pa.int32(), "maps; those with an error_code are left out"),
+        _column("n_empty", pa.int32(), "those of them that are empty: their mask is"),
         _column(
             "iou", pa.float64(), "mean IoU of consecutive masks; NULL where no pair has a highlighted pixel", null=True
         ),
@@ -264,15 +290,18 @@ TRUTH: Final = _table(
 
 LOCALISATION_FRAMES: Final = _table(
     "localisation_frames",
-    "one row per (video, frame, model, method, layer) whose crop box holds forged pixels by the table truth",
-    ("run_id", "video_id", "frame", "model", "method", "layer"),
+    "one row per (video, frame, model, method, layer, target) of a map over the face whose box holds forged pixels by "
+    "the table truth",
+    ("run_id", "video_id", "first_frame", "frame", "model", "method", "layer", "target"),
     [
         _RUN_ID,
         _VIDEO_ID,
+        _FIRST_FRAME,
         _FRAME,
         _MODEL,
         _METHOD,
         _LAYER,
+        _TARGET,
         _column("heat_inside", pa.float64(), "share of the saliency in the forged region; NULL without any", null=True),
         _column("rra", pa.float64(), "relevance rank accuracy; NULL without any saliency", null=True),
         _column("chance", pa.float64(), "share of the input in the forged region: what uniform saliency scores"),
@@ -319,8 +348,12 @@ def item(table: Table) -> pa.StructType:
 INPUT: Final = pa.struct(
     [
         _FRAME,
-        _column("kind", pa.string(), "crop or flow"),
-        _column("size", pa.int32(), "side in pixels"),
+        _column("span_frames", pa.int32(), "how many frames it was cut from"),
+        _column("view", pa.string(), "what it shows and how, operators.inputs.view.View as text"),
+        _column("box_x", pa.int32(), "the box of the frame that it was cut from, in pixels"),
+        _column("box_y", pa.int32(), ""),
+        _column("box_width", pa.int32(), ""),
+        _column("box_height", pa.int32(), ""),
         _column("pixels", pa.binary(), "size * size * 3 bytes, RGB, row by row"),
     ]
 )

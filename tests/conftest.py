@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import pipelines  # noqa: F401  sets how threads wait, before any test imports torch
+
 #: a loaded machine is no reason to fail
 settings.register_profile("viba", deadline=None)
 settings.load_profile("viba")

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 import cv2
 import numpy as np
+from annotated_types import Ge, Gt, Le, MinLen
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
+
+from schemas.params import checked
 
 cv2.setNumThreads(1)
 
@@ -35,27 +38,27 @@ _ELASTIC_ALPHA: Final = 50.0
 _ELASTIC_SIGMA_PX: Final = 7.0
 
 
-@dataclass(frozen=True)
+@checked
 class ForgeParams:
     """What a forgery may be; each clip draws one of each tuple. Shifts are shares of the face box, drifts are smooth.
 
     `run_frames` is how long a jump stays where it jumped to and how long a frozen region is held.
     """
 
-    regions: tuple[Region, ...] = ("face", "eyes", "nose", "mouth")
-    strengths: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
-    details: tuple[Detail, ...] = ("sharpen", "downscale")
-    faults: tuple[Fault, ...] = ("none",)
-    max_colour_shift_levels: float = 20.0
-    max_gain: float = 1.12
-    max_shift_x: float = 0.03
-    max_shift_y: float = 0.015
-    max_scale: float = 1 / 0.95
-    jump_shift: float = 0.03
-    flicker_levels: float = 12.0
-    drift_frames: float = 12.0
-    box_smoothing_frames: float = 3.0
-    run_frames: int = 8
+    regions: Annotated[tuple[Region, ...], MinLen(1)] = ("face", "eyes", "nose", "mouth")
+    strengths: Annotated[tuple[Annotated[float, Gt(0), Le(1)], ...], MinLen(1)] = (0.25, 0.5, 0.75, 1.0)
+    details: Annotated[tuple[Detail, ...], MinLen(1)] = ("sharpen", "downscale")
+    faults: Annotated[tuple[Fault, ...], MinLen(1)] = ("none",)
+    max_colour_shift_levels: Annotated[float, Ge(0), Le(255)] = 20.0
+    max_gain: Annotated[float, Ge(1), Le(4)] = 1.12
+    max_shift_x: Annotated[float, Ge(0), Le(1)] = 0.03
+    max_shift_y: Annotated[float, Ge(0), Le(1)] = 0.015
+    max_scale: Annotated[float, Ge(1), Le(4)] = 1 / 0.95
+    jump_shift: Annotated[float, Ge(0), Le(1)] = 0.03
+    flicker_levels: Annotated[float, Ge(0), Le(255)] = 12.0
+    drift_frames: Annotated[float, Ge(0.1), Le(1000)] = 12.0
+    box_smoothing_frames: Annotated[float, Ge(0), Le(1000)] = 3.0
+    run_frames: Annotated[int, Ge(1), Le(100_000)] = 8
 
 
 #: a single frame shows (nearly) nothing: what is wrong is wrong in time

@@ -2,22 +2,27 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
-import dlib
 import numpy as np
+from annotated_types import Ge, Le
+
+from schemas.params import checked
 
 cv2.setNumThreads(1)
 
 
-@dataclass(frozen=True)
+@checked
 class FaceParams:
     """How faces are found."""
 
-    upsample: int = 1  #: times the frame is doubled before detection; once finds faces from 40 px
-    max_side_px: int = 1280  #: larger frames are scaled down to this for detection
-    margin: float = 1.3  #: side of the crop box over side of the detected face
+    #: times the frame is doubled before detection; once finds faces from 40 px. Each time costs four times the memory
+    upsample: Annotated[int, Ge(0), Le(4)] = 1
+    #: larger frames are scaled down to this for detection; dlib sees no face below 80 px
+    max_side_px: Annotated[int, Ge(80), Le(8192)] = 1280
+    #: side of the crop box over side of the detected face
+    margin: Annotated[float, Ge(0.5), Le(10)] = 1.3
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class Box:
 
 @cache
 def _detector() -> Any:
+    import dlib  # here: whoever only cuts boxes, as on a machine that explains, needs no detector
+
     return dlib.get_frontal_face_detector()  # pyright: ignore[reportAttributeAccessIssue]
 
 

@@ -1,26 +1,29 @@
 """Dense optical flow (Farneback 2003) between two crops, as a colour picture a classifier can read."""
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
+from annotated_types import Ge, Le
+
+from schemas.params import checked
 
 cv2.setNumThreads(1)
 
 
-@dataclass(frozen=True)
+@checked
 class FlowParams:
     """Parameters of cv2.calcOpticalFlowFarneback, and the scale of the picture."""
 
-    pyramid_scale: float = 0.5
-    levels: int = 3
-    window_px: int = 15
-    iterations: int = 3
-    poly_n_px: int = 5
-    poly_sigma: float = 1.2
+    pyramid_scale: Annotated[float, Ge(0.1), Le(0.9)] = 0.5
+    levels: Annotated[int, Ge(1), Le(16)] = 3
+    window_px: Annotated[int, Ge(3), Le(255)] = 15
+    iterations: Annotated[int, Ge(1), Le(100)] = 3
+    poly_n_px: Annotated[int, Ge(3), Le(31)] = 5
+    poly_sigma: Annotated[float, Ge(0.5), Le(10)] = 1.2
     #: displacement that is drawn at full brightness. Fixed, not the frame's own maximum: otherwise a still face whose
     #: flow is noise looks as fast as a shaken head, and speeds of two frames cannot be compared.
-    full_scale_px: float = 8.0
+    full_scale_px: Annotated[float, Ge(0.1), Le(1000)] = 8.0
 
 
 def farneback(crop: np.ndarray, next_crop: np.ndarray, params: FlowParams) -> np.ndarray:

@@ -4,13 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import hypot
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
 from operators.measures.rules import Mask, MaskRule, Saliency, mask
-
-cv2.setNumThreads(1)
 
 
 @dataclass(frozen=True)
@@ -75,23 +71,13 @@ def region_movement(masks: Mask) -> float | None:
     return float(steps.mean() / hypot(*masks.shape[1:]))
 
 
-def video_metrics(saliency: Sequence[Saliency], input_size: int, rules: Sequence[MaskRule]) -> list[dict]:
-    """One `metrics` row per rule, without the ids, for one video's saliency maps (h,w) in frame order.
-
-    Each map is upsampled bilinearly (pixel centres, align_corners=False) to input_size x input_size pixels before
-    its mask is taken.
-    """
-    size = (input_size, input_size)
-    maps = [_resized(frame, size) for frame in saliency]
+def video_metrics(maps: Sequence[Saliency], rules: Sequence[MaskRule]) -> list[dict]:
+    """One `metrics` row per rule, without ids, for one video's heat (S,S) in frame order."""
     rows = []
     for rule in rules:
         figures = consistency(np.stack([mask(frame, rule) for frame in maps]))
         rows.append({"mask_rule": str(rule), "n_frames": len(maps), **asdict(figures)})
     return rows
-
-
-def _resized(frame: Saliency, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    return np.asarray(cv2.resize(frame.astype(np.float32), size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _mean(values: list[float]) -> float | None:

@@ -1,8 +1,7 @@
 """How much of an explanation lies where a frame was forged, beside what chance would put there."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import cv2
 import numpy as np
@@ -101,22 +100,3 @@ def effective_heat_ratio(heat: Heat, forged: Region) -> float:
     above = values >= np.minimum(np.quantile(values, EHR_QUANTILES), 0.99)[:, None]
     ratios = (above & inside) @ values / above.sum(1)
     return float(trapezoid(ratios, EHR_QUANTILES))
-
-
-def video_localisation(masks: Sequence[dict[str, Any]], truth: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of the table `localisation_frames`, without the ids, for one video's rows of `masks` and `truth`.
-
-    Each map is upsampled bilinearly (pixel centres, align_corners=False) to the model's input. A frame without truth,
-    or whose region is empty, has no row: there is nothing to find.
-    """
-    cells = {row["frame"]: np.array(row["mask"], np.uint8).reshape(row["height"], row["width"]) for row in truth}
-    rows = []
-    for mask in masks:
-        size = mask["input_size"]
-        if mask["frame"] not in cells or not cells[mask["frame"]].any():
-            continue
-        heat = np.array(mask["saliency"], np.float32).reshape(mask["height"], mask["width"])
-        heat = np.asarray(cv2.resize(heat, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
-        ids = {name: mask[name] for name in ("frame", "model", "method", "layer")}
-        rows.append(ids | asdict(localise(heat, region(cells[mask["frame"]], size))))
-    return rows

@@ -1,13 +1,15 @@
 """How a saliency map becomes a mask."""
 
-from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, inf
-from typing import Final, Literal, get_args
+from typing import Annotated, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+from annotated_types import Gt, Le
 from skimage.filters import threshold_otsu
+
+from schemas.params import checked
 
 Saliency = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
@@ -15,20 +17,16 @@ Kind = Literal["max", "top", "otsu"]
 _OTSU_BINS: Final = 256
 
 
-@dataclass(frozen=True)
+@checked
 class MaskRule:
     """How saliency becomes a mask. `share` is a share of the frame's maximum (max) or of its pixels (top)."""
 
     kind: Kind
-    share: float | None = None
+    share: Annotated[float, Gt(0), Le(1)] | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise ValueError(f"unknown mask rule {self.kind!r}: use max0.5, top0.1 or otsu")
         if (self.kind == "otsu") != (self.share is None):
             raise ValueError(f"mask rule {self.kind!r} takes {'no' if self.kind == 'otsu' else 'a'} share")
-        if self.share is not None and not 0 < self.share <= 1:
-            raise ValueError(f"mask rule {self.kind!r}: {self.share} is not a share in (0, 1]")
 
     @classmethod
     def parse(cls, name: str) -> "MaskRule":

@@ -8,18 +8,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Annotated, Any, Final, cast
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Gt, Le
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from operators.methods.bottleneck import ALPHA_START, Bottleneck, fit, gaussian_smoother, information
+from operators.methods.bottleneck import ALPHA_START, Beta, Bottleneck, Sigma, Smoothing, fit, information
 from operators.methods.statistics import LayerStatistics
 from operators.models.activations import LOGITS, read
 from operators.models.cut import Split
+from schemas.params import Seed, checked
 
 ALPHA_BOUND: Final = 5.0
 #: layers that are read unless told: the bottleneck's neighbourhood, and what the decision is made of
@@ -31,22 +33,18 @@ _METADATA_KEY: Final = "viba.readout"
 _VALIDATION_DRAWS: Final = 2
 
 
-@dataclass(frozen=True)
+@checked
 class ReadoutParams:
     """How a readout is trained."""
 
-    epochs: int = 10
-    batch_size: int = 8
+    epochs: Annotated[int, Ge(1), Le(10_000)] = 10
+    batch_size: Annotated[int, Ge(1), Le(1024)] = 8
     # Schulz et al. take 1e-5 over the million pictures of ImageNet. Here a few hundred steps have to bring alpha down
     # from 5: on a ResNet-10 and 160 samples (20 steps an epoch) that took 3 epochs at 1e-4, 2 at 3e-4 and 1 at 1e-3.
-    learning_rate: float = 3e-4
-    beta: float = 10.0
-    smooth_sigma: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1:
-            raise ValueError("epochs and batch_size are at least 1")
+    learning_rate: Annotated[float, Gt(0), Le(1)] = 3e-4
+    beta: Beta = 10.0
+    smooth_sigma: Sigma = 1.0
+    seed: Seed = 0
 
 
 @dataclass(frozen=True)
@@ -135,8 +133,8 @@ def loss(readout: Readout, site: Site, images: Tensor, params: ReadoutParams, ge
         r, rest = site.cut.below(images)
     switch = site.active.to(r.dtype)
     alpha = readout(outputs)
-    smooth = gaussian_smoother(params.smooth_sigma, r)
-    passed, blocked = smooth(torch.sigmoid(alpha)), smooth(torch.sigmoid(-alpha))
+    smooth = Smoothing(params.smooth_sigma, r.movedim(1, -1))
+    passed, blocked = (smooth(torch.sigmoid(each).movedim(1, -1)).movedim(-1, 1) for each in (alpha, -alpha))
     kl = information(passed, blocked, (r - site.mean) / site.std) * switch
     noise = torch.randn(r.shape, generator=generator, dtype=torch.float32).to(r)
     logits = site.cut.above((passed * r + blocked * (site.mean + site.std * noise)) * switch, rest)

@@ -36,10 +36,11 @@ class LayerStatistics:
 
 
 def of_batch(activations: Tensor) -> LayerStatistics:
-    """The statistics of one batch (N, C, H, W), two passes in float64."""
+    """The statistics of one batch (N, C, H, W) on any device, two passes in float64 there; they come to the CPU."""
     values = activations.double()
     mean = values.mean(0)
-    return LayerStatistics(len(values), mean, (values - mean).square().sum(0), (values != 0).sum(0))
+    m2, nonzero = (values - mean).square().sum(0), (values != 0).sum(0)
+    return LayerStatistics(len(values), mean.cpu(), m2.cpu(), nonzero.cpu())
 
 
 def merge(parts: list[LayerStatistics]) -> LayerStatistics:

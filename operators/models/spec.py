@@ -2,43 +2,43 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import timm
 import torch
 from timm.data.config import resolve_model_data_config
 from torch import nn
 
-from schemas.tables import CLASS_FAKE, CLASS_REAL
+from operators.inputs.view import View
+from schemas.tables import CLASS_FAKE, CLASS_REAL, FAKE, LABELS, REAL
 
-InputKind = Literal["crop", "flow"]
-N_CLASSES: Final = 2
-assert (CLASS_REAL, CLASS_FAKE) == (0, 1)  # the order of the published FaceForensics++ detectors
+_HALF: Final = (0.5, 0.5, 0.5)
+assert (LABELS[CLASS_REAL], LABELS[CLASS_FAKE]) == (REAL, FAKE)  # the order of the published FaceForensics++ detectors
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What must travel with a detector so that nobody guesses it.
+    """What must travel with a model so that nobody guesses it.
 
-    `mean` and `std` apply to RGB scaled to [0, 1]; `layer` is the dotted name of the default bottleneck layer; `keys`
-    are the beginnings of published weights' keys and what they become, tried in order, each once.
+    `architecture` is timm's name; `view` is what it looks at; `mean` and `std` apply to RGB scaled to [0, 1]; `layer`
+    is the dotted name of the layer that is explained unless told; `classes` are the names of its outputs; `keys` are
+    the beginnings of published weights' keys and what they become, tried in order, each once.
     """
 
     name: str
     architecture: str
-    input: InputKind
-    input_size: int
+    view: View
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     layer: str
+    classes: tuple[str, ...] = LABELS
     keys: tuple[tuple[str, str], ...] = (("module.", ""), ("model.", ""))
 
 
-_HALF: Final = (0.5, 0.5, 0.5)
 #: the published FaceForensics++ Xception keeps its head in a Sequential after a dropout
 _FFPP_KEYS: Final = (("module.", ""), ("model.", ""), ("last_linear.1.", "fc."), ("last_linear.", "fc."))
-XCEPTION: Final = ModelSpec("xception", "legacy_xception", "crop", 299, _HALF, _HALF, "block4", _FFPP_KEYS)
-VGG11_FLOW: Final = ModelSpec("vgg11-flow", "vgg11_bn", "flow", 256, _HALF, _HALF, "features.9")
+XCEPTION: Final = ModelSpec("xception", "legacy_xception", View(299), _HALF, _HALF, "block4", keys=_FFPP_KEYS)
+VGG11_FLOW: Final = ModelSpec("vgg11-flow", "vgg11_bn", View(256, shows="flow"), _HALF, _HALF, "features.9")
 #: the layers the paper compares (VIBA appendix E and F)
 PAPER_LAYERS: Final = {
     "xception": ("block4", "bn3", "conv3", "block12", "bn4"),
@@ -59,11 +59,10 @@ def spec_for(name: str) -> ModelSpec:
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise ValueError(f"no detector named {name!r}: use xception, vgg11-flow or a timm architecture{hint}")
     with torch.device("meta"):
-        model = timm.create_model(name, num_classes=N_CLASSES)
+        model = timm.create_model(name, num_classes=len(LABELS))
     data = resolve_model_data_config(model)
-    return ModelSpec(
-        name, name, "crop", max(data["input_size"][1:]), tuple(data["mean"]), tuple(data["std"]), _default_layer(model)
-    )
+    view = View(max(data["input_size"][1:]))
+    return ModelSpec(name, name, view, tuple(data["mean"]), tuple(data["std"]), _default_layer(model))
 
 
 def _default_layer(model: nn.Module) -> str:

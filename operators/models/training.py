@@ -2,34 +2,36 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Gt, Le, MultipleOf
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from operators.models.running import to_input
 from operators.models.spec import ModelSpec
+from schemas.params import Seed, checked
 from schemas.tables import CLASS_FAKE, CLASS_REAL
 
 cv2.setNumThreads(1)
 
 
-@dataclass(frozen=True)
+@checked
 class TrainParams:
     """How a detector is trained. The defaults are the paper's for its flow model (VIBA appendix A)."""
 
     optimizer: Literal["adam", "adamw"] = "adam"
-    learning_rate: float = 0.001
+    learning_rate: Annotated[float, Gt(0), Le(1)] = 0.001
     schedule: Literal["constant", "one_cycle"] = "constant"
-    batch_size: int = 16
-    max_epochs: int = 50
-    patience_epochs: int = 7
+    batch_size: Annotated[int, Ge(2), Le(4096), MultipleOf(2)] = 16  #: pairs of a genuine and a forged sample
+    max_epochs: Annotated[int, Ge(1), Le(10_000)] = 50
+    patience_epochs: Annotated[int, Ge(1), Le(10_000)] = 7
     augment: bool = False
-    seed: int = 0
+    seed: Seed = 0
 
 
 #: what trains Xception from scratch: it learns nothing at the flow model's learning rate
@@ -167,7 +169,7 @@ def settle_batch_norm(
     """
     pixels = samples.pixels[epoch_order(samples, params.seed, 0)[:64].ravel()]
     parts = (pixels[start : start + params.batch_size] for start in range(0, len(pixels), params.batch_size))
-    update_bn((to_input(part, spec).to(device, memory_format=torch.channels_last) for part in parts), model)
+    update_bn((to_input(part, spec, device) for part in parts), model)
 
 
 @torch.no_grad()
@@ -177,7 +179,7 @@ def predict(model: nn.Module, pixels: np.ndarray, spec: ModelSpec, device: torch
     model.eval()
     parts = []
     for start in range(0, len(pixels), batch):
-        images = to_input(pixels[start : start + batch], spec).to(device, memory_format=torch.channels_last)
+        images = to_input(pixels[start : start + batch], spec, device)
         parts.append(model(images).float().cpu().numpy())
     model.train(training)
     return np.concatenate(parts) if parts else np.zeros((0, 2), np.float32)

@@ -15,7 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from operators.models.spec import N_CLASSES, ModelSpec
+from operators.inputs.view import View
+from operators.models.spec import ModelSpec
 
 _METADATA_KEY: Final = "viba.model_spec"
 #: how long a server of weights may be silent
@@ -41,7 +42,7 @@ class Detector:
 
 
 def load_model(spec: ModelSpec, weights: Path | None = None, seed: int = 0) -> nn.Module:
-    """The detector in eval mode on the CPU, two classes; without `weights` initialised from `seed` (untrained).
+    """The detector in eval mode on the CPU; without `weights` initialised from `seed` (untrained).
 
     Raises ValueError where the weights do not fit, naming the first keys that differ.
     """
@@ -54,7 +55,7 @@ def load_model(spec: ModelSpec, weights: Path | None = None, seed: int = 0) -> n
 def _create(spec: ModelSpec, seed: int, **options: Any) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return timm.create_model(spec.architecture, num_classes=N_CLASSES, **options)
+        return timm.create_model(spec.architecture, num_classes=len(spec.classes), **options)
 
 
 def _fill(model: nn.Module, state: dict[str, Tensor], spec: ModelSpec, source: Path) -> None:
@@ -64,7 +65,7 @@ def _fill(model: nn.Module, state: dict[str, Tensor], spec: ModelSpec, source: P
     wrong = sorted(own.keys() ^ state.keys()) or [k for k in own if own[k].shape != state[k].shape]
     if wrong:
         raise ValueError(
-            f"{source} does not fit {spec.architecture} with {N_CLASSES} classes: {len(wrong)} keys differ, "
+            f"{source} does not fit {spec.architecture} with {len(spec.classes)} classes: {len(wrong)} keys differ, "
             f"first {', '.join(wrong[:3])}"
         )
     model.load_state_dict(state)
@@ -175,6 +176,9 @@ def spec_of(path: Path) -> ModelSpec | None:
     if metadata is None:
         return None
     values = json.loads(metadata)
+    if "view" not in values:  # files written before views: `input` was crop or flow
+        values["view"] = {"size": values["input_size"], "shows": "flow" if values["input"] == "flow" else "picture"}
+    values["view"] = View(**values["view"])
     known = {each.name for each in fields(ModelSpec)}
     return ModelSpec(**{key: _tuples(value) for key, value in values.items() if key in known})
 

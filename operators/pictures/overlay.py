@@ -1,4 +1,4 @@
-"""Heat over pictures: saliency in bits per pixel placed back where it was computed, with captions and a colour bar."""
+"""Heat over pictures: saliency placed back where it was computed, with captions and a colour bar."""
 
 import math
 from collections.abc import Sequence
@@ -41,17 +41,25 @@ class OverlayParams:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """What the brightest colour means."""
+
+    top: float
+    unit: str
+
+
+@dataclass(frozen=True)
 class Panel:
     """One explained picture and what is written under it.
 
-    `picture` (H, W, 3) uint8 RGB; `saliency` (h, w) bits per pixel over `box` of the picture, the whole of it where
-    `box` is None; `scale_bits` the bits per pixel of the brightest colour.
+    `picture` (H, W, 3) uint8 RGB; `saliency` (h, w) lies over `box` of the picture, the whole of it where
+    `box` is None; `scale` says what its colours mean.
     """
 
     picture: np.ndarray
     saliency: np.ndarray
     box: Rectangle | None
-    scale_bits: float
+    scale: Scale
     title: str
     lines: tuple[str, ...]
 
@@ -65,13 +73,13 @@ def place(saliency: np.ndarray, box: Rectangle, height: int, width: int) -> np.n
     return placed
 
 
-def blend(picture: np.ndarray, saliency: np.ndarray, scale_bits: float, max_opacity: float) -> np.ndarray:
-    """Heat over a picture (H, W, 3) uint8 RGB; `saliency` (H, W), full heat at `scale_bits` bits per pixel.
+def blend(picture: np.ndarray, saliency: np.ndarray, top: float, max_opacity: float) -> np.ndarray:
+    """Heat over a picture (H, W, 3) uint8 RGB; `saliency` (H, W), full heat at `top`.
 
-    Inferno grows evenly in lightness, so that equal steps of bits look equal; opacity grows with the heat, so that
+    Inferno grows evenly in lightness, so that equal steps look equal; opacity grows with the heat, so that
     the picture stays visible where no information passes.
     """
-    heat = np.clip(saliency / scale_bits, 0, 1) if scale_bits > 0 else np.zeros_like(saliency)
+    heat = np.clip(saliency / top, 0, 1) if top > 0 else np.zeros_like(saliency)
     colours = cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     opacity = (max_opacity * heat)[..., None]
     return np.rint(opacity * colours + (1 - opacity) * picture).astype(np.uint8)
@@ -91,14 +99,14 @@ def draw_panel(panel: Panel, params: OverlayParams) -> np.ndarray:
     height, width = fit(panel.picture.shape[0], panel.picture.shape[1], params)
     box = (0, 0, width, height) if panel.box is None else _scaled(panel.box, panel.picture.shape, height, width)
     saliency = place(panel.saliency, box, height, width)
-    picture = blend(resized(panel.picture, height, width), saliency, panel.scale_bits, params.max_opacity)
+    picture = blend(resized(panel.picture, height, width), saliency, panel.scale.top, params.max_opacity)
     if panel.box is not None:
         _outline(picture, box, params)
         _draw_inset(picture, panel, box, params)
 
     font, margin = params.font_px, params.margin_px
     line_px = round(font * 1.35)
-    bar = colour_bar(max(width, params.picture_height_px), panel.scale_bits, params.font_px, params.max_opacity)
+    bar = colour_bar(max(width, params.picture_height_px), panel.scale, params.font_px, params.max_opacity)
     canvas = blank(
         params.picture_height_px + margin + line_px * (1 + len(panel.lines)) + margin // 2 + bar.shape[0], bar.shape[1]
     )
@@ -153,7 +161,7 @@ def _draw_inset(picture: np.ndarray, panel: Panel, box: Rectangle, params: Overl
     picture[top : top + inset_height, left : left + inset_width] = blend(
         resized(face, inset_height, inset_width),
         place(panel.saliency, inset, inset_height, inset_width),
-        panel.scale_bits,
+        panel.scale.top,
         params.max_opacity,
     )
     _outline(picture, (left, top, inset_width, inset_height), params)
@@ -193,23 +201,22 @@ def _outline(picture: np.ndarray, box: Rectangle, params: OverlayParams) -> None
     cv2.rectangle(picture, (x, y), (x + width - 1, y + height - 1), _OUTLINE, thickness)
 
 
-def colour_bar(width: int, scale_bits: float, font_px: int, max_opacity: float) -> np.ndarray:
-    """What the heat means: the colours over grey, with ticks in bits per pixel; (h, width, 3), h from the font."""
+def colour_bar(width: int, scale: Scale, font_px: int, max_opacity: float) -> np.ndarray:
+    """What the heat means: the colours over grey, with ticks in its unit; (h, width, 3), h from the font."""
     font, margin = round(font_px * 0.85), round(font_px * 0.55)
     thickness = round(font_px * 0.7)
     bar = blank(thickness + round(font * 1.9), width)
-    unit = "bits / pixel"
-    unit_width = text_width(unit, font, bold=False)
+    unit_width = text_width(scale.unit, font, bold=False)
     length = width - 3 * margin - unit_width
     ramp = np.tile(np.linspace(0, 1, length, dtype=np.float32), (thickness, 1))
     grey = np.full((thickness, length, 3), _BAR_BACKGROUND, np.uint8)
     bar[:thickness, margin : margin + length] = blend(grey, ramp, 1.0, max_opacity)
-    write(bar, unit, width - margin - unit_width, (thickness - font) // 2, font, quiet=True)
-    if scale_bits <= 0:
+    write(bar, scale.unit, width - margin - unit_width, (thickness - font) // 2, font, quiet=True)
+    if scale.top <= 0:
         return bar
     free_x = 0  # a label that would touch the one before it is left out
-    for tick in nice_ticks(scale_bits):
-        x = margin + round(tick / scale_bits * (length - 1))
+    for tick in nice_ticks(scale.top):
+        x = margin + round(tick / scale.top * (length - 1))
         cv2.line(bar, (x, thickness), (x, thickness + font // 3), QUIET, max(1, font // 12), cv2.LINE_AA)
         label = f"{tick:.3g}"
         label_width = text_width(label, font, bold=False)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from operators.pictures.captions import QUIET, blank, shorten, wrapped, write
-from operators.pictures.overlay import OverlayParams, blend, colour_bar, place, resized
+from operators.pictures.overlay import OverlayParams, Scale, blend, colour_bar, place, resized
 
 #: side of every picture of a sheet
 CELL_PX: Final = 208
@@ -23,17 +23,17 @@ _MAX_OPACITY: Final = OverlayParams.max_opacity
 
 @dataclass(frozen=True)
 class Column:
-    """Neighbours of one `group` share its heading; full heat at `scale_bits` bits per pixel, None: no heat."""
+    """Neighbours of one `group` share its heading; `scale` says what the heat means, None: no heat."""
 
     group: str
     title: str
     line: str = ""
-    scale_bits: float | None = None
+    scale: Scale | None = None
 
 
 @dataclass(frozen=True)
 class Cell:
-    """`picture` (H, W, 3) uint8 RGB, shown square; `saliency` (h, w) bits per pixel over the whole of it."""
+    """`picture` (H, W, 3) uint8 RGB, shown square; `saliency` (h, w) lies over the whole of it."""
 
     picture: np.ndarray
     line: str = ""
@@ -89,7 +89,7 @@ def _headings(columns: Sequence[Column], lefts: list[int], width: int) -> np.nda
     titles = [wrapped(column.title, CELL_PX, _FONT_PX, bold=True) for column in columns]
     lines = [wrapped(column.line, CELL_PX, _FONT_PX) for column in columns]
     bars = [
-        None if column.scale_bits is None else colour_bar(CELL_PX, column.scale_bits, _FONT_PX, _MAX_OPACITY)
+        None if column.scale is None else colour_bar(CELL_PX, column.scale, _FONT_PX, _MAX_OPACITY)
         for column in columns
     ]
     ruled_y = max(len(name) for name, _, _ in groups) * _LINE_PX
@@ -119,9 +119,9 @@ def _row(row: Row, columns: Sequence[Column], lefts: list[int], width: int) -> n
     _write_lines(strip, quiet, _GAP_PX, len(loud) * _LINE_PX, quiet=True)
     for left, column, cell in zip(lefts, columns, row.cells, strict=True):
         picture = resized(cell.picture, CELL_PX, CELL_PX)
-        if cell.saliency is not None and column.scale_bits is not None:
+        if cell.saliency is not None and column.scale is not None:
             heat = place(cell.saliency, (0, 0, CELL_PX, CELL_PX), CELL_PX, CELL_PX)
-            picture = blend(picture, heat, column.scale_bits, _MAX_OPACITY)
+            picture = blend(picture, heat, column.scale.top, _MAX_OPACITY)
         strip[:CELL_PX, left : left + CELL_PX] = picture
         write(strip, cell.line, left, CELL_PX + _LINE_PX - _FONT_PX, _FONT_PX, quiet=True)
     return strip

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BufferedReader
-from typing import BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, cast
 from urllib.parse import unquote_to_bytes
 
 import av
@@ -38,8 +38,12 @@ _FALLBACK_FPS = 25
 _TEXT_FORMATS = frozenset({"tty"})
 #: a playlist must not make us read other files or the network
 _OPTIONS = {"protocol_whitelist": "none"}
+#: the last PyAV that Python 3.11 has; 19 needs Python 3.12
+_PYAV_18 = av.__version__.startswith("18.")
+#: PyAV 18 refuses a file over a tag that is not UTF-8 unless told otherwise; 19 takes every tag, but no such argument
+_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if _PYAV_18 else {}
 _READ_BYTES = 1 << 18
-#: PyAV (up to 18) frees the name of a PNG's colour profile twice once side data is looked at: a crash
+#: PyAV (up to 19) frees the name of a PNG's colour profile twice once side data is looked at: a crash
 _PNG = frozenset({"png", "apng"})
 #: colour matrices (ITU-T H.273) that swscale knows; it refuses frames tagged with others
 _UNSPECIFIED, _BT2020, _BT2020_CONSTANT = 2, 9, 10
@@ -173,7 +177,9 @@ class FrameReader:
         orientations: dict[int, _Orientation] = {}
         for index, raw in enumerate(_deinterlace(self._decode(container, stream))):
             time_s = clock.tick(raw.time)
-            square = _square_pixels(raw.width, raw.height, stream.sample_aspect_ratio)
+            aspect = stream.sample_aspect_ratio  # a Fraction or None in PyAV 18, in 19 a number of its own kind
+            aspect = Fraction(aspect.numerator, aspect.denominator) if aspect else None
+            square = _square_pixels(raw.width, raw.height, aspect)
             if raw.rotation not in orientations:  # not per frame: a frame asked for its side data lives until gc runs
                 orientations[raw.rotation] = _orientation(raw, self.probe.codec)
             orientation = orientations[raw.rotation]
@@ -215,7 +221,7 @@ class FrameReader:
 
 def _open_container(file: BinaryIO) -> InputContainer:
     try:
-        container = av.open(file, "r", options=_OPTIONS, metadata_errors="replace", buffer_size=_READ_BYTES)
+        container = av.open(file, "r", options=_OPTIONS, buffer_size=_READ_BYTES, **_TAGS)
     except (FFmpegError, OSError) as error:
         _not_memory(error)
         if not isinstance(error, FFmpegError):
@@ -279,13 +285,14 @@ class _Orientation:
 
 
 def _unknown_side_data(cls: type[SideDataType], value: int) -> SideDataType:
-    """PyAV gives no side data at all of a frame that has a kind it cannot name (up to version 18: EXIF of a JPEG)."""
+    """PyAV 18 gives no side data at all of a frame that has a kind it cannot name (EXIF of a JPEG)."""
     member = object.__new__(cls)
     member._name_, member._value_ = f"UNKNOWN_{value}", value
     return member
 
 
-SideDataType._missing_ = classmethod(_unknown_side_data)  # pyright: ignore[reportAttributeAccessIssue]
+if _PYAV_18:
+    SideDataType._missing_ = classmethod(_unknown_side_data)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _orientation(raw: VideoFrame, codec: str) -> _Orientation:

@@ -1,11 +1,14 @@
 """Keyframes after Ibaceta: the frames that change most, over the clip's own slow course of change."""
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
+from annotated_types import Ge, Le
+from pydantic import AfterValidator
 from scipy.signal import find_peaks
+
+from schemas.params import checked
 
 cv2.setNumThreads(1)
 
@@ -15,20 +18,23 @@ _FIT_TOLERANCE = 1e-3
 _NO_CHANGE = 1e-9
 
 
-@dataclass(frozen=True)
+def _odd(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError(f"{number} is not odd")
+    return number
+
+
+@checked
 class KeyframeParams:
     """How keyframes are chosen: `peaks` of change, or `uniform` over the clip, as a training set wants them."""
 
     selection: Literal["peaks", "uniform"] = "peaks"
-    max_keyframes: int = 16
-    threshold: float = 0.3  #: share of the way from the signal's least to its greatest height over the baseline
-    min_distance_frames: int = 10
-    blur_px: int = 9  #: side of the Gaussian kernel, odd
-    baseline_degree: int = 2
-
-    def __post_init__(self) -> None:
-        if self.selection not in get_args(type(self).__annotations__["selection"]):
-            raise ValueError(f"selection is peaks or uniform, not {self.selection!r}")
+    max_keyframes: Annotated[int, Ge(1), Le(1024)] = 16
+    #: share of the way from the signal's least to its greatest height over the baseline
+    threshold: Annotated[float, Ge(0), Le(1)] = 0.3
+    min_distance_frames: Annotated[int, Ge(1), Le(100_000)] = 10
+    blur_px: Annotated[int, Ge(1), Le(99), AfterValidator(_odd)] = 9  #: side of the Gaussian kernel
+    baseline_degree: Annotated[int, Ge(0), Le(20)] = 2
 
 
 class ChangeSignal:

@@ -16,13 +16,15 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+
+from annotated_types import Ge, Le
 
 from schemas.errors import SampleError
+from schemas.params import checked
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,14 +40,15 @@ _NO_MEMORY = ("MemoryError", "bad_alloc", "Cannot allocate memory", "Insufficien
 _STARTED, _PROGRESS, _RESULT, _SAMPLE, _MEMORY, _BUG = "started", "progress", "result", "sample", "memory", "bug"
 
 
-@dataclass(frozen=True)
+@checked
 class Limits:
     """What one call may take."""
 
-    timeout_s: float = 3600.0
-    stall_s: float = 60.0  #: longest time without a sign of progress
-    memory_mb: int = 4096  #: address space of the child; its libraries take about 800 MB of it
-    calls_per_child: int = 200  #: then a fresh child, in case a library leaks
+    timeout_s: Annotated[float, Ge(1)] = 3600.0
+    stall_s: Annotated[float, Ge(1), Le(86_400)] = 60.0  #: longest time without a sign of progress
+    #: address space of the child; its libraries take about 800 MB of it
+    memory_mb: Annotated[int, Ge(1024), Le(1 << 20)] = 4096
+    calls_per_child: Annotated[int, Ge(1), Le(100_000)] = 200  #: then a fresh child, in case a library leaks
 
 
 def progress() -> None:

@@ -1,13 +1,17 @@
 """python -m pipelines explain."""
 
 import argparse
+import json
 from pathlib import Path
 
 from rich.console import Console
 
+from operators.explain import LABELLED, PREDICTED
+from operators.methods import METHODS
 from operators.methods.bottleneck import DEFAULT_PRESET, PRESETS
 from pipelines import config as configs
 from pipelines.commands.flags import add_config, add_detectors, add_lake, weights
+from pipelines.config import Config
 from pipelines.explain import explain
 
 
@@ -42,15 +46,31 @@ def flags(parser: argparse.ArgumentParser) -> None:
         choices=tuple(PRESETS),
         help=f"how the bottleneck is fitted; see docs/config.md (default: {DEFAULT_PRESET})",
     )
+    parser.add_argument(
+        "--method",
+        action="append",
+        choices=tuple(METHODS),
+        help=f"how maps are made; may be repeated (default: {Config.methods[0]})",
+    )
+    parser.add_argument(
+        "--target",
+        action="append",
+        metavar="CLASS",
+        help=f"class that is explained: {PREDICTED}, {LABELLED} (the video's own) or a class by name; may be repeated "
+        f"(default: {Config.targets[0]})",
+    )
     add_config(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """The config from file, settings and flags, and what it explains."""
-    tables = configs.load(options.config, options.set)
-    if options.max_keyframes is not None:
-        tables.setdefault("prepare", {}).setdefault("keyframes", {})["max_keyframes"] = options.max_keyframes
-    if options.preset is not None:
-        tables.setdefault("bottleneck", {})["preset"] = options.preset
+    flags = {
+        "prepare.keyframes.max_keyframes": options.max_keyframes,
+        "bottleneck.preset": options.preset,
+        "methods": options.method and list(dict.fromkeys(options.method)),
+        "targets": options.target and list(dict.fromkeys(options.target)),
+    }
+    said = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
+    tables = configs.load(options.config, [*options.set, *said])
     config = configs.build(tables, options.model, options.layer, weights(options), options.statistics, options.readout)
     explain(config, options.paths, options.lake, Console())

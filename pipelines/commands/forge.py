@@ -1,7 +1,6 @@
 """python -m pipelines forge."""
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -9,6 +8,7 @@ from rich.console import Console
 
 from operators.forge import ForgeriesParams
 from operators.forging.blend import MOTION_ONLY, Detail, Fault, ForgeParams, Region
+from pipelines import config as configs
 from pipelines.commands.flags import at_least_one
 from pipelines.errors import UserError
 from pipelines.forge import forge
@@ -64,17 +64,16 @@ def run(options: argparse.Namespace) -> None:
     """What is drawn for each forgery, and the forgeries."""
     if options.motion_only and "none" in (options.fault or ()):
         raise UserError("--motion-only leaves nothing but the fault in time: take another --fault than none")
-    if any(not 0 < strength <= 1 for strength in options.strength or ()):
-        raise UserError("--strength is above 0 and at most 1")
     params = MOTION_ONLY if options.motion_only else ForgeParams()
     drawn = {
         "strengths": options.strength,
         "regions": options.region,
         "faults": options.fault,
         "details": options.detail,
+        "run_frames": options.run_frames,
     }
-    params = replace(params, **{name: tuple(values) for name, values in drawn.items() if values})
-    if options.run_frames:
-        params = replace(params, run_frames=options.run_frames)
-    forgeries = ForgeriesParams(seed=options.seed, max_frames=options.max_frames, forge=params)
+    params = configs.fill(params, {name: values for name, values in drawn.items() if values}, "forge")
+    forgeries = configs.fill(
+        ForgeriesParams(forge=params), {"seed": options.seed, "max_frames": options.max_frames}, "forge"
+    )
     forge(options.paths, options.out, options.per_video, forgeries, Console())

@@ -8,7 +8,6 @@ from typing import Final
 from rich.console import Console
 
 from operators.models.spec import spec_for
-from operators.prepare import ModelInput
 from pipelines import config as configs
 from pipelines.commands.flags import at_least_one
 from pipelines.errors import UserError
@@ -58,16 +57,15 @@ def run(options: argparse.Namespace) -> None:
     except ValueError as error:
         raise UserError(str(error)) from error
     if options.input_size is not None:
-        spec = replace(spec, input_size=options.input_size)
+        spec = replace(spec, view=replace(spec.view, size=options.input_size))
     params = configs.fill(default_params(spec), configs.load(options.config, options.set).get("train", {}), "train")
-    inputs = (ModelInput(spec.input, spec.input_size),)
     if options.manifest is not None:
-        source = from_manifest(options.manifest, inputs, options.frames or _FRAMES)
+        source = from_manifest(options.manifest, (spec.view,), options.frames or _FRAMES)
     elif options.lake is None:
         raise UserError("give the videos to train on: --manifest FILE, or --lake DIR of explained ones")
     elif options.frames is not None:
         raise UserError("--frames belongs to --manifest: of a lake's videos the explained frames are taken")
     else:
-        source = from_lake(options.lake, inputs)
+        source = from_lake(options.lake, (spec.view,))
     how = {name: getattr(options, name) for name in ("pretrained", "lake")}
     train(spec, params, source, options.out, options.workers, Console(), **how)

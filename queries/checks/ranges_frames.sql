@@ -19,7 +19,7 @@ judged as (
             when frame < 0 or frame >= n_frames then 'frame outside the video'
             when not (isfinite(time_s) and time_s >= 0) then 'time_s negative or not finite'
             when not isfinite(keyframe_score) then 'keyframe_score not finite'
-            when status = 'ok' and n_box_columns < 4 then 'ok without a face box'
+            when n_box_columns not in (0, 4) then 'part of a face box'
             when status != 'ok' and n_box_columns > 0 then 'face box, but not ok'
             when status != 'ok' and has_flow then 'flow without a face'
             when face_width <= 0 or face_height <= 0 then 'empty face box'

@@ -25,6 +25,7 @@ final as (
         model,
         method,
         layer,
+        target,
         heat_inside,
         rra,
         chance,
@@ -32,7 +33,7 @@ final as (
         ehr
     from judged
     where problem is not null
-    order by problem, run_id, video_id, frame, model, method, layer
+    order by problem, run_id, video_id, frame, model, method, layer, target
 )
 
 select * from final

@@ -5,6 +5,8 @@ with judged as (
         *,
         case
             when n_frames <= 0 then 'no frames'
+            when not n_empty between 0 and n_frames then 'n_empty outside [0, n_frames]'
+            when n_empty = n_frames and tcs > 0 then 'highlighted pixels in empty maps'
             when not iou between 0 and 1 then 'iou outside [0, 1]'
             -- masks of half the frame that do not touch are the worst there is: IoU 0 where chance gives 1/3
             when not iou_adjusted between -0.5 - 1e-9 and 1 then 'iou_adjusted outside [-1/2, 1]'
@@ -26,8 +28,10 @@ final as (
         model,
         method,
         layer,
+        target,
         mask_rule,
         n_frames,
+        n_empty,
         iou,
         iou_adjusted,
         tcs,
@@ -35,7 +39,7 @@ final as (
         rpi
     from judged
     where problem is not null
-    order by problem, run_id, video_id, model, method, layer, mask_rule
+    order by problem, run_id, video_id, model, method, layer, target, mask_rule
 )
 
 select * from final

@@ -3,7 +3,7 @@
 with placed as (
     select
         truth.*,
-        frames.status,
+        frames.face_x,
         videos.label,
         videos.truth_uri
     from truth
@@ -20,7 +20,7 @@ judged as (
             when list_count(mask) != len(mask) then 'mask has NULLs'
             when not area between 0 and 1 then 'area outside [0, 1]'
             when area = 0 and list_max(mask) > 0 then 'mask above 0 without area'
-            when status != 'ok' then 'truth of a frame without a face'
+            when face_x is null then 'truth of a frame without a face'
             when truth_uri is null then 'truth of a video without a truth_uri'
             when label = 'real' and area > 0 then 'forged region in a video that is labelled real'
         end as problem

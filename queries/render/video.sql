@@ -2,7 +2,14 @@
 -- Grain: one row per (run, video); of the exact id before longer ones, the latest run first.
 with final as (
     select
-        videos.*,
+        videos.run_id,
+        videos.video_id,
+        videos.uri,
+        videos.status,
+        videos.error_code,
+        videos.error_detail,
+        videos.width,
+        videos.height,
         runs.config
     from videos
     inner join runs using (run_id)

@@ -1,8 +1,15 @@
--- What a detector can be trained on: of each video its latest run that found a face in it, with the run's config.
+-- What a detector can be trained on: of each video its latest run that found something to explain, with the config.
 -- Grain: one row per video.
 with final as (
     select
-        videos.*,
+        videos.run_id,
+        videos.video_id,
+        videos.uri,
+        videos.dataset,
+        videos.label,
+        videos.split,
+        videos.pair_id,
+        videos.status,
         runs.config
     from videos
     inner join runs using (run_id)

@@ -11,7 +11,7 @@ from operators.models.activations import read
 from operators.models.running import to_input
 from operators.models.spec import spec_for
 from operators.models.weights import load_model, save_model
-from operators.prepare import ModelInput, PrepareParams, prepare_video
+from operators.prepare import PrepareParams, prepare_video
 from operators.video.keyframes import KeyframeParams
 from pipelines.__main__ import main
 
@@ -41,13 +41,13 @@ def test_the_same_as_two_passes_over_all_samples(estimated, videos):
     spec = spec_for("resnet10t")
     model = load_model(spec).to(memory_format=torch.channels_last)
     params = PrepareParams(KeyframeParams(selection="uniform", max_keyframes=2))
-    wanted = (ModelInput(spec.input, spec.input_size),)
+    wanted = (spec.view,)
     values: dict[str, list[torch.Tensor]] = {layer: [] for layer in LAYERS}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     for file in videos.rglob("*/*.mp4"):
         for item in prepare_video(str(file), params, wanted)["inputs"]:
-            pixels = np.frombuffer(item["pixels"], np.uint8).reshape(1, spec.input_size, spec.input_size, 3)
+            pixels = np.frombuffer(item["pixels"], np.uint8).reshape(1, spec.view.size, spec.view.size, 3)
             for layer, output in read(model, LAYERS, to_input(pixels, spec)).items():
                 values[layer].append(output.double())
     torch.set_num_threads(threads)

@@ -14,10 +14,11 @@ import torch
 from safetensors.torch import load_file
 
 from operators.forging.portrait import make_clips
+from operators.inputs.view import View
 from operators.models.running import fast_bfloat16
 from operators.models.training import predict
 from operators.models.weights import load_model, spec_of
-from operators.prepare import ModelInput, PrepareParams, prepare
+from operators.prepare import PrepareParams, prepare
 from operators.video.decode import read_frames
 from operators.video.encode import write_video
 from operators.video.keyframes import KeyframeParams
@@ -78,7 +79,7 @@ def curves(out: Path) -> dict[str, list]:
 def test_what_a_training_leaves(whole):
     spec = spec_of(whole / "model.safetensors")
     assert spec is not None
-    assert (spec.name, spec.input_size) == (MODEL, 64)
+    assert (spec.name, spec.view) == (MODEL, View(64))
     report = json.loads((whole / "report.json").read_text())
     assert (report["n_val"], report["start"]) == (6, "scratch: no pretrained weights")
     assert (whole / "curves.png").stat().st_size > 0
@@ -168,9 +169,7 @@ def test_a_lake_gives_the_crops_that_were_explained(whole, manifest, viba_here, 
 
     # what explain cut, cut again as explain does: with detection
     params = PrepareParams(KeyframeParams(**config["prepare"]["keyframes"]))
-    videos = prepare(
-        manifests.build([manifest]).table, params=params, limits=Limits(), inputs=(ModelInput("crop", 64),)
-    ).to_pylist()
+    videos = prepare(manifests.build([manifest]).table, params=params, limits=Limits(), views=(View(64),)).to_pylist()
     assert found == {(row["video_id"], item["frame"]): item["pixels"] for row in videos for item in row["inputs"]}
 
     # what explain saw, by what the detector said of it

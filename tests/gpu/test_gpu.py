@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from operators.explain import Explainer
+from operators.inputs.view import View
 from operators.methods.bottleneck import Bottleneck, explain
 from operators.methods.statistics import of_batch, path_in, save
 from operators.models.cut import split
@@ -37,7 +38,7 @@ def test_maps_on_the_gpu_are_those_of_the_processor():
 
 def explained(tmp_path, batch_samples):
     """An explainer that has explained one video of 12 frames, and what came out."""
-    detector = Detector(replace(XCEPTION, input_size=149), ("block4",))
+    detector = Detector(replace(XCEPTION, view=View(149)), ("block4",))
     path = path_in(tmp_path, "xception", "block4")
     if not path.is_file():
         images = torch.randn(4, 3, 149, 149, generator=torch.Generator().manual_seed(0))

@@ -1,5 +1,6 @@
 """Lakes made of hand-written rows, laid out as a run writes them."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,23 +13,26 @@ import pytest
 
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import open_lake
-from schemas.tables import LAKE_TABLES, Table
+from schemas.tables import FAKE, LABELS, LAKE_TABLES, REAL, Table
 
 Rows = dict[str, list[dict]]
 
-#: what a row says unless told
+_EXPLAINED = {"model": "m", "method": "iba", "layer": "l", "target": "fake"}
+#: what a row says unless told; a sample begins with its map, and a prediction row with `prob_fake` stands for the two
+#: rows of a detector of forgeries
 DEFAULTS: dict[str, dict] = {
-    "runs": {"started_at": datetime(2026, 1, 1, tzinfo=UTC), "starts": []},
+    "runs": {"started_at": datetime(2026, 1, 1, tzinfo=UTC), "starts": []}
+    | {"config": json.dumps({"detectors": [{"spec": {"name": "m", "classes": LABELS}}]})},
     "videos": {"video_id": "v", "dataset": "d", "status": "ok", "width": 64, "height": 48, "n_frames": 9},
     "frames": {"video_id": "v", "keyframe_score": 1.0, "status": "ok", "has_flow": True}
     | {"face_x": 0, "face_y": 0, "face_width": 64, "face_height": 48, "face_score": 1.0},
-    "predictions": {"video_id": "v", "model": "m", "prob_fake": 0.5, "target": 1},
-    "masks": {"video_id": "v", "model": "m", "method": "iba", "layer": "l", "height": 1, "width": 2, "input_size": 4}
-    | {"saliency": [1.0, 0.5], "total_bits": 3.0, "loss_before": 1.0, "loss_after": 0.5},
-    "metrics": {"video_id": "v", "model": "m", "method": "iba", "layer": "l", "mask_rule": "max0.5", "n_frames": 1}
-    | {"tcs": 0.5, "persistence": 1.0},
+    "predictions": {"video_id": "v", "model": "m", "class": "fake", "probability": 1.0, "rank": 1},
+    "masks": {"video_id": "v", **_EXPLAINED, "span_frames": 1, "unit": "bits per pixel", "empty": False}
+    | {"box_x": 0, "box_y": 0, "box_width": 64, "box_height": 48, "input_size": 4, "height": 1, "width": 2}
+    | {"saliency": [1.0, 0.5], "scale": 2.0, "total_bits": 3.0, "loss_first": 1.0, "loss_last": 0.5},
+    "metrics": {"video_id": "v", **_EXPLAINED, "mask_rule": "max0.5", "n_frames": 1, "tcs": 0.5, "persistence": 1.0},
     "truth": {"video_id": "v", "height": 1, "width": 2, "mask": [0, 255], "area": 0.5},
-    "localisation_frames": {"video_id": "v", "model": "m", "method": "iba", "layer": "l"}
+    "localisation_frames": {"video_id": "v", **_EXPLAINED}
     | {"heat_inside": 0.5, "rra": 0.5, "chance": 0.5, "pointing": True, "ehr": 0.5},
 }
 
@@ -45,7 +49,8 @@ def make_lake(tmp_path: Path) -> Callable[..., Path]:
     ) -> Path:
         layout, ids = Layout(lake), set()
         for table in LAKE_TABLES:
-            rows = [_full(table, run_id, row) for row in tables.get(table.name, [])]
+            told = [row for each in tables.get(table.name, []) for row in _of_two_classes(each)]
+            rows = [_full(table, run_id, row) for row in told]
             ids |= {row["video_id"] for row in rows if "video_id" in row}
             _write(pa.Table.from_pylist(rows, schema=table.schema), layout.table(run_id, table.name) / name)
         for chain in {table.chain for table in LAKE_TABLES} - {None}:
@@ -56,8 +61,9 @@ def make_lake(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+# the type is in quotes: fixtures live until after DuckDB's module has gone, which calls a class they still name a leak
 @pytest.fixture
-def views(make_lake: Callable[..., Path]) -> Callable[..., duckdb.DuckDBPyConnection]:
+def views(make_lake: Callable[..., Path]) -> Callable[..., "duckdb.DuckDBPyConnection"]:
     """views(videos=[...], masks=[...]) -> the views over these rows."""
     return lambda **tables: open_lake(make_lake({"runs": [{}]} | tables))
 
@@ -67,10 +73,21 @@ def _write(table: pa.Table, stem: Path) -> None:
     pq.write_table(table, stem.with_name(f"{stem.name}.parquet"))
 
 
+def _of_two_classes(row: dict) -> list[dict]:
+    if "prob_fake" not in row:
+        return [row]
+    rest = {name: value for name, value in row.items() if name != "prob_fake"}
+    fake = row["prob_fake"]
+    return [
+        rest | {"class": REAL, "probability": 1 - fake, "rank": 1 if fake <= 0.5 else 2},
+        rest | {"class": FAKE, "probability": fake, "rank": 2 if fake <= 0.5 else 1},
+    ]
+
+
 def _full(table: Table, run_id: str, row: dict) -> dict:
-    told = DEFAULTS[table.name] | {"run_id": run_id} | row
+    told = DEFAULTS[table.name] | {"run_id": run_id, "first_frame": row.get("frame", 0)} | row
     full = {field.name: told[field.name] if field.name in told else _blank(field) for field in table.schema}
-    if "saliency" in full:
+    if full.get("saliency") is not None:
         full["saliency"] = np.asarray(full["saliency"], np.float16)
     return full
 

@@ -11,13 +11,15 @@ from pipelines.evaluate import evaluate
 from pipelines.lake.checks import checks
 from pipelines.lake.read import queries
 
+THROUGH = {"method": "iba", "layer": "l", "target": "fake"}
+
 
 def run(day=1, **video):
     return {
         "runs": [{"started_at": datetime(2026, 1, day, tzinfo=UTC)}],
         "videos": [{"label": "fake", **video}],
         "frames": [{}],
-        "predictions": [{"prob_fake": 0.75}, {"prob_fake": 0.25, "method": "iba", "layer": "l", "bottleneck": True}],
+        "predictions": [{"prob_fake": 0.75}, {"prob_fake": 0.25, **THROUGH}],
         "masks": [{}],
         "metrics": [{}],
     }
@@ -56,7 +58,6 @@ def test_what_is_written_is_what_was_computed(make_lake):
     assert written.to_pylist() == [
         {
             "model": "m",
-            "bottleneck": False,
             "method": "",
             "n": 1,
             "accuracy": 1,
@@ -66,7 +67,6 @@ def test_what_is_written_is_what_was_computed(make_lake):
         },
         {
             "model": "m",
-            "bottleneck": True,
             "method": "iba",
             "n": 1,
             "accuracy": 0,
@@ -78,9 +78,9 @@ def test_what_is_written_is_what_was_computed(make_lake):
     assert written.schema.metadata == {b"run_id": b"r1"}
     with (lake / "evaluation/table2.csv").open() as file:
         assert list(csv.reader(file)) == [
-            ["model", "bottleneck", "method", "n", "accuracy", "precision", "recall", "ece"],
-            ["m", "false", "", "1", "1.0", "1.0", "1.0", "0.25"],
-            ["m", "true", "iba", "1", "0.0", "", "0.0", "0.75"],
+            ["model", "method", "n", "accuracy", "precision", "recall", "ece"],
+            ["m", "", "1", "1.0", "1.0", "1.0", "0.25"],
+            ["m", "iba", "1", "0.0", "", "0.0", "0.75"],
         ]
 
 

@@ -6,11 +6,13 @@ import pytest
 
 from pipelines.lake.read import QUERIES, queries
 
+FAILED_MAP = {"error_code": "explain_failed", **dict.fromkeys(("saliency", "scale", "empty", "total_bits"))}
 FILES = sorted(path.relative_to(QUERIES).as_posix() for path in QUERIES.rglob("*.sql"))
 COLUMNS = {
     "table1": "dataset label n_videos",
-    "table2": "model bottleneck method n accuracy precision recall ece",
-    "table3": "model method layer mask_rule label n_videos iou iou_adjusted tcs persistence rpi",
+    "table2": "model method n accuracy precision recall ece",
+    "table3": "model method layer target mask_rule label n_videos n_maps n_empty iou iou_adjusted tcs persistence rpi",
+    "localisation": "model method layer target n_maps n_empty heat_inside rra chance ehr",
 }
 
 
@@ -59,13 +61,21 @@ def test_report_counts(views):
                 "prepare_s": 0.5,
             },
         ],
-        masks=[{"video_id": "a", "frame": 0, "total_bits": 10.0}, {"video_id": "a", "frame": 1, "total_bits": 20.0}],
+        masks=[
+            {"video_id": "a", "frame": 0, "total_bits": 10.0, "seconds": 1.0},
+            {"video_id": "a", "frame": 1, "total_bits": 20.0, "seconds": 2.0},
+            # explained for the other class too: one map is empty, one could not be made
+            {"video_id": "a", "frame": 0, "target": "real", "empty": True, "total_bits": 0.0, "seconds": 6.0},
+            {"video_id": "a", "frame": 1, "target": "real", **FAILED_MAP, "seconds": 7.0},
+            {"video_id": "b", "method": "cam", "layer": "", "total_bits": None, "seconds": 0.5},
+        ],
     ) as lake:
         report = {name: lake.sql(query).fetchall() for name, query in queries("summary").items()}
     assert report == {
         "status": [("error", 3), ("no_face", 1), ("ok", 1)],
         "errors": [("prepare", "empty_file", 2, "x", "first"), ("prepare", "not_found", 1, "z", "third")],
-        "explained": [("m", "iba", "l", 1, 2, 15.0)],
+        # of three maps with bits the mean is 10; a map that failed took its time all the same
+        "explained": [("m", "cam", "", 1, 1, 0, 0, None, 0.5), ("m", "iba", "l", 1, 4, 1, 1, 10.0, 4.0)],
         "sources": [("d", None, None, 0, 0, 0, 5)],
         "seconds": [
             ("prepare", 3, 3.5, pytest.approx(3.5 / 3), 2.0),
@@ -73,3 +83,39 @@ def test_report_counts(views):
             ("metrics", 1, 0.5, 0.5, 0.5),
         ],
     }
+
+
+def test_maps_to_draw_come_with_what_the_model_says_of_their_class(views):
+    through = {"method": "iba", "layer": "l"}
+    clip = {"span_frames": 4, "box_x": 8, "scale": 0.25}
+    with views(
+        frames=[{"frame": 0, "time_s": 0.0}, {"frame": 4, "time_s": 0.5}, {"video_id": "w"}],
+        predictions=[
+            {"frame": 0, "prob_fake": 0.75},
+            {"frame": 0, "prob_fake": 0.625, **through, "target": "fake"},
+            {"frame": 0, "prob_fake": 0.125, **through, "target": "real"},
+            {"frame": 4, "prob_fake": 0.0},
+            {"frame": 4, "prob_fake": 0.0, **through, "target": "fake"},
+            {"video_id": "w", "prob_fake": 0.5},
+        ],
+        masks=[
+            # one clip of two cells of time, explained for both classes, once without a bottleneck
+            *({"first_frame": 0, "frame": frame, **clip, "target": "fake"} for frame in (0, 4)),
+            *({"first_frame": 0, "frame": frame, **clip, "target": "real"} for frame in (0, 4)),
+            {"frame": 0, "method": "cam", "layer": "", "target": "real", "total_bits": None},
+            {"frame": 4, **FAILED_MAP},
+            {"video_id": "w"},
+        ],
+    ) as lake:
+        found = lake.sql(
+            "select frame, time_s, method, target, span_frames, box_x, scale, probability, probability_bottleneck "
+            f"from ({(QUERIES / 'render/maps.sql').read_text()}) order by all",
+            params={"run_id": "r1", "video_id": "v"},
+        ).fetchall()
+    assert found == [
+        (0, 0.0, "cam", "real", 1, 0, 2.0, 0.25, None),
+        (0, 0.0, "iba", "fake", 4, 8, 0.25, 0.75, 0.625),
+        (0, 0.0, "iba", "real", 4, 8, 0.25, 0.25, 0.875),
+        (4, 0.5, "iba", "fake", 4, 8, 0.25, 0.75, 0.625),
+        (4, 0.5, "iba", "real", 4, 8, 0.25, 0.25, 0.875),
+    ]

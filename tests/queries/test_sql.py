@@ -66,7 +66,7 @@ def test_no_progress_bar_is_drawn_into_the_rows(capfd, lake):
 
 
 def test_table_says_null_and_shortens_lists(capsys, lake):
-    out = printed(capsys, lake, "select saliency, loss_before, null as nothing from masks", "table")
+    out = printed(capsys, lake, "select saliency, loss_first, null as nothing from masks", "table")
     assert "[0.5, 0.5, 0.5, ... 9 in all]" in out
     assert "NULL" in out
 

@@ -1,5 +1,6 @@
 """The evaluation tables over hand-made rows; the answers are worked out in the comments."""
 
+import json
 from math import sqrt
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 from operators.measures.consistency import video_metrics
 from operators.measures.rules import MaskRule
 from pipelines.lake.read import open_lake, queries
+from schemas.tables import LABELS
 
 TABLES = queries("tables")
+NO_HEAT = dict.fromkeys(("heat_inside", "rra", "pointing", "ehr"))
 
 
 def rows(lake, name):
@@ -19,6 +22,25 @@ def rows(lake, name):
 
 def predicted(video_id, *probs, **values):
     return [{"video_id": video_id, "frame": frame, "prob_fake": p, **values} for frame, p in enumerate(probs)]
+
+
+def fitted(method, layer, target):
+    return {"method": method, "layer": layer, "target": target}
+
+
+def said(video_id, *frames, **values):
+    """Predictions of a model of many classes: of each frame what is kept, the most probable class first."""
+    return [
+        {"video_id": video_id, "frame": frame, "class": name, "probability": p, "rank": rank, **values}
+        for frame, kept in enumerate(frames)
+        for rank, (name, p) in enumerate(kept.items(), 1)
+    ]
+
+
+def run_of(**models):
+    """The runs row of models with these classes."""
+    detectors = [{"spec": {"name": name, "classes": list(classes)}} for name, classes in models.items()]
+    return {"config": json.dumps({"detectors": detectors})}
 
 
 def video(video_id, label):
@@ -58,7 +80,6 @@ def test_table2_by_hand(views):
     # bin 9: 2 videos, accuracy 1/2, confidence 1.15/2: gap .15/2. bin 12: 3 videos, 2/3 against 2.3/3: gap .3/3
     assert row == {
         "model": "m",
-        "bottleneck": False,
         "method": "",
         "n": 5,
         "accuracy": pytest.approx(3 / 5),
@@ -80,15 +101,18 @@ def test_ece_edges_hold_for_either_class(views, fake):
 
 def test_table2_is_null_where_nothing_is_fake(views):
     with views(
+        runs=[run_of(**dict.fromkeys(("nothing predicted fake", "nothing is fake", "no fake at all"), LABELS))],
         videos=[video("a", "fake"), video("b", "real")],
         predictions=[
             # a tie is not fake: a is missed with confidence .5 (bin 8), b is right with 1 (bin 15)
             *predicted("a", 0.5, model="nothing predicted fake"),
             *predicted("b", 0.0, model="nothing predicted fake"),
             *predicted("b", 1.0, model="nothing is fake"),
+            *predicted("b", 0.25, model="no fake at all"),
         ],
     ) as lake:
-        is_fake, predicted_fake = rows(lake, "table2")
+        neither, is_fake, predicted_fake = rows(lake, "table2")
+    assert (neither["precision"], neither["recall"], neither["accuracy"], neither["ece"]) == (None, None, 1, 0.25)
     assert (is_fake["precision"], is_fake["recall"], is_fake["accuracy"], is_fake["ece"]) == (0, None, 0, 1)
     assert (predicted_fake["precision"], predicted_fake["recall"]) == (None, 0)
     assert (predicted_fake["accuracy"], predicted_fake["ece"]) == (0.5, 0.25)
@@ -100,18 +124,99 @@ def test_table2_has_a_row_without_and_with_the_bottleneck(views):
         predictions=[
             *predicted("a", 1.0),
             # over both layers the mean is .3: real
-            *predicted("a", 0.4, method="iba", layer="l1", bottleneck=True),
-            *predicted("a", 0.2, method="iba", layer="l2", bottleneck=True),
+            *predicted("a", 0.4, **fitted("iba", "l1", "fake")),
+            *predicted("a", 0.2, **fitted("iba", "l2", "fake")),
             # another method is another bottleneck
-            *predicted("a", 0.9, method="readout", layer="l1", bottleneck=True),
+            *predicted("a", 0.9, **fitted("readout", "l1", "fake")),
         ],
     ) as lake:
-        found = [(row["bottleneck"], row["method"], row["accuracy"], row["ece"]) for row in rows(lake, "table2")]
-    assert found == [
-        (False, "", 1.0, 0.0),
-        (True, "iba", 0.0, pytest.approx(0.7)),
-        (True, "readout", 1.0, pytest.approx(0.1)),
-    ]
+        found = [(row["method"], row["accuracy"], row["ece"]) for row in rows(lake, "table2")]
+    assert found == [("", 1.0, 0.0), ("iba", 0.0, pytest.approx(0.7)), ("readout", 1.0, pytest.approx(0.1))]
+
+
+def test_table2_counts_fits_for_the_predicted_class_alone(views):
+    with views(
+        videos=[video("a", "fake"), video("b", "real")],
+        predictions=[
+            # fake in the first frame, real in the second: of each frame the fit for that class, .8 and .4
+            *predicted("a", 0.9, 0.3),
+            *predicted("a", 0.8, 1.0, **fitted("iba", "l", "fake")),
+            *predicted("a", 0.0, 0.4, **fitted("iba", "l", "real")),
+            # real, and fitted for fake alone
+            *predicted("b", 0.1),
+            *predicted("b", 0.7, **fitted("iba", "l", "fake")),
+        ],
+    ) as lake:
+        plain, through = rows(lake, "table2")
+    assert (plain["method"], plain["n"], plain["accuracy"]) == ("", 2, 1)
+    assert (through["method"], through["n"], through["accuracy"]) == ("iba", 1, 1)
+    assert through["ece"] == pytest.approx(0.4)  # confidence (.8 + .4) / 2
+
+
+def test_table2_of_seventeen_classes(views):
+    with views(
+        runs=[run_of(many="abcdefghijklmnopq", detector=LABELS)],
+        videos=[
+            *map(video, "12345", "abqba"),
+            video("other", "fake"),
+            video("?", None),
+        ],
+        predictions=[
+            # mean of a .4, of b .55: b, wrong
+            *said("1", {"a": 0.6, "b": 0.4}, {"b": 0.7, "a": 0.2}, model="many"),
+            # c is not kept of the second frame: .8 / 2, and b (.2 + .7) / 2 is more; right
+            *said("2", {"c": 0.8, "b": 0.2}, {"b": 0.7, "d": 0.3}, model="many"),
+            # of equal ones the model's first: d, wrong
+            *said("3", {"q": 0.5, "d": 0.5}, model="many"),
+            *said("4", {"b": 0.9, "a": 0.1}, model="many"),
+            *said("5", {"a": 1.0}, model="many"),
+            # its label is a class of the other model alone
+            *said("other", {"a": 1.0}, model="many"),
+            *said("?", {"a": 1.0}, model="many"),
+            *predicted("other", 0.75, model="detector"),
+            *predicted("1", 0.75, model="detector"),
+        ],
+    ) as lake:
+        detector, many = rows(lake, "table2")
+    assert detector == {"model": "detector", "method": "", "n": 1, "accuracy": 1, "precision": 1, "recall": 1} | {
+        "ece": 0.25
+    }
+    # a, b, q, b, a were taken for b, b, d, b, a. Four classes occur: precision of a 1/1, b 2/3, d 0/1, q never
+    # predicted; recall of a 1/2, b 2/2, q 0/1, d never there. Each confidence has a bin of its own
+    assert many == {
+        "model": "many",
+        "method": "",
+        "n": 5,
+        "accuracy": pytest.approx(3 / 5),
+        "precision": pytest.approx((1 + 2 / 3) / 4),
+        "recall": pytest.approx((1 / 2 + 1) / 4),
+        "ece": pytest.approx((0.55 + (1 - 0.45) + 0.5 + (1 - 0.9) + 0) / 5),
+    }
+
+
+def test_table2_of_two_classes_is_about_the_second_one(views):
+    with views(
+        runs=[run_of(m=["dog", "cat"])],
+        videos=[video("a", "dog"), video("b", "dog"), video("c", "cat")],
+        predictions=[
+            row
+            for name, said_of in (("a", "dog"), ("b", "cat"), ("c", "cat"))
+            for row in said(name, {said_of: 0.75, {"dog": "cat", "cat": "dog"}[said_of]: 0.25})
+        ],
+    ) as lake:
+        (row,) = rows(lake, "table2")
+    assert (row["precision"], row["recall"]) == (1 / 2, 1)
+
+
+def test_table2_of_runs_whose_model_has_other_classes_is_over_all_of_them(make_lake):
+    one = {"runs": [run_of(m=LABELS)], "videos": [video("a", "fake")], "predictions": predicted("a", 0.75)}
+    make_lake(one, "r1")
+    other = {"runs": [run_of(m="xyz")], "videos": [video("a", "x")], "predictions": said("a", {"y": 0.75, "x": 0.25})}
+    with open_lake(make_lake(other, "r2")) as lake:
+        (row,) = rows(lake, "table2")
+    # fake is right; x was taken for y
+    assert (row["n"], row["accuracy"]) == (2, 1 / 2)
+    assert (row["precision"], row["recall"]) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
 
 
 def test_table2_keeps_runs_apart(make_lake):
@@ -122,10 +227,11 @@ def test_table2_keeps_runs_apart(make_lake):
         assert [(row["n"], row["accuracy"]) for row in rows(lake, "table2")] == [(2, 0.5)]
 
 
-def measured(video_id, *maps):
+def measured(video_id, *maps, **values):
     """Metrics rows of 4 x 4 maps that are drawn as rows of digits."""
     frames = [np.array([[float(pixel) for pixel in row] for row in drawn.split()], np.float32) for drawn in maps]
-    return [{"video_id": video_id, **row} for row in video_metrics(frames, 4, [MaskRule("max", 0.5)])]
+    ids = {"video_id": video_id, "n_empty": sum(not frame.any() for frame in frames), **values}
+    return [ids | row for row in video_metrics(frames, [MaskRule("max", 0.5)])]
 
 
 def test_table3_by_hand(views):
@@ -149,18 +255,26 @@ def test_table3_by_hand(views):
             # IoU 1 is chance itself, so there is no adjusted value
             *measured("full", full, full),
             *measured("?", full),
+            *measured("still", empty, target="real"),
         ],
     ) as lake:
         found = rows(lake, "table3")
-    same = {"model": "m", "method": "iba", "layer": "l", "mask_rule": "max0.5"}
+    same = {"model": "m", "method": "iba", "layer": "l", "target": "fake", "mask_rule": "max0.5"}
     assert found == [
         same
-        | {"label": "fake", "n_videos": 3, "iou": pytest.approx((1 / 9 + 1) / 2), "iou_adjusted": pytest.approx(1 / 2)}
+        | {"label": "fake", "n_videos": 3, "n_maps": 8, "n_empty": 3}
+        | {"iou": pytest.approx((1 / 9 + 1) / 2), "iou_adjusted": pytest.approx(1 / 2)}
         | {"tcs": pytest.approx((24 / 64 + 0 + 1 / 4) / 3), "persistence": pytest.approx(3 / 4)}
         | {"rpi": pytest.approx(0.5 / sqrt(32) / 2)},
-        same | {"label": "real", "n_videos": 1, "iou": 1, "iou_adjusted": None, "tcs": 1, "persistence": 1, "rpi": 0},
         same
-        | {"label": None, "n_videos": 1, "iou": None, "iou_adjusted": None, "tcs": 1, "persistence": 1, "rpi": None},
+        | {"label": "real", "n_videos": 1, "n_maps": 2, "n_empty": 0}
+        | {"iou": 1, "iou_adjusted": None, "tcs": 1, "persistence": 1, "rpi": 0},
+        same
+        | {"label": None, "n_videos": 1, "n_maps": 1, "n_empty": 0}
+        | {"iou": None, "iou_adjusted": None, "tcs": 1, "persistence": 1, "rpi": None},
+        same
+        | {"target": "real", "label": "fake", "n_videos": 1, "n_maps": 1, "n_empty": 1}
+        | {"iou": None, "iou_adjusted": None, "tcs": 0, "persistence": None, "rpi": None},
     ]
 
 
@@ -174,8 +288,9 @@ def test_localisation_by_hand(views):
             {"video_id": "a", "frame": 0, "heat_inside": 0.75, "rra": 0.5, "chance": 0.25, "ehr": 0.75},
             {"video_id": "a", "frame": 7, "heat_inside": 0.25, "rra": 0.25, "chance": 0.25},
             {"video_id": "b", "frame": 0, "heat_inside": 0.5, "rra": 1.0, "chance": 0.125},
-            # without heat nothing is defined, and its chance must not count either
-            {"video_id": "b", "frame": 3, "chance": 1.0} | dict.fromkeys(("heat_inside", "rra", "pointing", "ehr")),
+            # an empty map is counted; nothing of it is defined, and its chance must not count either
+            {"video_id": "b", "frame": 3, "chance": 1.0} | NO_HEAT,
+            {"video_id": "b", "frame": 0, "chance": 0.5, "target": "real"} | NO_HEAT,
             {"video_id": "b", "frame": 0, "model": "n", "heat_inside": 0.125, "rra": 0.0, "chance": 0.25},
             *({"video_id": str(split), "heat_inside": 1.0, "rra": 1.0} for split in ("train", "val", None)),
         ],
@@ -184,12 +299,14 @@ def test_localisation_by_hand(views):
     same = {"method": "iba", "layer": "l"}
     assert found == [
         # a frame is a frame, whichever video it is of: (.75 + .25 + .5) / 3, (.5 + .25 + 1) / 3, (.25 + .25 + .125) / 3
-        {"model": "m", **same, "n_frames": 3}
+        {"model": "m", **same, "target": "fake", "n_maps": 4, "n_empty": 1}
         | {"heat_inside": 0.5, "rra": pytest.approx(1.75 / 3), "chance": pytest.approx(0.625 / 3)}
         | {"ehr": pytest.approx(1.75 / 3)},  # (.75 + .5 + .5) / 3
-        {"model": "n", **same, "n_frames": 1, "heat_inside": 0.125, "rra": 0.0, "chance": 0.25, "ehr": 0.5},
+        {"model": "m", **same, "target": "real", "n_maps": 1, "n_empty": 1}
+        | {"heat_inside": None, "rra": None, "chance": None, "ehr": None},
+        {"model": "n", **same, "target": "fake", "n_maps": 1, "n_empty": 0}
+        | {"heat_inside": 0.125, "rra": 0.0, "chance": 0.25, "ehr": 0.5},
     ]
-    assert list(found[0]) == ["model", "method", "layer", "n_frames", "heat_inside", "rra", "chance", "ehr"]
 
 
 def test_localisation_has_no_row_without_a_held_out_clip(views):

@@ -72,8 +72,8 @@ def test_gpu_workers_scale_and_the_head_is_there_alone(launcher):
 def test_mounted_files_are_those_the_installation_reads(launcher):
     mounts = launcher["file_mounts"]
     assert all((ROOT / local).is_file() for local in mounts.values())
-    (folder,) = {str(Path(remote).parent) for remote in mounts}
-    assert f"pip install --quiet {folder}" in launcher["setup_commands"]
+    (lock,) = mounts
+    assert f"pip install --quiet --requirement {lock}" in launcher["setup_commands"]
     assert "/mnt/viba" in "".join(launcher["docker"]["run_options"])
 
 

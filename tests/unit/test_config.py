@@ -1,21 +1,34 @@
 """A run's identity is what its results depend on, and nothing else."""
 
 import dataclasses
+import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 import timm
 
+from operators.forge import ForgeriesParams
+from operators.forging.blend import ForgeParams
+from operators.inputs.faces import FaceParams
+from operators.inputs.view import View
+from operators.measures.rules import MaskRule
+from operators.methods.bottleneck import PRESETS
 from operators.methods.readout import ReadoutParams
 from operators.models.spec import spec_for
-from operators.models.training import TrainParams
+from operators.models.training import XCEPTION_PARAMS, TrainParams
 from operators.models.weights import save_model
+from operators.video.keyframes import KeyframeParams
+from operators.video.sandbox import Limits
 from pipelines import config as configs
 from pipelines.config import Config
 from pipelines.errors import UserError
+from pipelines.samples import from_manifest
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
+FLAGS = {"statistics": "--statistics", "readouts": "--readout"}
 
 
 def build(tables=None, models=("resnet10t",), layers=(), weights=None) -> Config:
@@ -53,7 +66,7 @@ def test_the_run_id_follows_the_content_of_weights_and_not_their_path(tmp_path):
 def test_layers_go_to_the_models_that_have_them():
     config = build(models=["xception", "vgg11-flow"], layers=["block4", "bn3", "features.12"])
     assert [each.layers for each in config.detectors] == [("block4", "bn3"), ("features.12",)]
-    assert [(each.kind, each.size) for each in config.inputs] == [("crop", 299), ("flow", 256)]
+    assert [str(view) for view in config.views] == ["face flow 256", "face picture 299"]
 
 
 def test_the_order_of_layers_is_the_models_whatever_order_they_are_named_in():
@@ -82,38 +95,190 @@ def test_a_toml_file_and_settings(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tables", "message"),
+    ("setting", "message"),
     [
-        ({"botleneck": {}}, "unknown config section 'botleneck'"),
-        ({"bottleneck": {"draw": 1}}, "unknown config field bottleneck.draw"),
-        ({"bottleneck": {"draws": "many"}}, "bottleneck.draws is int"),
-        ({"bottleneck": {"draws": 0}}, "at least 1"),
-        ({"bottleneck": 3}, "bottleneck is a table"),
-        ({"mask_rules": "otsu"}, "mask_rules is an array"),
-        ({"mask_rules": ["warm0.5"]}, "mask_rules"),
-        ({"prepare": {"keyframes": {"selection": "all"}}}, "peaks or uniform"),
+        ("botleneck.draws=2", "unknown config section 'botleneck'; there are prepare, limits, bottleneck"),
+        ("bottleneck.draw=1", "unknown config field bottleneck.draw; there are beta, steps, draws"),
+        ("prepare.faces.size=1", "unknown config field prepare.faces.size; there are upsample"),
+        ('bottleneck.draws="many"', 'bottleneck.draws: "many" is not a whole number'),
+        ("bottleneck.draws=2.0", "bottleneck.draws: 2.0 is not a whole number"),
+        ("bottleneck.draws=true", "bottleneck.draws: true is not a whole number"),
+        ("bottleneck.antithetic=1", "bottleneck.antithetic: 1 is not true or false"),
+        ("bottleneck=3", "bottleneck: 3 is not a table"),
+        ("prepare.keyframes=3", "prepare.keyframes: 3 is not a table"),
+        ('mask_rules="otsu"', 'mask_rules: "otsu" is not an array'),
+        ('mask_rules=["otsu", "warm0.5"]', r"mask_rules\[1\]: unknown mask rule 'warm0.5': use max0.5"),
+        ("mask_rules=[]", r"mask_rules: \[\] is not an array of at least 1"),
+        ('mask_rules=["max0.5", "max.5"]', "mask_rules: a mask rule is named twice"),
+        ('prepare.keyframes.selection="all"', '"all" is not "peaks" or "uniform"'),
+        ('bottleneck.preset="slow"', 'bottleneck.preset: "slow" is not "reference" or "fast"'),
+        ("bottleneck.preset=[1]", r"bottleneck.preset: \[1\] is not"),
+        ('bottleneck.precision="float16"', '"float16" is not "float32" or "fastest"'),
+        ("bottleneck.draws=0", "0 is not a whole number from 1 up to 100"),
+        ("bottleneck.beta=nan", "bottleneck.beta: NaN is not a number from 0"),
+        ("bottleneck.lr=-1", "bottleneck.lr: -1 is not a number above 0"),
+        ("bottleneck.lr=inf", "bottleneck.lr: Infinity is not a number"),
+        ("bottleneck.smooth_sigma=1e9", "1000000000.0 is not a number from 0 up to 8"),
+        ("bottleneck.seed=-1", "bottleneck.seed: -1 is not a whole number from 0"),
+        ("prepare.keyframes.max_keyframes=0", "max_keyframes: 0 is not a whole number from 1 up to 1024"),
+        ("prepare.keyframes.max_keyframes=-1", "max_keyframes: -1 is not"),
+        ("prepare.keyframes.max_keyframes=100000", "max_keyframes: 100000 is not"),
+        ("prepare.keyframes.blur_px=8", "prepare.keyframes.blur_px: 8 is not odd"),
+        ("prepare.keyframes.threshold=1.5", "threshold: 1.5 is not a number from 0 up to 1"),
+        ("prepare.faces.margin=0", "prepare.faces.margin: 0 is not a number from 0.5"),
+        ("prepare.flow.poly_sigma=0.0", "prepare.flow.poly_sigma: 0.0 is not"),
+        ("limits.timeout_s=-inf", "limits.timeout_s: -Infinity is not a number from 1"),
+        ("limits.stall_s=1e300", "limits.stall_s: 1e[+]300 is not a number"),
+        ("limits.memory_mb=1", "limits.memory_mb: 1 is not"),
+        ("statistics.max_videos=0", "statistics.max_videos: 0 is not"),
+        ('statistics.folder="s"', "statistics: its folder and files are set by --statistics DIR"),
+        ('readouts.files=["x"]', "readouts: its folder and files are set by --readout DIR"),
+        ("resources.gpus_per_actor=0", "resources.gpus_per_actor: 0 is not a number from 0.01 up to 1"),
+        ("resources.videos_per_block=0", "resources.videos_per_block: 0 is not"),
+        ("resources.batch_samples=-1", "resources.batch_samples: -1 is not"),
     ],
 )
-def test_a_wrong_field_is_named(tables, message):
+def test_a_wrong_field_is_named(setting, message):
+    with pytest.raises(UserError, match=message) as raised:
+        build(configs.load(None, [setting]))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("default", "setting", "message"),
+    [
+        (TrainParams(), 'train.optimizer="sgd"', 'train.optimizer: "sgd" is not "adam" or "adamw"'),
+        (TrainParams(), 'train.schedule="cosine"', 'train.schedule: "cosine" is not "constant" or "one_cycle"'),
+        (TrainParams(), "train.learning_rate=nan", "train.learning_rate: NaN is not a number above 0"),
+        (TrainParams(), "train.batch_size=7", "train.batch_size: 7 is not .* divisible by 2"),
+        (TrainParams(), "train.max_epochs=0", "train.max_epochs: 0 is not"),
+        (TrainParams(), "train.patience_epochs=0", "train.patience_epochs: 0 is not"),
+        (TrainParams(), "train.epochs=3", "unknown config field train.epochs; there are optimizer"),
+        (TrainParams(), "train=3", "train: 3 is not a table"),
+        (ReadoutParams(), "readout.epochs=0", "readout.epochs: 0 is not"),
+        (ReadoutParams(), "readout.batch_size=0", "readout.batch_size: 0 is not"),
+        (ReadoutParams(), "readout.learning_rate=-1", "readout.learning_rate: -1 is not"),
+    ],
+)
+def test_a_wrong_field_of_a_training_is_named(default, setting, message):
+    section = setting.partition(".")[0].partition("=")[0]
     with pytest.raises(UserError, match=message):
-        build(tables)
+        configs.fill(default, configs.load(None, [setting])[section], section)
 
 
-def leaves(kind: type, prefix: str = "") -> list[str]:
-    names = []
-    for each in dataclasses.fields(kind):
-        default = each.default_factory() if each.default_factory is not dataclasses.MISSING else each.default
-        if dataclasses.is_dataclass(default):
-            names += leaves(type(default), f"{prefix}{each.name}.")
-        elif each.name != "detectors":
-            names.append(f"{prefix}{each.name}")
-    return names
+def test_one_value_of_a_table_leaves_the_others():
+    assert configs.fill(XCEPTION_PARAMS, {"max_epochs": 2}, "train") == dataclasses.replace(
+        XCEPTION_PARAMS, max_epochs=2
+    )
+    assert build({"bottleneck": {"beta": 3}}).bottleneck == dataclasses.replace(PRESETS["fast"], beta=3.0)
 
 
-def test_every_field_is_documented():
-    text = (DOCS / "config.md").read_text()
-    assert [name for name in leaves(Config) if f"| `{name}` |" not in text] == []
-    text = (DOCS / "readout.md").read_text()
-    assert [name for name in leaves(ReadoutParams) if f"| `{name}` |" not in text] == []
-    text = (DOCS / "train.md").read_text()
-    assert [name for name in leaves(TrainParams) if f"| `{name}` |" not in text] == []
+def test_one_file_for_every_command(tmp_path):
+    file = tmp_path / "viba.toml"
+    file.write_text("[train]\nmax_epochs = 2\n[readout]\nepochs = 3\n[bottleneck]\ndraws = 4\n")
+    tables = configs.load(file, [])
+    assert configs.fill(TrainParams(), tables["train"], "train").max_epochs == 2
+    assert configs.fill(ReadoutParams(), tables["readout"], "readout").epochs == 3
+    assert build(tables).bottleneck.draws == 4
+    assert build(tables).run_id == build({"bottleneck": {"draws": 4}}).run_id
+    file.write_text("[trian]\nmax_epochs = 2\n")
+    with pytest.raises(UserError, match=r"unknown config section 'trian'; there are .*, train, readout"):
+        configs.load(file, [])
+
+
+def test_a_field_of_what_is_no_table():
+    with pytest.raises(UserError, match="max_keyframes=2: prepare was set to 3, which has no fields"):
+        configs.load(None, ["prepare=3", "prepare.keyframes.max_keyframes=2"])
+
+
+@pytest.mark.parametrize("setting", ["prepare", "bottleneck.draws=", "bottleneck.draws=two", "a.b=" + "9" * 5000])
+def test_a_setting_that_is_not_toml(setting):
+    with pytest.raises(UserError, match=r"cannot read --set .*: write section.key=value, texts in quotes"):
+        configs.load(None, [setting])
+
+
+def test_a_config_that_cannot_be_read(tmp_path):
+    for path in (tmp_path, tmp_path / "none.toml"):
+        with pytest.raises(UserError, match=r"cannot read the config .*: (Is a|No such)"):
+            configs.load(path, [])
+
+
+def test_a_row_has_an_end():
+    """Of Xception and flow 3 * (299^2 + 256^2) = 464,811 bytes per keyframe: 288 of them are 133.9 million bytes."""
+    both = ["xception", "vgg11-flow"]
+    assert build({"prepare": {"keyframes": {"max_keyframes": 288}}}, both).prepare.keyframes.max_keyframes == 288
+    with pytest.raises(UserError, match=r"289 keyframes of 0.46 MB each are more than the 134 MB that .* at most 288"):
+        build({"prepare": {"keyframes": {"max_keyframes": 289}}}, both)
+    assert build({"prepare": {"keyframes": {"max_keyframes": 289}}}, both[:1]).prepare.keyframes.max_keyframes == 289
+
+
+def test_training_samples_keep_to_a_row_too(tmp_path):
+    """448 frames of 3 * 316^2 = 299,568 bytes fit."""
+    views = (View(316),)
+    with pytest.raises(UserError, match=r"449 keyframes of 0.3 MB each are more .* at most 448 with these inputs"):
+        from_manifest(tmp_path / "none.csv", views, 449)
+    with pytest.raises(UserError, match="max_keyframes: 5000 is not a whole number from 1 up to 1024"):
+        from_manifest(tmp_path / "none.csv", views, 5000)
+    with pytest.raises(UserError, match="no file or folder"):
+        from_manifest(tmp_path / "none.csv", views, 448)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: KeyframeParams(selection="all"),
+        lambda: KeyframeParams(blur_px=8),
+        lambda: FaceParams(margin=float("nan")),
+        lambda: Limits(memory_mb=0),
+        lambda: dataclasses.replace(PRESETS["fast"], draws=0),
+        lambda: TrainParams(optimizer="sgd"),
+        lambda: ForgeParams(strengths=()),
+        lambda: ForgeParams(strengths=(1.5,)),
+        lambda: ForgeParams(faults=("blink",)),
+        lambda: ForgeriesParams(max_frames=0),
+        lambda: MaskRule("max", 0.0),
+        lambda: MaskRule("max"),
+        lambda: MaskRule("otsu", 0.5),
+    ],
+)
+def test_a_wrong_value_is_refused_in_python_too(make):
+    with pytest.raises(ValueError):
+        make()
+
+
+def leaves(default, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Every field of a filled dataclass with its type and value."""
+    found = {}
+    for name, hint in get_type_hints(type(default), include_extras=True).items():
+        value = getattr(default, name)
+        if dataclasses.is_dataclass(value):
+            found |= leaves(value, f"{prefix}{name}.")
+        elif name != "detectors":
+            found[f"{prefix}{name}"] = hint, value
+    return found
+
+
+def documented(page: str) -> dict[str, list[str]]:
+    """The other cells of every row that begins with a field."""
+    rows = re.findall(r"^\| `([a-z_.]+)` \|(.*)\|$", (DOCS / page).read_text(), re.MULTILINE)
+    return {name: [cell.strip().replace("`", "") for cell in rest.split("|")] for name, rest in rows}
+
+
+def written(value) -> str:
+    return "none" if value in (None, ()) else json.dumps(value)
+
+
+def test_every_field_is_documented_with_its_default_and_what_it_may_be():
+    rows, reference = documented("config.md"), leaves(PRESETS["reference"], "bottleneck.")
+    for name, (hint, value) in leaves(Config(())).items():
+        other = reference.get(name, (hint, value))[1]
+        default = written(value) if other == value else f"{written(value)}; reference {written(other)}"
+        section, _, field = name.partition(".")
+        flag = FLAGS.get(section) if field in ("folder", "files") else None
+        assert rows[name][:2] == [default, f"only by {flag}" if flag else configs.allowed(hint)], name
+    rows = documented("readout.md")
+    for name, (hint, value) in leaves(ReadoutParams()).items():
+        assert rows[name][:2] == [written(value), configs.allowed(hint)], name
+    rows, others = documented("train.md"), leaves(XCEPTION_PARAMS)
+    for name, (hint, value) in leaves(TrainParams()).items():
+        assert rows[name][:3] == [written(value), written(others[name][1]), configs.allowed(hint)], name

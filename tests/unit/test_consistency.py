@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from operators.measures.consistency import Consistency, consistency, overlap, video_metrics
+from operators.measures.maps import heat
 from operators.measures.rules import MaskRule, mask
 
 SALIENCY = hnp.arrays(
@@ -195,8 +196,9 @@ def test_no_frames_or_pixels_is_refused(shape):
 
 def test_maps_are_upsampled_between_pixel_centres():
     # along a row 0, 1 becomes 0, 1/4, 3/4, 1; corner to corner it would be 0, 1/3, 2/3, 1, by copying 0, 0, 1, 1
-    step = np.float16([[0, 1], [0, 1]])
-    rows = video_metrics([step, step], 4, [MaskRule("max", 0.3), MaskRule("max", 0.2)])
+    row = {"saliency": np.float16([0, 1, 0, 1]), "scale": 2.0, "height": 2, "width": 2, "input_size": 4, "empty": False}
+    step = heat(row)
+    rows = video_metrics([step, step], [MaskRule("max", 0.3), MaskRule("max", 0.2)])
     assert [row["tcs"] for row in rows] == [2 / 4, 3 / 4]
     assert rows[0] == {
         "mask_rule": "max0.3",

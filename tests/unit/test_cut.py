@@ -60,7 +60,9 @@ def _equal(model: nn.Module, layer: str, example: torch.Tensor, kind: str) -> No
         found = cut.above(r.clone(), rest)
         without_norms = folded(cut, example[:1]).above(r.clone(), rest)
         after = model(example)
+        flags = folded(cut, example[:1]).folded
     assert cut.kind == kind
+    assert flags == (kind == "graph")
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(without_norms, expected, rtol=1e-3, atol=1e-4)
     assert torch.equal(after, expected)
@@ -88,6 +90,8 @@ def test_batch_norms_after_convolutions_are_folded_into_them(name, layer, size):
         r, rest = cut.below(example)
         found = ours.above(r.clone(), rest)
         torch.testing.assert_close(found, model(example), rtol=1e-3, atol=1e-4)
+    assert (cut.folded, ours.folded, ours.slower) == (False, True, None)
+    assert "not folded" in str(cut.slower)
     above = [module for module in ours._above.modules() if isinstance(module, nn.BatchNorm2d)]
     # in resnet's cut block the first norm follows the cut itself and stays
     assert len(above) == {"legacy_xception": 0, "vgg11_bn": 0, "resnet18": 1}[name]
@@ -102,6 +106,7 @@ def test_the_part_above_can_be_lowered_and_the_model_is_not(layer):
         cut = folded(split(model, layer, example[:1]), example[:1])
         r, rest = cut.below(example)
         expected, found = cut.above(r.clone(), rest), lowered(cut, torch.bfloat16).above(r.clone(), rest)
+    assert (cut.dtype, lowered(cut, torch.bfloat16).dtype) == (torch.float32, torch.bfloat16)
     assert found.dtype == torch.float32
     assert 0 < (found - expected).abs().max() < 0.05 * expected.abs().max()
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
@@ -124,6 +129,8 @@ class Branching(nn.Module):
 def test_an_untraceable_model_is_cut_by_hooks():
     torch.manual_seed(0)
     _equal(Branching().eval(), "layer", torch.randn(IMAGE), "hooks")
+    cut = split(Branching().eval(), "layer", torch.randn(IMAGE))
+    assert "layer: cut by hooks" in str(cut.slower)
 
 
 class BatchInShape(nn.Module):

@@ -8,15 +8,19 @@ import pyarrow as pa
 import pytest
 import torch
 
-from operators.explain import Explainer, batch_size
+from operators.explain import Explainer, Files
+from operators.inputs.view import View
 from operators.methods import statistics
 from operators.methods.bottleneck import Bottleneck
+from operators.methods.gradcam import GradCam
+from operators.methods.iba import Iba
+from operators.models.batches import batch_size
 from operators.models.spec import spec_for
 from operators.models.weights import Detector
 from schemas.errors import ERROR_CODES
 from schemas.tables import NESTED, VIDEO_ROW
 
-SPEC = replace(spec_for("resnet10t"), input_size=64)
+SPEC = replace(spec_for("resnet10t"), view=View(64))
 DETECTOR = Detector(SPEC, ("layer2", "layer3"))
 DRAWS = 2
 CPU_MESSAGE = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: {}: you tried to allocate 9 bytes."
@@ -48,7 +52,8 @@ def folder(tmp_path_factory) -> Path:
 def video(name: str, frames: int, seed: int) -> dict:
     rng = np.random.default_rng(seed)
     pixels = [rng.integers(0, 256, 64 * 64 * 3, np.uint8).tobytes() for _ in range(frames)]
-    inputs = [{"frame": t, "kind": "crop", "size": 64, "pixels": each} for t, each in enumerate(pixels)]
+    common = {"view": str(SPEC.view), "span_frames": 1, "box_x": 1, "box_y": 2, "box_width": 30, "box_height": 40}
+    inputs = [common | {"frame": t, "pixels": each} for t, each in enumerate(pixels)]
     row = dict.fromkeys(VIDEO_ROW.names) | {table.name: [] for table in NESTED}
     return row | {"video_id": name, "uri": name, "dataset": "d", "status": "ok", "inputs": inputs}
 
@@ -57,8 +62,9 @@ def table() -> pa.Table:
     return pa.Table.from_pylist([video("a", 3, 0), video("b", 1, 1), video("c", 3, 2)], schema=VIDEO_ROW)
 
 
-def explainer(folder: Path, batch_samples: int) -> Explainer:
-    return Explainer((DETECTOR,), Bottleneck(steps=3, draws=DRAWS), folder, {}, batch_samples, threads=1)
+def explainer(folder: Path, batch_samples: int, *, targets: tuple[str, ...] = ("predicted",)) -> Explainer:
+    methods = (Iba(Bottleneck(steps=3, draws=DRAWS)), GradCam())
+    return Explainer((DETECTOR,), methods, targets, Files(folder, {}), batch_samples, threads=1)
 
 
 @pytest.fixture
@@ -85,14 +91,21 @@ def memory_for(monkeypatch):
     return limit
 
 
+KEYS = {
+    "masks": ("frame", "method", "layer", "target"),
+    "predictions": ("frame", "method", "layer", "target", "class"),
+}
+
+
 def assert_same(found: pa.Table, expected: pa.Table) -> None:
     for a, b in zip(found.to_pylist(), expected.to_pylist(), strict=True):
         assert a["status"] == b["status"] == "ok"
-        for name, key in (("masks", ("frame", "layer")), ("predictions", ("frame", "layer", "bottleneck"))):
+        for name, key in KEYS.items():
             by_key = [{tuple(each[k] for k in key): each for each in row[name]} for row in (a, b)]
             assert len(by_key[0]) == len(a[name]) == len(b[name])  # nothing lost, nothing doubled
             assert by_key[0].keys() == by_key[1].keys()
             for k, one in by_key[0].items():
+                assert one.pop("seconds", 0) >= 0
                 for column, value in one.items():
                     if isinstance(value, float | list):
                         np.testing.assert_allclose(value, by_key[1][k][column], rtol=2e-3, atol=1e-5)
@@ -110,6 +123,9 @@ def test_maps_are_the_same_in_every_batch(folder):
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
         RuntimeError(CPU_MESSAGE.format("can't allocate memory")),
         RuntimeError(CPU_MESSAGE.format("not enough memory")),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        torch.AcceleratorError("CUDA error: out of memory"),
     ],
 )
 def test_where_memory_runs_out_the_same_samples_are_explained_in_smaller_batches(folder, memory_for, error):
@@ -127,7 +143,7 @@ def test_a_video_of_which_one_sample_does_not_fit_is_an_error_row(folder, memory
     memory_for(0.5, torch.OutOfMemoryError("CUDA out of memory."))  # the plain pass fits, a fit does not
     for row in explainer(folder, 4)(table()).to_pylist():
         assert (row["status"], row["error_stage"], row["error_code"]) == ("error", "explain", "out_of_memory")
-        assert "resnet10t, 64x64" in row["error_detail"]
+        assert "resnet10t, face picture 64" in row["error_detail"]
         assert all(row[name] == [] for name in ("inputs", *(each.name for each in NESTED)))
     assert "out_of_memory" in ERROR_CODES
 

@@ -1,5 +1,8 @@
 """Flow: known shifts come out as known vectors, known vectors as known colours."""
 
+from dataclasses import astuple
+from typing import get_type_hints
+
 import cv2
 import numpy as np
 import pytest
@@ -23,6 +26,22 @@ def test_farneback_finds_a_shift(shift):
     inner = farneback(image, moved, PARAMS)[20:-20, 20:-20]
     assert inner.dtype == np.float32
     assert np.allclose(np.median(inner, axis=(0, 1)), shift, atol=0.2)
+
+
+def ends() -> list[dict[str, float]]:
+    """Each field of Farneback's at each end of what it may hold."""
+    hints = get_type_hints(FlowParams, include_extras=True)
+    limits = [(name, limit) for name, hint in hints.items() for limit in hint.__metadata__]
+    return [{name: astuple(limit)[0]} for name, limit in limits if name != "full_scale_px"]
+
+
+@pytest.mark.parametrize("params", ends(), ids=str)
+def test_farneback_finds_a_shift_with_all_that_is_allowed(params):
+    """A window of 1 px, a Gaussian of 0.1 px find none; a scale of 1 is an error of OpenCV's."""
+    image = texture()
+    moved = np.roll(image, 2, axis=1)
+    inner = farneback(image, moved, FlowParams(**params))[20:-20, 20:-20]
+    assert np.allclose(np.median(inner, axis=(0, 1)), (2, 0), atol=0.5)
 
 
 def test_colours_by_hand():

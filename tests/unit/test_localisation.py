@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from operators.forging.portrait import make_clips
 from operators.inputs.faces import Box
 from operators.inputs.truth import GRID, truth_row
+from operators.inputs.view import View
 from operators.measure import measure
 from operators.measures.localisation import (
     Localisation,
@@ -19,8 +20,8 @@ from operators.measures.localisation import (
     points,
     rank_accuracy,
     region,
-    video_localisation,
 )
+from operators.measures.maps import heat
 from operators.prepare import PrepareParams, prepare, prepare_video
 from operators.video.encode import write_masks
 from operators.video.sandbox import Limits
@@ -153,23 +154,40 @@ def test_truth_of_a_box():
     assert (row["mask"].sum(), row["area"]) == (1, 5 / 128**2)
 
 
-def mask_row(frame, saliency, size=64, model="m"):
-    return {"frame": frame, "model": model, "method": "iba", "layer": "l", "height": 2, "width": 2} | {
-        "saliency": saliency,
-        "input_size": size,
-    }
+BOX = {"x": 10, "y": 20, "width": 50, "height": 60}
+
+
+def mask_row(frame, saliency, size=64, model="m", **changes):
+    row = {"first_frame": frame, "frame": frame, "model": model, "method": "iba", "layer": "l", "target": "fake"}
+    row |= {"height": 2, "width": 2, "saliency": np.float16(saliency), "scale": 0.5, "empty": False, "span_frames": 1}
+    row |= {f"box_{side}": value for side, value in BOX.items()} | {"unit": "bits per pixel", "seconds": 0.0}
+    return row | {"input_size": size, "error_code": None} | changes
+
+
+def measured(masks, truth):
+    """What `measure` makes of one video's masks and truth."""
+    row = {name: None for name in VIDEO_ROW.names} | {"video_id": "a", "uri": "u", "dataset": "d", "status": "ok"}
+    row |= {name: [] for name in ("inputs", "predictions", "metrics", "localisation_frames")}
+    face = {"time_s": 0.0, "keyframe_score": 0.0, "status": "ok", "has_flow": True}
+    face |= {f"face_{side}": value for side, value in BOX.items()}
+    row |= {"masks": masks, "truth": truth, "frames": [face | {"frame": frame} for frame in range(9)]}
+    table = measure(pa.Table.from_pylist([row], VIDEO_ROW), rules=("max0.5",))
+    assert table.schema.equals(VIDEO_ROW)
+    (found,) = table.to_pylist()
+    return found["metrics"], found["localisation_frames"]
 
 
 def test_rows_are_of_forged_frames_only():
     cells = np.zeros((64, 64), np.uint8)
     cells[:, :32] = 200
     truth = [
-        {"frame": 3, "height": 64, "width": 64, "mask": cells.ravel().tolist()},
-        {"frame": 5, "height": 64, "width": 64, "mask": [0] * 64**2},
+        {"frame": 3, "height": 64, "width": 64, "mask": cells.ravel(), "area": 0.5},
+        {"frame": 5, "height": 64, "width": 64, "mask": np.zeros(64**2, np.uint8), "area": 0.0},
     ]
     masks = [mask_row(3, [1.0, 0.0, 1.0, 0.0]), mask_row(4, [1.0] * 4), mask_row(5, [1.0] * 4)]
     masks.append(mask_row(3, [1.0] * 4, 128, "n"))
-    first, second = video_localisation(masks, truth)
+    masks.append(mask_row(3, [1.0] * 4, 128, "frame", box_x=0))  # the true mask is of the face alone
+    _, (first, second) = measured(masks, truth)
     assert list(first) == [field.name for field in item(LOCALISATION_FRAMES)]
     assert (first["frame"], first["model"], first["chance"], first["pointing"]) == (3, "m", 0.5, True)
     # bilinear: 1 to the first cell's centre, column 15.5, then down to 0 at column 47.5, 1/2 at the border
@@ -177,7 +195,7 @@ def test_rows_are_of_forged_frames_only():
     assert first["heat_inside"] == pytest.approx((16 + ramp[:16].sum()) / (16 + ramp.sum()), abs=1e-6)
     assert first["rra"] == 1
     assert (second["model"], second["heat_inside"], second["rra"], second["chance"]) == ("n", 0.5, 0.5, 0.5)
-    assert video_localisation(masks, []) == []
+    assert measured(masks, [])[1] == []
 
 
 # from the file
@@ -191,7 +209,7 @@ def folder(tmp_path_factory):
 
 
 def test_truth_is_the_mask_of_the_explained_frames(folder):
-    found = prepare_video(str(folder / "fake/000.mp4"), PrepareParams(), (), str(folder / "masks/000.mkv"))
+    found = prepare_video(str(folder / "fake/000.mp4"), PrepareParams(), (View(64),), str(folder / "masks/000.mkv"))
     faces = [frame for frame in found["frames"] if frame["status"] == STATUS_OK]
     assert [row["frame"] for row in found["truth"]] == [frame["frame"] for frame in faces] != []
     with av.open(str(folder / "masks/000.mkv")) as container:
@@ -224,7 +242,7 @@ def test_a_truth_that_does_not_fit_is_a_row_with_a_code(folder, tmp_path, make, 
     make(tmp_path / "m.mkv")
     row = {"video_id": "a", "uri": str(folder / "fake/000.mp4"), "dataset": "d", "truth_uri": str(tmp_path / "m.mkv")}
     table = pa.Table.from_pylist([row], MANIFEST.schema)
-    (found,) = prepare(table, params=PrepareParams(), limits=Limits(), inputs=()).to_pylist()
+    (found,) = prepare(table, params=PrepareParams(), limits=Limits(), views=()).to_pylist()
     assert (found["status"], found["error_stage"], found["error_code"]) == ("error", "prepare", code)
     assert str(tmp_path / "m.mkv") in found["error_detail"]
     assert found["frames"] == found["truth"] == []
@@ -239,17 +257,27 @@ def test_a_truth_that_ends_early_is_said(folder, tmp_path):
         prepare_video(video, PrepareParams(), (), str(tmp_path / "short.mkv"))
 
 
-def test_measure_writes_localisation_beside_metrics():
+def test_maps_are_measured_apart_by_class_and_empty_ones_are_counted():
     cells = np.zeros((64, 64), np.uint8)
     cells[:32] = 9
-    empty = {name: None for name in VIDEO_ROW.names} | {"video_id": "a", "uri": "u", "dataset": "d", "status": "ok"}
-    empty |= {name: [] for name in ("inputs", "frames", "predictions", "metrics", "localisation_frames")}
-    mask = mask_row(0, np.float16([1, 1, 0, 0])) | {"total_bits": 1.0}
-    truth = {"frame": 0, "height": 64, "width": 64, "mask": cells.ravel(), "area": 0.5}
-    table = pa.Table.from_pylist([empty | {"masks": [mask], "truth": [truth]}], VIDEO_ROW)
-    found = measure(table, rules=("max0.5",))
-    assert found.schema.equals(VIDEO_ROW)
-    (row,) = found.to_pylist()
-    assert len(row["metrics"]) == 1
-    (localised,) = row["localisation_frames"]
-    assert (localised["rra"], localised["chance"]) == (1, 0.5)
+    truth = [{"frame": t, "height": 64, "width": 64, "mask": cells.ravel(), "area": 0.5} for t in range(9)]
+    top = [1.0, 1.0, 0.0, 0.0]
+    masks = [mask_row(0, top), mask_row(1, [1.0] * 4, empty=True), mask_row(2, top, target="real")]
+    failed = {"saliency": None, "scale": None, "empty": None, "error_code": "explain_failed"}
+    masks.append(mask_row(3, top) | failed)
+    metrics, localisation = measured(masks, truth)
+    fake, real = sorted(metrics, key=lambda row: row["target"])
+    assert (fake["n_frames"], fake["n_empty"], fake["iou"]) == (2, 1, 0)  # an empty map has an empty mask
+    assert fake["tcs"] == pytest.approx(real["tcs"] / 2)
+    assert (real["n_frames"], real["n_empty"], real["iou"]) == (1, 0, None)
+    by_frame = {row["frame"]: row for row in localisation}
+    assert by_frame.keys() == {0, 1, 2}
+    assert (by_frame[0]["rra"], by_frame[0]["chance"]) == (1, 0.5)
+    assert (by_frame[1]["heat_inside"], by_frame[1]["pointing"], by_frame[1]["chance"]) == (None, None, 0.5)
+
+
+def test_a_scale_makes_no_difference_but_to_the_bits():
+    small, large = (heat(mask_row(0, [1.0, 0.5, 0.0, 0.25], scale=scale)) for scale in (2.0**-30, 1.0))
+    np.testing.assert_array_equal(small * np.float32(2**30), large)
+    assert large.max() == 1
+    assert heat(mask_row(0, [-1.0, 1.0, -0.5, 0.5])).min() == 0  # what speaks against the class is no heat

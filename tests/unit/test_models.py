@@ -1,6 +1,7 @@
 """Detectors: published weights map onto ours, ours come back as they were, and wrong ones are refused."""
 
 import dataclasses
+import json
 import time
 
 import huggingface_hub
@@ -10,6 +11,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from operators.inputs.view import View
 from operators.models.running import to_input
 from operators.models.spec import PAPER_LAYERS, VGG11_FLOW, XCEPTION, spec_for
 from operators.models.weights import (
@@ -47,8 +49,8 @@ def test_published_faceforensics_xception_is_recognised(tmp_path):
 
 
 def test_our_file_carries_its_spec(tmp_path):
-    model = timm.create_model("resnet18", num_classes=2).eval()
-    spec = dataclasses.replace(spec_for("resnet18"), input_size=96, layer="layer2")
+    model = timm.create_model("resnet18", num_classes=3).eval()
+    spec = dataclasses.replace(spec_for("resnet18"), view=View(96, "frame"), layer="layer2", classes=("a", "b", "c"))
     save_model(model, spec, tmp_path / "w.safetensors")
     assert spec_of(tmp_path / "w.safetensors") == spec
     loaded = load_model(spec, tmp_path / "w.safetensors")
@@ -85,6 +87,14 @@ def test_map_keys_strips_dataparallel_too():
     assert set(map_keys({"module.model.bn1.weight": torch.ones(1)}, XCEPTION.keys)) == {"bn1.weight"}
 
 
+def test_a_file_from_before_views_still_loads(tmp_path):
+    old = {"name": "mine", "architecture": "vgg11_bn", "input": "flow", "input_size": 128, "mean": [0.5, 0.5, 0.5]}
+    old |= {"std": [0.5, 0.5, 0.5], "layer": "features.9", "keys": [["module.", ""], ["model.", ""]]}
+    save_file({"a": torch.ones(1)}, tmp_path / "old.safetensors", metadata={"viba.model_spec": json.dumps(old)})
+    spec = dataclasses.replace(VGG11_FLOW, name="mine", view=View(128, shows="flow"))
+    assert spec_of(tmp_path / "old.safetensors") == spec
+
+
 @pytest.mark.parametrize("spec", [XCEPTION, VGG11_FLOW])
 def test_the_papers_layers_exist(spec):
     modules = dict(timm.create_model(spec.architecture, num_classes=2).named_modules())
@@ -94,7 +104,7 @@ def test_the_papers_layers_exist(spec):
 
 def test_any_timm_classifier_has_a_spec():
     spec = spec_for("convnext_atto")
-    assert (spec.input_size, spec.input, spec.layer) == (224, "crop", "stages.2")
+    assert (spec.view, spec.layer, spec.classes) == (View(224), "stages.2", ("real", "fake"))
     assert spec.mean != (0.5, 0.5, 0.5)
     with pytest.raises(ValueError, match="did you mean"):
         spec_for("resnet1")

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.pictures.overlay import OverlayParams, Panel, blend, draw_page, draw_panel, fit, nice_ticks, place
+from operators.pictures.overlay import OverlayParams, Panel, Scale, blend, draw_page, draw_panel, fit, nice_ticks, place
 
 PARAMS = OverlayParams()
 
@@ -68,8 +68,13 @@ def test_pictures_fit_the_panel(height, width):
     assert shown_height == 480 or shown_width == 856
 
 
+LINES = ("explains fake", "prob fake 0.93")
+
+
 def _panel(picture, saliency, box, scale=1.0):
-    return Panel(picture, saliency, box, scale, "xception • block4", ("explains fake", "prob fake 0.93"))
+    return Panel(
+        picture, saliency, box, Scale(scale, "bits per pixel"), "xception • block4", ("explains fake", "prob fake 0.93")
+    )
 
 
 def test_a_panel_shows_the_heat_at_the_box():

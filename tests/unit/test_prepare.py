@@ -13,13 +13,14 @@ import pytest
 from skimage.data import astronaut
 
 from operators.inputs.faces import Box, FaceParams, crop
-from operators.prepare import ModelInput, PrepareParams, prepare_video, recut_video
+from operators.inputs.view import View
+from operators.prepare import PrepareParams, prepare_video, recut_video
 from operators.video.keyframes import KeyframeParams
 from operators.video.sandbox import Limits, Sandbox
 from schemas.errors import SampleError
 from schemas.tables import FRAMES, INPUT, VIDEOS, item
 
-INPUTS = (ModelInput("crop", 96), ModelInput("crop", 64), ModelInput("flow", 80))
+INPUTS = (View(96), View(64), View(80, shows="flow"))
 PARAMS = PrepareParams()
 
 
@@ -48,9 +49,9 @@ def jump(tmp_path_factory):
     return encode(tmp_path_factory.mktemp("jump") / "a.mp4", [portrait(x) for x in offsets])
 
 
-def pixels_of(result, kind, size):
-    (found,) = [row for row in result["inputs"] if (row["kind"], row["size"]) == (kind, size)]
-    return np.frombuffer(found["pixels"], np.uint8).reshape(size, size, 3)
+def pixels_of(result, view):
+    (found,) = [row for row in result["inputs"] if row["view"] == str(view)]
+    return np.frombuffer(found["pixels"], np.uint8).reshape(view.size, view.size, 3)
 
 
 def test_the_jump_is_the_keyframe(jump):
@@ -63,16 +64,20 @@ def test_the_jump_is_the_keyframe(jump):
     assert frame["time_s"] == pytest.approx(12 / 25)
     assert 0.1 < frame["keyframe_score"] < 1
     assert frame["face_score"] > 0
-    assert [(row["frame"], row["kind"], row["size"]) for row in result["inputs"]] == [
-        (12, wanted.kind, wanted.size) for wanted in INPUTS
+    assert [(row["frame"], row["view"], row["span_frames"]) for row in result["inputs"]] == [
+        (12, "face picture 96", 1),
+        (12, "face picture 64", 1),
+        (12, "face flow 80", 2),
     ]
+    box = tuple(frame[f"face_{side}"] for side in ("x", "y", "width", "height"))
+    assert all(tuple(row[f"box_{side}"] for side in ("x", "y", "width", "height")) == box for row in result["inputs"])
 
 
 def test_crop_is_the_box_of_the_keyframe(jump):
     result = prepare_video(jump, PARAMS, INPUTS)
     (frame,) = result["frames"]
     box = Box(*(frame[f"face_{edge}"] for edge in ("x", "y", "width", "height")), 0.0)
-    cut = pixels_of(result, "crop", 96).astype(int)
+    cut = pixels_of(result, View(96)).astype(int)
     assert np.abs(cut - crop(portrait(20), box, 96)).mean() < 4
     assert np.abs(cut - crop(portrait(0), box, 96)).mean() > 15
 
@@ -81,7 +86,7 @@ def test_flow_leads_to_the_next_frame_in_the_same_box(jump):
     """The face moves 3 px of the frame to the right: 3 * 80 / box width px of the crop, of 8 px full scale, in red."""
     result = prepare_video(jump, PARAMS, INPUTS)
     (frame,) = result["frames"]
-    colours = np.median(pixels_of(result, "flow", 80)[15:-15, 15:-15].reshape(-1, 3), axis=0)
+    colours = np.median(pixels_of(result, View(80, shows="flow"))[15:-15, 15:-15].reshape(-1, 3), axis=0)
     assert colours[0] == pytest.approx(3 * 80 / frame["face_width"] / 8 * 255, rel=0.15)
     assert max(colours[1:]) < 0.25 * colours[0]
 
@@ -106,10 +111,29 @@ def test_no_face(tmp_path):
     assert (frame["frame"], frame["status"], frame["face_x"], frame["has_flow"]) == (0, "no_face", None, False)
 
 
+def test_the_middle_of_a_frame_needs_no_face(tmp_path):
+    wide = np.zeros((64, 128, 3), np.uint8)
+    wide[:, 32:96] = (0, 200, 0)
+    uri = encode(tmp_path / "a.png", [wide], "png", {"pred": "none"})
+    result = prepare_video(uri, PARAMS, (View(32, "frame"), View(32, "frame", share=0.5), View(32)))
+    (frame,) = result["frames"]
+    assert (result["status"], frame["status"], frame["face_x"]) == ("ok", "ok", None)
+    boxes = {
+        row["view"]: tuple(row[f"box_{side}"] for side in ("x", "y", "width", "height")) for row in result["inputs"]
+    }
+    assert boxes == {"frame picture 32": (32, 0, 64, 64), "frame 0.5 picture 32": (48, 16, 32, 32)}
+    assert (pixels_of(result, View(32, "frame")) == (0, 200, 0)).all()
+
+
+def test_nothing_looks_for_faces_that_nobody_wants(jump, monkeypatch):
+    monkeypatch.setattr("operators.prepare.find_face", None)  # to be called would be an error
+    assert prepare_video(jump, PARAMS, (View(32, "frame"),))["status"] == "ok"
+
+
 def test_last_frame_has_no_flow(tmp_path):
     result = prepare_video(encode(tmp_path / "a.png", [portrait(0)], "png", {"pred": "none"}), PARAMS, INPUTS)
     assert [(frame["frame"], frame["has_flow"]) for frame in result["frames"]] == [(0, False)]
-    assert [row["kind"] for row in result["inputs"]] == ["crop", "crop"]
+    assert [row["view"] for row in result["inputs"]] == ["face picture 96", "face picture 64"]
 
 
 def test_no_flow_into_a_picture_of_another_size(tmp_path):
@@ -144,7 +168,7 @@ def test_known_keyframes_and_boxes_give_the_same_inputs(jump, tmp_path):
 
 
 def test_a_file_that_has_changed_is_said(jump, tmp_path):
-    frames = prepare_video(jump, PARAMS, ())["frames"]
+    frames = prepare_video(jump, PARAMS, INPUTS)["frames"]
     short = encode(tmp_path / "short.mp4", [portrait(0)] * 3)
     with pytest.raises(SampleError, match="changed: no frame 12"):
         recut_video(short, frames, PARAMS.flow, INPUTS)

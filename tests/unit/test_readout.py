@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from operators.inputs.view import View
 from operators.methods import readout as readouts
 from operators.methods import statistics
 from operators.methods.bottleneck import ALPHA_START, Bottleneck, Explanation, fit
@@ -179,7 +180,7 @@ def test_the_detector_is_left_as_it_was(model, known, site):
 
 def test_a_killed_training_continues_to_the_same_result(tmp_path, monkeypatch):
     """On samples that are cut already, so that nothing is needed but the loop."""
-    spec = replace(spec_for("resnet10t"), input_size=64)
+    spec = replace(spec_for("resnet10t"), view=View(64))
     detector = Detector(spec, ("layer3", "layer4"))
     params = ReadoutParams(epochs=2, learning_rate=1e-3)
     manifest, rng = tmp_path / "manifest.csv", np.random.default_rng(0)
@@ -188,7 +189,7 @@ def test_a_killed_training_continues_to_the_same_result(tmp_path, monkeypatch):
         file = tmp_path / f"{split_name}-{label}.mp4"
         file.write_text(file.name)
         lines.append(f"{file},{label},{split_name}")
-        common = {"video_id": file.name, "split": split_name, "label": label, "pair": "", "kind": "crop", "size": 64}
+        common = {"video_id": file.name, "split": split_name, "label": label, "pair": "", "view": str(spec.view)}
         rows += [common | {"frame": i, "pixels": rng.bytes(64 * 64 * 3)} for i in range(4)]
     manifest.write_text("\n".join(lines) + "\n")
 
@@ -245,7 +246,7 @@ def test_a_readout_belongs_to_the_run_and_to_its_weights(tmp_path):
         build(layer="layer2")
     with pytest.raises(UserError, match="give one for resnet10t layer3 with --readout"):
         build(readout=None, start="readout")
-    with pytest.raises(UserError, match="start is constant or readout"):
+    with pytest.raises(UserError, match='"middle" is not "constant" or "readout"'):
         build(start="middle")
     path = statistics.path_in(tmp_path, "resnet10t", "layer3")
     path.rename(path.with_stem("layer2"))

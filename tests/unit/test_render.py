@@ -60,11 +60,14 @@ def _quarter(side, bits):
 
 
 def _maps(frame, model, layer, side, input_size, bits):
-    mask = {"video_id": VIDEO, "frame": frame, "model": model, "method": "iba", "layer": layer, "height": side}
-    mask |= {"width": side, "saliency": _quarter(side, bits), "input_size": input_size, "total_bits": 321.0}
-    common = {"video_id": VIDEO, "frame": frame, "model": model, "logit_real": 0.0, "logit_fake": 1.0, "target": 1}
-    plain = {**common, "method": "", "layer": "", "bottleneck": False, "prob_fake": 0.9}
-    return mask, [plain, {**common, "method": "iba", "layer": layer, "bottleneck": True, "prob_fake": 0.95}]
+    mask = {"video_id": VIDEO, "frame": frame, "first_frame": frame, "span_frames": 1 + (model == "vgg11-flow")}
+    mask |= {"model": model, "method": "iba", "layer": layer, "target": "fake", "height": side, "width": side}
+    mask |= dict(zip(("box_x", "box_y", "box_width", "box_height"), BOX, strict=True))
+    mask |= {"saliency": _quarter(side, bits * 4), "scale": 0.25, "unit": "bits per pixel", "empty": False}
+    mask |= {"seconds": 0.0, "input_size": input_size, "total_bits": 321.0}
+    common = {"video_id": VIDEO, "frame": frame, "model": model, "class": "fake", "logit": 1.0, "rank": 1}
+    plain = {**common, "method": "", "layer": "", "target": "", "probability": 0.9}
+    return mask, [plain, {**common, "method": "iba", "layer": layer, "target": "fake", "probability": 0.95}]
 
 
 @pytest.fixture(scope="module")
@@ -156,8 +159,8 @@ def test_the_flow_panel_is_there_and_says_so_where_no_frame_follows(stills):
     assert last.max() < 40
 
 
-#: where the columns of the sheet begin: labels, what was seen and the truth, then each detector's own
-CROP, TRUE_MASK, BLOCK4, BN3, FLOW, FEATURES9 = 156, 374, 612, 830, 1068, 1286
+#: where the columns of the sheet begin: labels, the truth, then what each detector saw and its layers
+TRUE_MASK, CROP, BLOCK4, BN3, FLOW, FEATURES9 = 156, 394, 612, 830, 1068, 1286
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +246,7 @@ def test_the_flow_column_shows_what_the_motion_detector_saw(sheet):
 def test_without_truth_there_is_no_column_for_it(lake, stills):
     path = stills[1].with_suffix(".png")
     assert sorted(p.name for p in path.parent.iterdir()) == [f"{VIDEO}.mp4", f"{VIDEO}.png"]
-    assert cv2.imread(str(path)).shape[1] == 4 * CELL_PX + 136 + 10 * 6 + 2 * 20
+    assert cv2.imread(str(path)).shape[1] == 4 * CELL_PX + 136 + 10 * 6 + 20
 
 
 def test_out_names_the_file(lake, tmp_path):

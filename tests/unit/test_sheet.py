@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 
 from operators.pictures.captions import text_width, wrapped
+from operators.pictures.overlay import Scale
 from operators.pictures.sheet import CELL_PX, Cell, Column, Row, draw_sheet
 
 LONG = "stages.2.blocks.17.token_mixer.reparam_conv_list.0.projection"
+
+
+def bits(top):
+    return Scale(top, "bits per pixel")
 
 
 def _cell(grey, line="", heat=None):
@@ -33,7 +38,11 @@ def test_lines_break_after_a_mark_where_there_is_one():
 
 @pytest.mark.parametrize("name", ["block4", LONG])
 def test_every_picture_is_whole_and_below_its_heading(name):
-    columns = [Column("", "crop"), Column(name, name, "iba • mean 123,456,789 bits", 0.5), Column("b", name, "", 2.0)]
+    columns = [
+        Column("", "crop"),
+        Column(name, name, "iba • mean 123,456,789 bits", bits(0.5)),
+        Column("b", name, "", bits(2.0)),
+    ]
     labels = ("1.00 s", "frame 7", *(name, "prob fake 0.50") * 4)
     rows = [Row(labels, (_cell(100), _cell(110, "9 bits"), _cell(120, "no map"))) for _ in range(2)]
     sheet = draw_sheet(columns, rows, name * 9, "a note " * 30)
@@ -53,7 +62,7 @@ def test_labels_longer_than_a_picture_make_the_row_higher():
 
 def test_heat_is_blended_on_the_columns_scale():
     heat = np.ones((2, 2), np.float32)
-    columns = [Column("a", "x", "", 1.0), Column("a", "y", "", 1e9), Column("a", "z", "", 0.0)]
+    columns = [Column("a", name, "", bits(top)) for name, top in (("x", 1.0), ("y", 1e9), ("z", 0.0))]
     sheet = draw_sheet(columns, [Row(("1 s",), tuple(_cell(100, "", heat) for _ in columns))], "a", "b")
     row = sheet[-CELL_PX // 2]
     lefts = [156 + 218 * number + CELL_PX // 2 for number in range(3)]

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from operators.inputs.view import View
 from operators.models import training
 from operators.models.running import to_input
 from operators.models.spec import spec_for
@@ -106,7 +107,7 @@ def test_a_planted_patch_is_learned():
     labels = np.arange(96) % 2
     pixels[labels == 1, 20:36, 20:36] += 20
     samples = Samples(pixels[:64], labels[:64], np.array([str(i // 2) for i in range(64)], object))
-    spec = dataclasses.replace(spec_for("resnet10t"), input_size=64)
+    spec = dataclasses.replace(spec_for("resnet10t"), view=View(64))
     params = TrainParams(learning_rate=1e-3, batch_size=16, max_epochs=20)
     torch.manual_seed(0)
     model = timm.create_model("resnet10t", num_classes=2)

@@ -1,0 +1,119 @@
+"""Per-sample Information Bottleneck Attribution as a method, and its readout form."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from operators.methods import statistics
+from operators.methods.bottleneck import DEFAULT_PRESET, PRESETS, Bottleneck, Explanation, cut_for, fit
+from operators.methods.method import LAYER, READOUT, STATISTICS, Maps, Place
+from operators.methods.readout import Readout, load
+from operators.models.cut import Split
+
+
+@dataclass(frozen=True)
+class Site:
+    """A cut model with the statistics (C, h, w) of the layer's output, on its device."""
+
+    cut: Split
+    mean: Tensor
+    std: Tensor
+    active: Tensor
+
+    @classmethod
+    def of(cls, place: Place, bottleneck: Bottleneck) -> "Site":
+        """The place cut as the bottleneck wants it, with the statistics in its file."""
+        known = statistics.load(place.files[STATISTICS])
+        device = place.example.device
+        tensors = (known.mean.float().to(device), known.std().to(device), known.active().to(device))
+        return cls(cut_for(place.model, place.layer, place.example, bottleneck), *tensors)
+
+    def fit(self, inputs: Tensor, targets: Tensor, bottleneck: Bottleneck, start: Tensor | None = None) -> Explanation:
+        """`bottleneck.fit` here."""
+        return fit(self.cut, inputs, targets, self.mean, self.std, self.active, bottleneck, start)
+
+
+@dataclass(frozen=True)
+class Iba:
+    """The bottleneck is fitted anew for every sample (VIBA section 3.3)."""
+
+    name: ClassVar[str] = "iba"
+    unit: ClassVar[str] = "bits per pixel"
+
+    bottleneck: Bottleneck = field(default=PRESETS[DEFAULT_PRESET])
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({LAYER, STATISTICS} | ({READOUT} if self.bottleneck.start == "readout" else set()))
+
+    def ready(self, place: Place) -> "_ReadyIba":
+        readout = load(place.files[READOUT]).to(place.example.device) if READOUT in self.needs else None
+        return _ReadyIba(Site.of(place, self.bottleneck), self.bottleneck, readout)
+
+
+@dataclass(frozen=True)
+class _ReadyIba:
+    site: Site
+    bottleneck: Bottleneck
+    readout: Readout | None
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return self.readout.layers if self.readout is not None else ()
+
+    def run(self, inputs: Tensor, targets: Tensor, outputs: Mapping[str, Tensor]) -> Maps:
+        with torch.no_grad():
+            start = None if self.readout is None else self.readout(outputs)
+        return maps_of(self.site.fit(inputs, targets, self.bottleneck, start), inputs)
+
+
+@dataclass(frozen=True)
+class ReadoutIba:
+    """A trained readout predicts the bottleneck from a plain pass (Schulz et al. 2020, section 3.2)."""
+
+    name: ClassVar[str] = "readout"
+    unit: ClassVar[str] = "bits per pixel"
+
+    bottleneck: Bottleneck = field(default=PRESETS[DEFAULT_PRESET])
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({LAYER, STATISTICS, READOUT})
+
+    def ready(self, place: Place) -> "_ReadyReadout":
+        once = replace(self.bottleneck, steps=1)
+        return _ReadyReadout(Site.of(place, once), once, load(place.files[READOUT]).to(place.example.device))
+
+
+@dataclass(frozen=True)
+class _ReadyReadout:
+    site: Site
+    bottleneck: Bottleneck
+    readout: Readout
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return self.readout.layers
+
+    def run(self, inputs: Tensor, targets: Tensor, outputs: Mapping[str, Tensor]) -> Maps:
+        with torch.no_grad():
+            start = self.readout(outputs)
+        maps = maps_of(self.site.fit(inputs, targets, self.bottleneck, start), inputs)
+        # without a step there is but one pass, and its loss is the last
+        return replace(maps, figures={name: each for name, each in maps.figures.items() if name != "loss_first"})
+
+
+def maps_of(found: Explanation, inputs: Tensor) -> Maps:
+    """What a fit found, in bits per input pixel at the layer's size."""
+    height, width = found.capacity.shape[1:]
+    cells_per_pixel = height * width / (inputs.shape[2] * inputs.shape[3])
+    figures = {
+        "total_bits": found.capacity.double().sum((1, 2)),
+        "loss_first": found.loss_before,
+        "loss_last": found.loss_after,
+    }
+    saliency = found.capacity.clamp(min=0) * cells_per_pixel  # rounding can go below 0
+    return Maps(saliency.unsqueeze(1), figures, found.logits, found.probabilities)

@@ -1,0 +1,139 @@
+"""What holds of every attribution method, and Grad-CAM against captum's."""
+
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from captum.attr import LayerGradCam
+from torch import Tensor, nn
+from torchvision.models.video import r3d_18
+
+from operators.inputs.view import View
+from operators.methods import METHODS, readout, statistics
+from operators.methods.bottleneck import Bottleneck
+from operators.methods.gradcam import GradCam
+from operators.methods.method import READOUT, STATISTICS, Maps, Place
+from operators.models.activations import LOGITS, read
+from operators.models.spec import XCEPTION, spec_for
+from operators.models.weights import load_model
+
+SPEC = replace(spec_for("resnet10t"), view=View(64))
+LAYER = "layer2"
+#: few steps: what is tested is what every method promises, not the attribution
+BOTTLENECK = Bottleneck(draws=2, steps=4, antithetic=True)
+
+
+def images(n: int, size: int = 64, seed: int = 0) -> Tensor:
+    return torch.randn(n, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return load_model(SPEC).requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def files(model, tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("files")
+    with torch.no_grad():
+        known = statistics.of_batch(read(model, [LAYER], images(16, seed=1))[LAYER])
+    statistics.save(known, folder / "statistics.safetensors", {})
+    about = {"model": SPEC.name, "layer": LAYER, "weights_sha256": None}
+    trained = readout.make({LAYER: known}, LAYER, seed=0)
+    nn.init.normal_(trained.network[-1].weight, std=0.01)
+    readout.save(trained, folder / "readout.safetensors", about)
+    return {STATISTICS: folder / "statistics.safetensors", READOUT: folder / "readout.safetensors"}
+
+
+def made(name: str) -> object:
+    kind = METHODS[name]
+    takes = {field.name for field in fields(kind)}
+    return kind(**({"bottleneck": BOTTLENECK} if "bottleneck" in takes else {}))
+
+
+def explain(name: str, model: nn.Module, files: dict[str, Path], inputs: Tensor, targets: Tensor) -> Maps:
+    ready = made(name).ready(Place(SPEC, model, LAYER, images(1, seed=2), files))
+    with torch.no_grad():
+        outputs = read(model, (*ready.reads, LOGITS), inputs)
+    return ready.run(inputs, targets, outputs)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_its_parameters(name):
+    assert is_dataclass(METHODS[name])
+    assert METHODS[name].name == name
+    assert made(name) == made(name)
+    assert hash(made(name)) == hash(made(name))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_maps_are_finite_and_of_the_samples(name, model, files):
+    maps = explain(name, model, files, images(3), torch.tensor([0, 1, 0]))
+    assert maps.saliency.dtype == torch.float32
+    assert maps.saliency.shape[:2] == (3, 1)
+    assert maps.saliency.isfinite().all()
+    assert maps.saliency.abs().sum() > 0
+    assert all(values.shape == (3,) and values.isfinite().all() for values in maps.figures.values())
+    if maps.logits is not None:
+        assert maps.logits.shape == maps.probabilities.shape == (3, 2)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_sample_has_the_same_map_in_every_batch_and_after_a_resume(name, model, files):
+    inputs, targets = images(8), torch.arange(8) % 2
+    together = explain(name, model, files, inputs, targets).saliency
+    assert torch.equal(explain(name, model, files, inputs, targets).saliency, together)  # ready anew, as after a resume
+    for i in (0, 5):
+        torch.rand(3)  # what else draws from the global generator makes no difference
+        alone = explain(name, model, files, inputs[i : i + 1], targets[i : i + 1]).saliency[0]
+        torch.testing.assert_close(alone, together[i], rtol=5e-3, atol=5e-3 * float(together[i].abs().max()))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_target_decides_what_is_explained(name, model, files):
+    inputs = images(2)
+    maps = [explain(name, model, files, inputs, torch.tensor([target] * 2)).saliency for target in (0, 1)]
+    if name == "readout":  # predicts the bottleneck of the class that the model predicts, whatever is asked
+        assert torch.equal(*maps)
+    else:
+        assert not torch.equal(*maps)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_model_is_left_as_it_was(name, model, files):
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    explain(name, model, files, images(2), torch.tensor([0, 1]))
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("layer", ["block4", "bn3"])
+def test_grad_cam_is_captums_on_xception(layer):
+    """bn3 is followed by a ReLU that works in place: a map made of what it leaves behind would be another one."""
+    spec = replace(XCEPTION, view=View(96))
+    network, inputs, targets = load_model(spec).requires_grad_(False), images(2, 96), torch.tensor([0, 1])
+    ready = GradCam().ready(Place(spec, network, layer, inputs[:1]))
+    expected = LayerGradCam(network, network.get_submodule(layer)).attribute(
+        inputs.clone().requires_grad_(), targets, relu_attributions=True
+    )
+    assert expected.max() > 0
+    assert torch.equal(ready.run(inputs, targets, {}).saliency, expected.detach())
+
+
+def test_grad_cam_keeps_the_cells_of_time_of_a_clip_model():
+    torch.manual_seed(0)
+    network = r3d_18(num_classes=3).eval().requires_grad_(False)
+    clips = torch.randn(2, 3, 8, 32, 32, generator=torch.Generator().manual_seed(0))
+    targets = torch.tensor([2, 0])
+    ready = GradCam().ready(Place(SPEC, network, "layer2", clips[:1]))
+    expected = LayerGradCam(network, network.layer2).attribute(
+        clips.clone().requires_grad_(), targets, relu_attributions=True
+    )
+    found = ready.run(clips, targets, {}).saliency
+    assert found.shape == (2, 4, 8, 8)
+    assert expected.max() > 0
+    torch.testing.assert_close(found, expected.squeeze(1).detach())
