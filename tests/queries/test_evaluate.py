@@ -42,12 +42,12 @@ def test_what_is_printed_can_be_read_and_what_is_asked_for_is_everything(make_la
     lake = make_lake(run() | {"metrics": [{"mask_rule": rule, "tcs": 1 / 3} for rule in ("a", "b")]})
     evaluate(lake)
     short = capsys.readouterr().out.partition("\ntable3")[2].splitlines()
-    assert short[1] == "model m, method iba, layer l, label fake"
+    assert short[1] == "model m, method iba, layer l, target fake, label fake"
     assert short[2].split()[:2] == ["mask_rule", "n_videos"]
     assert "0.333" in short[4].split()
     evaluate(lake, wide=True)
     wide = capsys.readouterr().out.partition("\ntable3")[2].splitlines()
-    assert wide[1].split()[:5] == ["model", "method", "layer", "mask_rule", "label"]
+    assert wide[1].split()[:5] == ["model", "method", "layer", "target", "mask_rule"]
     assert "0.333333" in wide[3].split()
 
 

@@ -24,7 +24,10 @@ def test_what_happened_and_what_to_do_next_in_80_columns(make_lake):
         {"video_id": "c", "status": "no_face", "prepare_s": 0.25},
         {"video_id": "d", "uri": PATH} | broken,
     ]
-    masks = [{"video_id": "a"}, {"video_id": "b", "layer": "other.layer", "total_bits": 12345.6}]
+    masks = [
+        {"video_id": "a", "seconds": 0.5},
+        {"video_id": "b", "seconds": 0.5, "layer": "other.layer", "total_bits": 12345.6},
+    ]
     lake = make_lake({"runs": [{}], "videos": videos, "masks": masks})
     lines = shown(lake)
     assert lines == [
@@ -40,10 +43,10 @@ def test_what_happened_and_what_to_do_next_in_80_columns(make_lake):
         "",
         "explained",
         "model m, method iba",
-        "layer        n_videos  n_frames  mean_bits",
-        "-----------  --------  --------  ---------",
-        "l                   1         1          3",
-        "other.layer         1         1     12,346",
+        "layer        n_videos  n_maps  n_empty  n_failed  mean_bits  mean_s",
+        "-----------  --------  ------  -------  --------  ---------  ------",
+        "l                   1       1        0         0          3    0.50",
+        "other.layer         1       1        0         0     12,346    0.50",
         "",
         "seconds of all workers together",
         "stage    n_videos  total_s  mean_s  max_s",
