@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 
 # Before Ray is imported: its warnings about its own future defaults are no business of the user's.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "worker processes have been started on node")
 
 from pipelines.errors import UserError
 

@@ -3,6 +3,7 @@
 import logging
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 from ray.data import DataContext
@@ -36,6 +37,7 @@ def connect(resources: Resources) -> Cluster:
             # The actor holds logical CPUs for its threads and Ray's checkpoint filter one: with so many more than the
             # machine has, all of its processors decode while there is something to decode, also in a resumed run.
             ray.init(address="local", num_cpus=2 * processors() + 1, include_dashboard=False, **options)
+        _hush()
     DataContext.get_current().enable_progress_bars = False  # pipelines.progress speaks of our stages instead
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     available = ray.cluster_resources()
@@ -62,3 +64,25 @@ def _threads_of_a_node() -> int:
     # Ray's own count minds a container's quota; a head that is to run nothing has none
     nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
     return int(min((cpus for cpus in nodes if cpus), default=1))
+
+
+@ray.remote(num_cpus=0, max_restarts=1, resources={"nowhere": 1})
+class _Unborn:
+    def __init__(self, argument: object) -> None: ...
+
+
+def _hush() -> None:
+    """Have Ray say unheard what it says once per process on standard error, whoever uses Ray Data with actors.
+
+    That actors take arguments from the object store (ray-project/ray#53727) is Ray Data's own doing and no error of a
+    run. A log level that left it out would leave out real errors, too, and say on standard error that it is set.
+    """
+    heard = os.dup(2)
+    with open(os.devnull, "wb") as unheard:
+        os.dup2(unheard.fileno(), 2)
+        try:
+            actor: Any = _Unborn.remote(ray.put(None))  # asks for a resource that is nowhere: no process is started
+        finally:
+            os.dup2(heard, 2)
+            os.close(heard)
+    ray.kill(actor)

@@ -18,6 +18,7 @@ from pipelines.explain import explain
 from pipelines.lake.read import open_lake
 from pipelines.render import render
 from pipelines.samples import cut_samples, from_manifest
+from pipelines.screen import say
 from pipelines.train import train
 
 #: Small enough for five minutes on two cores: half-size inputs and few, short clips. The detectors are the real ones.
@@ -37,21 +38,21 @@ def demo(out: Path, console: Console) -> int:
     """
     clips, lake = out / "clips", out / "lake"
     if not (clips / "manifest.parquet").is_file():
-        console.print(f"making {2 * _CLIPS} clips of the portrait photograph, genuine and forged, in {clips}")
+        say(console, f"making {2 * _CLIPS} clips of the portrait photograph, genuine and forged, in {clips}")
         make_clips(clips, n_real=_CLIPS, n_fake=_CLIPS, frames_per_clip=_FRAMES)
         pq.write_table(manifest_rows(clips, test_share=0.25), clips / "manifest.parquet")
-    console.print("cutting faces and flow maps to train on")
+    say(console, "cutting faces and flow maps to train on")
     views = tuple(spec.view for spec, _ in _DETECTORS)
     source, samples = from_manifest(clips / "manifest.parquet", views, _FRAMES_PER_CLIP), out / "training" / "samples"
     cut_samples(source, samples, console)
     weights = {}
     for spec, params in _DETECTORS:
-        console.print(f"training {spec.name} on {spec.view.size}x{spec.view.size} inputs")
+        say(console, f"training {spec.name} on {spec.view.size}x{spec.view.size} inputs")
         folder = out / "training" / spec.name
         train(spec, params, source, folder, 1, console, samples=samples, lake=lake)
         weights[spec.name] = folder / "model.safetensors"
     settings = {"prepare": {"keyframes": {"max_keyframes": 2}}}
-    console.print("estimating what genuine clips look like to both detectors")
+    say(console, "estimating what genuine clips look like to both detectors")
     statistics = out / "training" / "statistics"
     genuine = configs.build(settings, list(weights), [], weights)
     estimate(genuine, [clips / "manifest.parquet"], statistics, console, label="real")
@@ -63,7 +64,7 @@ def demo(out: Path, console: Console) -> int:
     code = evaluate(lake)
     for video_id in _examples(lake):
         for path in render(lake, video_id):
-            console.print(f"picture: {path}", highlight=False, soft_wrap=True)
+            say(console, f"picture: {path}")
     return code
 
 

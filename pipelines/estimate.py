@@ -21,6 +21,7 @@ from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.prepare import prepare_stage
 from pipelines.probe import probe
+from pipelines.screen import say
 from pipelines.stream import in_order, streamed
 from schemas.records import PARTIAL
 
@@ -39,19 +40,17 @@ def estimate(config: Config, paths: list[Path], out: Path, console: Console, lab
     out = out.resolve()
     for each in config.detectors:
         if each.weights is None:
-            console.print(
-                f"[yellow]{each.spec.name} is untrained: give weights with --weights {each.spec.name}=FILE[/]"
-            )
+            say(console, f"{each.spec.name} is untrained: give weights with --weights {each.spec.name}=FILE", "yellow")
     missing = []
     for model, layer in _layers(config):
         path = statistics.path_in(out, model, layer)
         if not path.is_file():
             missing.append((model, layer))
         elif reason := _why_not(_about(path), config, model, label):
-            console.print(f"{model} {layer}: {path} {reason}, estimating it again", highlight=False, soft_wrap=True)
+            say(console, f"{model} {layer}: {path} {reason}, estimating it again")
             missing.append((model, layer))
         else:
-            console.print(f"{model} {layer}: kept, n = {_about(path)['n']}, in {path}", highlight=False)
+            say(console, f"{model} {layer}: kept, n = {_about(path)['n']}, in {path}")
     if missing:
         probe(config)
         table = _training(manifests.build(paths).table)
@@ -71,7 +70,7 @@ def keep_statistics(config: Config, manifest_file: Path, folder: Path, cluster: 
     missing = [each for each in _layers(config) if not statistics.path_in(folder, *each).is_file()]
     if missing:
         named = ", ".join(f"{model} {layer}" for model, layer in missing)
-        console.print(f"estimating mean and deviation of {named} from the run's own crops")
+        say(console, f"estimating mean and deviation of {named} from the run's own crops")
         sample = manifest_file.with_name(f"{config.run_id}-statistics.parquet")
         _estimate(config, pq.read_table(manifest_file), sample, missing, folder, cluster, console)
 
@@ -135,15 +134,13 @@ def _estimate(
         about |= config.about_statistics(_detector(config, model))
         statistics.save(known, statistics.path_in(folder, model, layer), about)
         if known.n < statistics.FEW_SAMPLES:
-            console.print(
-                f"[yellow]{model} {layer}: n = {known.n}; below {statistics.FEW_SAMPLES} samples the bits depend on "
-                "which videos they were[/]"
-            )
+            few = f"below {statistics.FEW_SAMPLES} samples the bits depend on which videos they were"
+            say(console, f"{model} {layer}: n = {known.n}; {few}", "yellow")
         else:
-            console.print(f"{model} {layer}: n = {known.n}", highlight=False)
+            say(console, f"{model} {layer}: n = {known.n}")
     for each in config.detectors:
         if (each.spec.name, each.layers[0]) not in found:
-            console.print(f"[yellow]{each.spec.name}: no input could be cut from {len(sampled)} videos[/]")
+            say(console, f"{each.spec.name}: no input could be cut from {len(sampled)} videos", "yellow")
 
 
 def _training(table: pa.Table) -> pa.Table:

@@ -15,40 +15,53 @@ from pipelines.errors import UserError
 from pipelines.lake.checks import checks
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import open_lake, queries, runs
-from pipelines.sql import print_rows, write_csv
+from pipelines.screen import command, say
+from pipelines.sql import write_csv
+from pipelines.tables import print_table
 
 _SHOWN_ROWS: Final = 20
+_REST: Final = "--wide shows them"
 
 
-def evaluate(lake: Path, run_id: str | None = None) -> int:
+def evaluate(lake: Path, run_id: str | None = None, wide: bool = False) -> int:
     """Prints checks and tables of one run, the latest unless told, and writes the tables to LAKE/evaluation.
 
+    What is printed fits the terminal, or is every column with six digits where `wide`; what is written is everything.
     0, or 1 where a check found rows; all is printed and written either way. UserError: no lake, no run, no such run.
     """
     run_id = runs(lake)[-1] if run_id is None else run_id
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    console.print(f"run {run_id}")
+    console = Console()
+    say(console, f"run {run_id}")
     with open_lake(lake, run_id) as connection:
-        failed = [name for name, query in checks().items() if not _check(connection, name, query, console)]
+        failed = [name for name, query in checks().items() if not _check(connection, name, query, console, wide)]
         for name, query in queries("tables").items():
             table = connection.sql(query).to_arrow_table()
-            console.print(f"\n{name}")
-            print_rows(table.to_reader(), table.num_rows)
+            console.print()
+            say(console, _title(name, query), "bold")
+            print_table(table, console, rest=_REST, wide=wide)
             _write(table.replace_schema_metadata({"run_id": run_id}), Layout(lake).evaluation / name)
-    console.print(f"\nwritten to {Layout(lake).evaluation} as Parquet and CSV")
+    console.print()
+    say(console, f"written to {Layout(lake).evaluation} as Parquet and CSV")
     if failed:
-        console.print(f"checks that failed: {', '.join(failed)}; the tables of this run cannot be trusted")
+        say(console, f"checks that failed: {', '.join(failed)}; the tables of this run cannot be trusted")
     question = "select * from metrics limit 10"
-    console.print(f'next: python -m pipelines sql --lake {shlex.quote(str(lake))} "{question}"')
+    say(console, "next: ask the tables a question")
+    command(console, f'python -m pipelines sql --lake {shlex.quote(str(lake))} "{question}"')
     return 1 if failed else 0
 
 
-def _check(connection: duckdb.DuckDBPyConnection, name: str, query: str, console: Console) -> bool:
+def _title(name: str, query: str) -> str:
+    """The table's name, as its files are called, and what the first line of its query says it is."""
+    first = query.lstrip().splitlines()[0]
+    return f"{name}: {first.removeprefix('--').partition(':')[2].strip(' .')}" if first.startswith("--") else name
+
+
+def _check(connection: duckdb.DuckDBPyConnection, name: str, query: str, console: Console, wide: bool) -> bool:
     """Whether the check returns no row; prints the first rows where it does."""
     rows = connection.sql(query).to_arrow_table()
-    console.print(f"check {name}: {f'{rows.num_rows} rows' if rows.num_rows else 'ok'}")
+    say(console, f"check {name}: {f'{rows.num_rows} rows' if rows.num_rows else 'ok'}")
     if rows.num_rows:
-        print_rows(rows.slice(0, _SHOWN_ROWS).to_reader(), _SHOWN_ROWS)
+        print_table(rows.slice(0, _SHOWN_ROWS), console, rest=_REST, wide=wide)
     return rows.num_rows == 0
 
 

@@ -20,6 +20,7 @@ from pipelines.lake.read import committed
 from pipelines.lake.sink import LakeSink, checkpointed
 from pipelines.prepare import prepare_stage
 from pipelines.probe import probe
+from pipelines.screen import say
 from pipelines.stream import streamed
 from schemas.tables import EXPLAIN, SINK_TABLES, VIDEO_ROW
 
@@ -104,13 +105,11 @@ def _write_manifest(manifest: manifests.Manifest, layout: Layout, run_id: str) -
 
 
 def _announce(config: Config, manifest: manifests.Manifest, layout: Layout, console: Console) -> None:
-    console.print(f"run {config.run_id} in {layout.root}: {len(manifest.table)} files", highlight=False)
+    say(console, f"run {config.run_id} in {layout.root}: {len(manifest.table)} files")
     if manifest.passed_over:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(manifest.passed_over.items()))
-        console.print(f"passed over as no videos: {kinds}", highlight=False)
+        say(console, f"passed over as no videos: {kinds}")
     for detector in config.detectors:
         if detector.weights is None:
-            console.print(
-                f"[yellow]{detector.spec.name} is untrained, its explanations explain nothing: "
-                f"give weights with --weights {detector.spec.name}=FILE[/]"
-            )
+            how = f"give weights with --weights {detector.spec.name}=FILE"
+            say(console, f"{detector.spec.name} is untrained, its explanations explain nothing: {how}", "yellow")

@@ -15,6 +15,7 @@ from pipelines import manifest as manifests
 from pipelines.cluster import connect
 from pipelines.config import Resources
 from pipelines.errors import UserError
+from pipelines.screen import command, say
 from pipelines.stream import streamed
 from schemas.conform import conform
 from schemas.records import FORGED
@@ -32,9 +33,9 @@ def forge(paths: list[Path], out: Path, per_video: int, params: ForgeriesParams,
     out = out.resolve()
     table = manifests.build(paths).table
     genuine = table.filter(pa.array([label != "fake" for label in table["label"].to_pylist()], pa.bool_()))
-    console.print(f"{len(genuine)} genuine videos, {per_video} forgeries of each, in {out}", highlight=False)
+    say(console, f"{len(genuine)} genuine videos, {per_video} forgeries of each, in {out}")
     if len(genuine) < len(table):
-        console.print(f"passed over as fake already: {len(table) - len(genuine)}", highlight=False)
+        say(console, f"passed over as fake already: {len(table) - len(genuine)}")
     if not len(genuine):
         raise UserError("nothing to forge: every video is labelled fake")
     sources = out / "_sources.parquet"
@@ -59,8 +60,9 @@ def forge(paths: list[Path], out: Path, per_video: int, params: ForgeriesParams,
         conform(pa.Table.from_pylist(rows, schema=MANIFEST.schema), MANIFEST.schema), out / MANIFEST_NAME
     )
     n_forged = sum(map(len, made.values()))
-    console.print(f"{len(made)} genuine and {n_forged} forged videos in {out / MANIFEST_NAME}", highlight=False)
-    console.print(f"next: python -m pipelines explain {shlex.quote(str(out / MANIFEST_NAME))} --lake LAKE")
+    say(console, f"{len(made)} genuine and {n_forged} forged videos in {out / MANIFEST_NAME}")
+    say(console, "next: explain them")
+    command(console, f"python -m pipelines explain {shlex.quote(str(out / MANIFEST_NAME))} --lake LAKE")
 
 
 def stage(out: Path, per_video: int, params: ForgeriesParams) -> Stage:
@@ -92,8 +94,5 @@ def _say_what_failed(failed: list[dict], genuine: pa.Table, console: Console) ->
     failed.sort(key=lambda row: uris[row["video_id"]])
     for code, count in sorted(Counter(row["error_code"] for row in failed).items()):
         example = next(row for row in failed if row["error_code"] == code)
-        console.print(
-            f"[yellow]not forged: {count} {code}[/], as {uris[example['video_id']]}: {example['error_detail']}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        detail = f"{uris[example['video_id']]}: {example['error_detail']}"
+        say(console, f"not forged: {count} {code}, as {detail}", "yellow")

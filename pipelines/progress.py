@@ -10,6 +10,8 @@ import ray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from pipelines.screen import say
+
 _LOG_EVERY_S = 15.0
 _POLL_S = 0.5
 
@@ -66,4 +68,4 @@ def _lines(counter: Any, stages: list[str], total: int, console: Console, done: 
         finished = done.wait(_LOG_EVERY_S)
         rows = _rows(counter)
         counts = ", ".join(f"{stage} {rows.get(stage, 0)}/{total}" for stage in stages)
-        console.print(f"{time.monotonic() - started:5.0f} s: {counts} videos", highlight=False)
+        say(console, f"{time.monotonic() - started:5.0f} s: {counts} videos")

@@ -26,6 +26,7 @@ from pipelines.cluster import connect
 from pipelines.config import Resources, check_row, fill
 from pipelines.errors import UserError
 from pipelines.lake.read import open_lake, queries
+from pipelines.screen import say
 from pipelines.stream import streamed
 from schemas.records import SAMPLE
 from schemas.tables import CLASS_FAKE, CLASS_REAL, LABELS, NESTED, VIDEO_ROW
@@ -108,7 +109,7 @@ def cut_samples(source: Source, folder: Path, console: Console) -> None:
         videos.map_batches(flatten, batch_format="pyarrow", batch_size=None, num_cpus=1).write_parquet(str(folder))
     used = len(pq.read_table(folder, schema=SAMPLE, columns=["video_id"])["video_id"].unique())
     if used < len(source.videos):
-        console.print(f"{len(source.videos) - used} of {len(source.videos)} videos gave no sample", highlight=False)
+        say(console, f"{len(source.videos) - used} of {len(source.videos)} videos gave no sample")
     (folder / "_done").touch()
 
 

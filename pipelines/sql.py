@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import re
 import sys
 from collections.abc import Iterable
 from datetime import date, datetime, time
@@ -14,18 +13,15 @@ from typing import Any, Final, TextIO
 import duckdb
 import pyarrow as pa
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
 
 from pipelines.errors import UserError
 from pipelines.lake.read import open_lake
+from pipelines.screen import say
+from pipelines.tables import print_table
 
 FORMATS: Final = ("table", "csv", "json")
 TABLE_ROWS: Final = 200  # csv and json give every row
 _BATCH_ROWS: Final = 1024
-_LIST_ITEMS: Final = 3
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def sql(lake: Path, statement: str, format: str = "table") -> None:
@@ -39,7 +35,7 @@ def sql(lake: Path, statement: str, format: str = "table") -> None:
         try:
             rows = connection.sql(_one_select(connection, statement)).to_arrow_reader(_BATCH_ROWS)
             if format == "table":
-                print_rows(rows, TABLE_ROWS)
+                _print(rows)
             elif format == "csv":
                 write_csv(rows, sys.stdout)
             else:
@@ -60,27 +56,16 @@ def _one_line(error: Exception) -> str:
     return " ".join(line.strip() for line in str(error).splitlines() if line.strip(" ^~"))
 
 
-def print_rows(rows: pa.RecordBatchReader, limit: int) -> None:
-    """Prints at most `limit` rows as a table for people, lists shortened, and says when there are more."""
-    table = Table()
-    for field in rows.schema:
-        table.add_column(
-            Text(_plain(field.name)), justify="right" if _is_number(field.type) else "left", overflow="fold"
-        )
-    more = False
-    for values in _values(rows):
-        if more := table.row_count == limit:
-            break
-        table.add_row(*(Text(_cell(value)) for value in values))
+def _print(rows: pa.RecordBatchReader) -> None:
+    """At most TABLE_ROWS rows for people, and that there are more."""
+    found: list[pa.RecordBatch] = []
+    while sum(map(len, found)) <= TABLE_ROWS and (batch := next(rows, None)) is not None:
+        found.append(batch)
+    table = pa.Table.from_batches(found, rows.schema)
     console = Console(file=sys.stdout)
-    if not console.is_terminal:
-        # a pipe has no width to fit into
-        console.width = max(
-            console.width, Measurement.get(console, console.options.update(max_width=10**6), table).maximum
-        )
-    console.print(table)
-    if more:
-        console.print(f"the first {limit} rows; --format csv or json gives all", highlight=False)
+    print_table(table.slice(0, TABLE_ROWS), console, rest="--format csv or json gives all")
+    if len(table) > TABLE_ROWS:
+        say(console, f"the first {TABLE_ROWS} rows; --format csv or json gives all")
 
 
 def write_csv(rows: pa.RecordBatchReader, out: TextIO) -> None:
@@ -107,29 +92,6 @@ def write_json(rows: pa.RecordBatchReader, out: TextIO) -> None:
 def _values(rows: pa.RecordBatchReader) -> Iterable[tuple[Any, ...]]:
     for batch in rows:
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
-
-
-def _is_number(type_: pa.DataType) -> bool:
-    return pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "NULL"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        shown = [_cell(item) for item in value[:_LIST_ITEMS]]
-        more = [f"... {len(value)} in all"] if len(value) > _LIST_ITEMS else []
-        return f"[{', '.join(shown + more)}]"
-    return _plain(str(_json_value(value)))
-
-
-def _plain(text: str) -> str:
-    """A file name must not move the cursor or colour the terminal."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _json_value(value: Any) -> Any:

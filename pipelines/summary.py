@@ -4,34 +4,39 @@ import shlex
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from pipelines.lake.read import open_lake, queries
+from pipelines.screen import command, say
+from pipelines.tables import print_table
+from schemas.tables import STATUS_ERROR, STATUS_NO_FACE, STATUS_OK
+
+_FAILED = "select uri, error_detail from videos where error_code is not null"
 
 
 def show(lake: Path, run_id: str, console: Console) -> None:
-    """Print the report queries of one run and the commands that come next."""
-    connection = open_lake(lake, run_id)
-    titles = {"status": "videos", "explained": "explained", "errors": "not explained", "seconds": "seconds per stage"}
-    report = queries("summary")
+    """Print the summary queries of one run and the commands that come next."""
+    with open_lake(lake, run_id) as connection:
+        asked = {name: connection.sql(query).to_arrow_table() for name, query in queries("summary").items()}
+        example = connection.sql("select min(video_id) from masks").fetchall()[0][0]
+    counts = {row["status"]: row["n_videos"] for row in asked["status"].to_pylist()}
+    said = f"{counts.get(STATUS_OK, 0):,} of {sum(counts.values()):,} videos explained"
+    for status, words in ((STATUS_NO_FACE, "without a face"), (STATUS_ERROR, "failed")):
+        said += f", {counts[status]:,} {words}" if status in counts else ""
+    console.print()
+    say(console, f"run {run_id}: {said}", "bold")
+    titles = {"errors": "why videos failed", "explained": "explained", "seconds": "seconds of all workers together"}
     for name, title in titles.items():
-        found = connection.sql(report[name])
-        rows = found.fetchall()
-        if rows:
-            table = Table(title=title, title_justify="left", title_style="bold")
-            for column in found.columns:
-                table.add_column(column, overflow="fold")
-            for row in rows:
-                table.add_row(*("" if value is None else _text(value) for value in row))
-            console.print(table)
-    example = connection.sql("select video_id from masks order by video_id limit 1").fetchall()
-    connection.close()
+        if len(asked[name]):
+            console.print()
+            say(console, title, "bold")
+            print_table(asked[name], console, below=("example", "detail"))
     where = shlex.quote(str(lake))
-    console.print("next:")
-    console.print(f"  python -m pipelines evaluate --lake {where}", highlight=False, soft_wrap=True)
-    if example:
-        console.print(f"  python -m pipelines render --lake {where} {example[0][0]}", highlight=False, soft_wrap=True)
-
-
-def _text(value: object) -> str:
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    console.print()
+    say(console, "next: check the run and make its tables", "bold")
+    command(console, f"python -m pipelines evaluate --lake {where}")
+    if example is not None:
+        say(console, "look at a video", "bold")
+        command(console, f"python -m pipelines render --lake {where} {example}")
+    if STATUS_ERROR in counts:
+        say(console, "list what failed", "bold")
+        command(console, f"python -m pipelines sql --lake {where} {shlex.quote(_FAILED)}")

@@ -42,6 +42,7 @@ from pipelines.lake.layout import Layout
 from pipelines.machine import processors
 from pipelines.manifest import write_table
 from pipelines.samples import SPLITS, Source, cut_samples
+from pipelines.screen import say
 from schemas.tables import CLASS_FAKE, CURVES, LABELS
 
 #: instead of a file of weights: those timm has
@@ -81,7 +82,7 @@ def train(
             Layout(lake).trainings.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot write the lake {lake}: {error.strerror}") from error
-    console.print(f"{spec.name} starts from {origin}", highlight=False)
+    say(console, f"{spec.name} starts from {origin}")
     if samples is None:
         samples = out / "samples"
         cut_samples(source, samples, console)
@@ -239,10 +240,10 @@ def _epochs(out: Path, params: TrainParams, console: Console) -> Iterator[None]:
         while not finished:
             finished = done.wait(1.0)
             for point in _curves(out)[shown:]:
-                console.print(
+                say(
+                    console,
                     f"epoch {point['epoch'] + 1}/{params.max_epochs}: train loss {point['train_loss']:.3f}, "
                     f"val loss {point['val_loss']:.3f}, val accuracy {point['val_accuracy']:.2f}",
-                    highlight=False,
                 )
                 shown += 1
 
@@ -300,11 +301,11 @@ def _report(spec: ModelSpec, out: Path, samples: Path, seed: int, origin: str, c
         "ece_with_temperature": expected_calibration_error(calibrated, labels),
     }
     (out / "report.json").write_text(json.dumps(report, indent=1))
-    console.print(
+    say(
+        console,
         f"{spec.name}: best epoch {report['best_epoch'] + 1} of {report['epochs']}, accuracy "
         f"{report['val_accuracy']:.2f} on {report['n_val']} samples of the split val, ECE {report['ece']:.3f} "
         f"({report['ece_with_temperature']:.3f} at temperature {temperature:.2f}), best threshold "
         f"{report['threshold']:.2f}",
-        highlight=False,
     )
     return report

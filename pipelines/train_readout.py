@@ -21,6 +21,7 @@ from operators.models.spec import ModelSpec
 from operators.models.weights import Detector, digest
 from pipelines import samples as cuttings
 from pipelines.errors import UserError
+from pipelines.screen import say
 from pipelines.train import claim
 
 
@@ -55,7 +56,7 @@ def train_readout(
     about |= {"manifest_sha256": source, "frames_per_video": frames_per_video}
     about |= {"statistics_sha256": {name: digest(file) for name, file in files.items()}}
     if detector.weights is None:
-        console.print(f"[yellow]{spec.name} is untrained: give weights with --weights {spec.name}=FILE[/]")
+        say(console, f"{spec.name} is untrained: give weights with --weights {spec.name}=FILE", "yellow")
     samples = path.parent / f"samples-{source[:12]}-{frames_per_video}"
     videos = cuttings.from_manifest(manifest, (spec.view,), frames_per_video)
     cuttings.cut_samples(videos, samples, console)
@@ -77,17 +78,14 @@ def train_readout(
         raise UserError(str(error)) from error
     noise = (known[layer].mean.float(), known[layer].std(), known[layer].active())
     site = Site(model, split(model, layer, example, spec.layout), *(tensor.to(device) for tensor in noise))
-    console.print(
+    say(
+        console,
         f"{spec.name} {layer} from {', '.join(detector.layers)}: {len(pixels['train'])} samples to train on, "
         f"{len(pixels['val'])} to validate on",
-        highlight=False,
-        soft_wrap=True,
     )
     _fit(readout, site, spec, params, pixels, about, path, work / "checkpoint.pt", console)
     best = readouts.about(path)
-    console.print(
-        f"epoch {best['best_epoch']}, val loss {best['val_loss']:.3f}, in {path}", highlight=False, soft_wrap=True
-    )
+    say(console, f"epoch {best['best_epoch']}, val loss {best['val_loss']:.3f}, in {path}")
 
 
 def _batches(pixels: np.ndarray, spec: ModelSpec, size: int, device: torch.device) -> Iterator[Tensor]:
@@ -109,7 +107,7 @@ def _statistics(
     files = {name: given.get(name, statistics.path_in(kept, detector.spec.name, name)) for name in detector.layers}
     missing = [name for name, file in files.items() if not file.is_file()]
     if missing:
-        console.print(f"estimating mean and deviation of {', '.join(missing)} from the training samples")
+        say(console, f"estimating mean and deviation of {', '.join(missing)} from the training samples")
         found: dict[str, LayerStatistics] = {}
         for images in batches:
             for name, output in read(model, missing, images, detector.spec.layout).items():
@@ -147,7 +145,7 @@ def _fit(
         state = saved["state"]
     else:
         untrained = validated()
-        console.print(f"untrained: val loss {untrained:.3f}", highlight=False)
+        say(console, f"untrained: val loss {untrained:.3f}")
         state = {"epoch": 0, "best": float("inf"), "untrained": untrained}
     while state["epoch"] < params.epochs:
         # of the seed and the epoch alone, so that a resumed training sees what it would have seen
@@ -162,9 +160,9 @@ def _fit(
             losses += loss.tolist()
         state["epoch"] += 1
         found = validated()
-        console.print(
+        say(
+            console,
             f"epoch {state['epoch']}/{params.epochs}: train loss {np.mean(losses):.3f}, val loss {found:.3f}",
-            highlight=False,
         )
         if found < state["best"]:
             state["best"] = found

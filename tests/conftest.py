@@ -1,5 +1,6 @@
 """Fixtures every test may use."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -21,3 +22,9 @@ def clips() -> Path:
     if not (folder / "index.csv").is_file():
         pytest.skip(f"no real clips at {folder}; set VIBA_CLIPS to a folder that has them")
     return folder
+
+
+def pytest_unconfigure() -> None:
+    # Hypothesis leaves a function in gc.callbacks, which outlives the modules and holds them all: DuckDB's
+    # classes among them, which nanobind then reports as leaked
+    gc.callbacks[:] = [each for each in gc.callbacks if not each.__module__.startswith("hypothesis.")]

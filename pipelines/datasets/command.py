@@ -7,13 +7,15 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from pipelines.datasets import Report, dataset_manifest
 from pipelines.datasets.listing import PROBLEMS
 from pipelines.errors import UserError
 from pipelines.lake.read import queries
+from pipelines.screen import plain, say
 from pipelines.splits import SPLITS, groups, leaks, split
+from pipelines.tables import print_table
 
 _EXAMPLES = 3
 
@@ -36,7 +38,7 @@ def manifest(
     """
     if out.suffix.lower() not in (".parquet", ".csv"):
         raise UserError(f"--out {out}: a manifest is a .parquet or .csv file")
-    with console.status(f"reading {root}"):
+    with console.status(Text(plain(f"reading {root}"))):
         table, report = dataset_manifest(name, root, compression, sample=sample, seed=seed)
     table = split(table, seed=seed, resplit=resplit)
     beside = out.with_name(f"{out.stem}-report.parquet")
@@ -52,52 +54,45 @@ def manifest(
     _show_report(report, beside, console)
     _show_counts(table, console)
     _show_split(table, resplit, console)
-    console.print(f"{len(table)} videos in {out}", highlight=False, soft_wrap=True)
+    say(console, f"{len(table)} videos in {out}")
 
 
 def _show_report(report: Report, beside: Path, console: Console) -> None:
     counts = report.counts()
     if not counts:
-        console.print("nothing missing, twice or unreadable")
+        say(console, "nothing missing, twice or unreadable")
         return
-    shown = Table(title=f"report: {beside}", title_justify="left", title_style="bold")
-    for column in ("problem", "files", "meaning", f"first {_EXAMPLES}"):
-        shown.add_column(column, overflow="fold")
+    rows = []
     for problem, count in counts.items():
         first = [each for each in report.problems if each.problem == problem][:_EXAMPLES]
-        examples = "\n".join(f"{each.path} {each.detail}".strip() for each in first)
-        shown.add_row(problem, str(count), PROBLEMS[problem], examples)
-    console.print(shown, markup=False)
+        examples = [f"{each.path} {each.detail}".strip() for each in first]
+        rows.append({"problem": problem, "files": count, "meaning": PROBLEMS[problem], "examples": examples})
+    say(console, f"report: {beside}", "bold")
+    print_table(pa.Table.from_pylist(rows), console, below=("meaning", "examples"))
 
 
 def _show_counts(table: pa.Table, console: Console) -> None:
     connection = duckdb.connect(":memory:")
     connection.register("videos", table)
-    found = connection.sql(queries("summary")["sources"])
-    shown = Table(title="videos", title_justify="left", title_style="bold")
-    for column in found.columns:
-        shown.add_column(column, overflow="fold")
-    for row in found.fetchall():
-        shown.add_row(*("" if value is None else str(value) for value in row))
+    found = connection.sql(queries("summary")["sources"]).to_arrow_table()
     connection.close()
-    console.print(shown, markup=False)
+    say(console, "videos", "bold")
+    print_table(found, console)
 
 
 def _show_split(table: pa.Table, resplit: bool, console: Console) -> None:
     names = table["split"].to_pylist()
     shares = ", ".join(f"{name} {names.count(name) / len(names):.1%}" for name in SPLITS)
     largest = max(map(len, groups(table)))
-    console.print(
+    say(
+        console,
         f"split: {shares}; the largest group that shared identities tie together has {largest} of {len(names)} videos",
-        highlight=False,
-        soft_wrap=True,
     )
     if crossing := leaks(table):
-        console.print(
+        say(
+            console,
             f"the official split has {len(crossing)} identities on more than one side, the first is {crossing[0]}: "
             "--resplit keeps them apart",
-            highlight=False,
-            soft_wrap=True,
         )
     if not resplit and len(set(names)) == 1 and largest < len(names):
-        console.print(f"every video is in {names[0]}: --resplit divides them", highlight=False)
+        say(console, f"every video is in {names[0]}: --resplit divides them")

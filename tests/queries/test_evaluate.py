@@ -32,9 +32,23 @@ def test_a_good_run(make_lake, capsys):
     assert out.startswith("run r1\n")
     for name in checks():
         assert f"check {name}: ok\n" in out
-    assert out.splitlines()[-1] == f'next: python -m pipelines sql --lake {lake} "select * from metrics limit 10"'
+    assert "\ntable1: the videos a run was given\n" in out
+    assert out.splitlines()[-1] == f'  python -m pipelines sql --lake {lake} "select * from metrics limit 10"'
     names = {f"{table}.{kind}" for table in queries("tables") for kind in ("parquet", "csv")}
     assert {path.name for path in (lake / "evaluation").iterdir()} == names
+
+
+def test_what_is_printed_can_be_read_and_what_is_asked_for_is_everything(make_lake, capsys):
+    lake = make_lake(run() | {"metrics": [{"mask_rule": rule, "tcs": 1 / 3} for rule in ("a", "b")]})
+    evaluate(lake)
+    short = capsys.readouterr().out.partition("\ntable3")[2].splitlines()
+    assert short[1] == "model m, method iba, layer l, target fake, label fake"
+    assert short[2].split()[:2] == ["mask_rule", "n_videos"]
+    assert "0.333" in short[4].split()
+    evaluate(lake, wide=True)
+    wide = capsys.readouterr().out.partition("\ntable3")[2].splitlines()
+    assert wide[1].split()[:5] == ["model", "method", "layer", "target", "mask_rule"]
+    assert "0.333333" in wide[3].split()
 
 
 def test_what_is_written_is_what_was_computed(make_lake):

@@ -1,0 +1,70 @@
+"""The end of a run, read by somebody who sees it for the first time."""
+
+import io
+
+from rich.console import Console
+
+from pipelines.summary import show
+
+OK = {"prepare_s": 0.25, "explain_s": 2.0, "metrics_s": 0.0}
+PATH = "/data/[/bold] \x1b[2J/" + "deep/" * 12 + "broken.mp4"
+
+
+def shown(lake):
+    out = io.StringIO()
+    show(lake, "r1", Console(file=out, width=80, force_terminal=True, color_system=None))
+    return out.getvalue().splitlines()
+
+
+def test_what_happened_and_what_to_do_next_in_80_columns(make_lake):
+    broken = {"status": "error", "error_stage": "prepare", "error_code": "not_a_video", "error_detail": "a text"}
+    videos = [
+        {"video_id": "a"} | OK,
+        {"video_id": "b"} | OK,
+        {"video_id": "c", "status": "no_face", "prepare_s": 0.25},
+        {"video_id": "d", "uri": PATH} | broken,
+    ]
+    masks = [
+        {"video_id": "a", "seconds": 0.5},
+        {"video_id": "b", "seconds": 0.5, "layer": "other.layer", "total_bits": 12345.6},
+    ]
+    lake = make_lake({"runs": [{}], "videos": videos, "masks": masks})
+    lines = shown(lake)
+    assert lines == [
+        "",
+        "run r1: 2 of 4 videos explained, 1 without a face, 1 failed",
+        "",
+        "why videos failed",
+        "error_stage  error_code   n_videos",
+        "-----------  -----------  --------",
+        "prepare      not_a_video         1",
+        f"  example: {PATH}".replace("\x1b", "\N{REPLACEMENT CHARACTER}"),
+        "  detail: a text",
+        "",
+        "explained",
+        "model m, method iba",
+        "layer        n_videos  n_maps  n_empty  n_failed  mean_bits  mean_s",
+        "-----------  --------  ------  -------  --------  ---------  ------",
+        "l                   1       1        0         0          3    0.50",
+        "other.layer         1       1        0         0     12,346    0.50",
+        "",
+        "seconds of all workers together",
+        "stage    n_videos  total_s  mean_s  max_s",
+        "-------  --------  -------  ------  -----",
+        "prepare         3     0.75    0.25   0.25",
+        "explain         2     4.00    2.00   2.00",
+        "metrics         2     0.00    0.00   0.00",
+        "",
+        "next: check the run and make its tables",
+        f"  python -m pipelines evaluate --lake {lake}",
+        "look at a video",
+        f"  python -m pipelines render --lake {lake} a",
+        "list what failed",
+        f"  python -m pipelines sql --lake {lake} 'select uri, error_detail from videos where error_code is not null'",
+    ]
+
+
+def test_a_run_in_which_nothing_was_explained_offers_no_picture(make_lake):
+    lines = shown(make_lake({"runs": [{}], "videos": [{"video_id": "c", "status": "no_face", "prepare_s": 0.25}]}))
+    assert lines[1] == "run r1: 0 of 1 videos explained, 1 without a face"
+    assert not any("render" in line or line == "explained" for line in lines)
