@@ -302,7 +302,10 @@ class _Asking:
             stirs = (asked.cross_entropy * self._sensitivity[which] > self._quiet).cpu()
             if stirs.any():
                 moved, which = asleep[stirs], self._on_device(asleep[stirs])
-                pull[which] = asked.pull()[_index(stirs.nonzero().flatten(), len(stirs), pull.device)]
+                if 2 * len(moved) < len(asleep):  # asking the few again costs less than gradients of all
+                    pull[which] = self._mix.ask(state, eps[:1], which).pull()
+                else:
+                    pull[which] = asked.pull()[_index(stirs.nonzero().flatten(), len(stirs), pull.device)]
                 wakes = (self._share(which, cross_entropy, pull, scale) > self._quiet).cpu()
                 if wakes.any() and len(eps) > 1:
                     woken, which = moved[wakes], self._on_device(moved[wakes])

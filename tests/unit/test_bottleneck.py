@@ -270,6 +270,22 @@ def test_a_sample_is_asked_with_one_draw_until_its_class_pulls(images):
     torch.testing.assert_close(evident.bits.sum(), loud[1].bits.sum(), rtol=0.02, atol=0)
 
 
+@pytest.mark.parametrize("scale", [5, 20, 100])
+def test_quiet_neighbours_change_nothing(images, scale):
+    """Some of a batch wake, some stir, some sleep: each is asked as if it were alone."""
+    torch.manual_seed(0)
+    toy = Toy().double()
+    mean, std = statistics(toy)
+    with torch.no_grad():
+        toy.head.weight *= scale
+    targets, few = torch.tensor([0, 1, 1, 1, 1]), {"draws": 2, "asks_from": 4, "antithetic": True, "quiet": 0.05}
+    together = explain(toy, "layer", images, targets, mean, std, **few)
+    for i in range(5):
+        alone = explain(toy, "layer", images[i : i + 1], targets[i : i + 1], mean, std, **few)
+        for name in ("capacity", "loss_before", "logits", "floor"):
+            torch.testing.assert_close(getattr(together, name)[i : i + 1], getattr(alone, name), rtol=1e-5, atol=1e-5)
+
+
 def test_who_is_never_quiet_is_asked_as_without_it(toy, images):
     """One draw first and the others after it are all of them together."""
     mean, std = statistics(toy)
