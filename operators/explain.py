@@ -110,11 +110,11 @@ class Explainer:
             if samples:
                 self._explain(detector, samples)
         for row in rows:
-            row["inputs"] = []
             try:
                 _require_explained(row)
             except SampleError as error:
                 _fail(row, error)
+            row["inputs"] = []
         return pa.Table.from_pylist(rows, schema=VIDEO_ROW)
 
     def _explain(self, detector: Detector, samples: list[Sample]) -> None:
@@ -169,6 +169,8 @@ class Explainer:
             if maps.logits is not None and maps.probabilities is not None:
                 logits, probabilities = _numpy(maps.logits), _numpy(maps.probabilities)
                 for j, (i, target) in enumerate(zip(which, targets.tolist(), strict=True)):
+                    if rows[j]["error_code"] is not None:
+                        continue
                     through = (method.name, layer, target, [target], logits[j], probabilities[j])
                     found[i][0].extend(_predictions(batch[i][1], spec.name, spec.classes, *through))
         seconds = (time.perf_counter() - started) / len(batch)
@@ -252,8 +254,10 @@ def _fail(row: Row, error: SampleError) -> None:
 
 
 def _require_explained(row: Row) -> None:
-    if row["status"] == STATUS_OK and not row["masks"]:
+    if row["status"] == STATUS_OK and not row["inputs"]:
         raise SampleError("no_flow", "no keyframe with a face has a next frame")
+    if row["status"] == STATUS_OK and not row["masks"]:
+        raise SampleError("no_target", "no model that has an input of it has a class that is asked about")
     for prediction in row["predictions"]:
         if not prediction["method"] and not math.isfinite(prediction["logit"]):
             raise SampleError("explain_failed", f"{prediction['model']} gave logits that are not finite")

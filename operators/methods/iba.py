@@ -122,5 +122,5 @@ def maps_of(found: Explanation, inputs: Tensor) -> Maps:
         "loss_last": found.loss_after,
     }
     saliency = found.capacity.clamp(min=0) * cells_per_pixel  # rounding can go below 0
-    empty = total < AT_ITS_FLOOR * found.floor
+    empty = total <= AT_ITS_FLOOR * found.floor.double()
     return Maps(saliency.unsqueeze(1), figures, empty, found.logits, found.probabilities)

@@ -37,6 +37,11 @@ class ModelSpec:
     keys: tuple[tuple[str, str], ...] = (("module.", ""), ("model.", ""))
     layout: Layout = "NCHW"
 
+    def __post_init__(self) -> None:
+        if len(set(self.classes)) < len(self.classes):
+            twice = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise ValueError(f"{self.name} has two classes named {twice!r}: tables tell them by their names")
+
 
 #: the published FaceForensics++ Xception keeps its head in a Sequential after a dropout
 _FFPP_KEYS: Final = (("module.", ""), ("model.", ""), ("last_linear.1.", "fc."), ("last_linear.", "fc."))
