@@ -1,15 +1,25 @@
-"""A small folder of videos, and running the command line as a user does."""
+"""A small folder of videos, and the command line: in this process on one Ray, and as processes that can be killed."""
 
+import contextlib
+import io
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
+import time
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+import ray
 
 from operators.forging.portrait import make_clips
+from pipelines.__main__ import main
+from pipelines.lake.layout import Layout
 
 ROOT = Path(__file__).resolve().parents[2]
 #: a small network and few steps: what is tested is the way the data takes, not the attribution
@@ -19,14 +29,50 @@ FAST = [
 ]
 
 
+class Said(NamedTuple):
+    """What a command wrote."""
+
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _terminal() -> Iterator[None]:
+    """A wide terminal, and a Ray of our own: the first command starts it, the others join, the last test ends it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("COLUMNS", "200")
+        patch.delenv("RAY_ADDRESS", raising=False)
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def viba() -> Callable[..., Said]:
+    """viba(COMMAND, ...): runs it in this process, where it has to end with `code`."""
+
+    def run(*arguments: str | Path, code: int = 0) -> Said:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            found = main([str(each) for each in arguments])
+        assert found == code, out.getvalue() + err.getvalue()
+        return Said(out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def explain(viba) -> Callable[..., Said]:
+    """explain(VIDEOS, LAKE, ...): as the FAST flags say, unless told otherwise."""
+    return lambda videos, lake, *more: viba("explain", videos, "--lake", lake, *FAST, *more)
+
+
 @pytest.fixture(scope="session")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six clips with a face, one without, a broken one, a twin of a clip, and a text that is no video."""
     folder = tmp_path_factory.mktemp("videos")
     make_clips(folder, n_real=3, n_fake=3, frames_per_clip=8)
-    for mask in (folder / "masks").iterdir():
-        mask.unlink()
-    (folder / "masks").rmdir()
+    shutil.rmtree(folder / "masks")
     (folder / "twin").mkdir()
     first = min((folder / "real").iterdir())
     (folder / "twin" / first.name).write_bytes(first.read_bytes())
@@ -35,45 +81,65 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class CommandLine:
-    """Runs `python -m pipelines`; every process it starts carries a mark, so that all of them can be killed."""
+@pytest.fixture(scope="session")
+def undisturbed(videos: Path, explain, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lake of one run over `videos` that nothing interrupted; to be read, not written."""
+    lake = tmp_path_factory.mktemp("undisturbed") / "lake"
+    explain(videos, lake)
+    return lake
 
-    def __init__(self) -> None:
-        self.mark = f"VIBA_TEST_MARK={uuid.uuid4()}"
-        name, value = self.mark.split("=")
-        self.environment = {**os.environ, name: value, "RAY_AUTH_MODE": "disabled", "COLUMNS": "200"}
-        self.environment.pop("RAY_ADDRESS", None)
 
-    def start_explain(self, videos: Path, lake: Path) -> subprocess.Popen[str]:
-        return self.start("explain", videos, "--lake", lake, *FAST)
+@pytest.fixture(scope="session")
+def known(undisturbed: Path) -> Path:
+    """Statistics of the FAST layer, for runs that are not about estimating them."""
+    layout = Layout(undisturbed)
+    return layout.statistics(layout.run_ids()[0])
 
-    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+
+class Killable:
+    """`python -m pipelines`; all of its processes carry a mark, so that they can be killed together."""
+
+    def __init__(self, *arguments: str | Path) -> None:
+        name, value = "VIBA_TEST_MARK", str(uuid.uuid4())
+        self.mark = f"{name}={value}".encode()
+        self.process = subprocess.Popen(
             [sys.executable, "-m", "pipelines", *map(str, arguments)],
             cwd=ROOT,
-            env=self.environment,
+            env=os.environ | {name: value},
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def explain(self, videos: Path, lake: Path, *more: str) -> subprocess.CompletedProcess[str]:
-        done = self.run("explain", videos, "--lake", lake, *FAST, *more)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done
+    def end(self) -> str:
+        """Waits for it to succeed; what it said."""
+        said, _ = self.process.communicate(timeout=600)
+        assert self.process.returncode == 0, said
+        return said
 
-    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=600)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    def kill_when(self, reached: Callable[[], bool], jitter: random.Random | None = None) -> None:
+        """`kill -9` of driver, Ray and workers as soon as it has `reached` a point, or up to half a second later."""
+        deadline = time.monotonic() + 300
+        while not reached() and self.process.poll() is None:
+            assert time.monotonic() < deadline, "no progress"
+            time.sleep(0.01)
+        if jitter is not None:
+            time.sleep(jitter.random() / 2)
+        alive = self.process.poll() is None
+        while left := self._processes():
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        said, _ = self.process.communicate()
+        assert alive, f"it was over before it was killed:\n{said}"
 
-    def processes(self) -> list[int]:
+    def _processes(self) -> list[int]:
         """Every living process with the mark, whoever its parent is by now."""
         found = []
         for folder in Path("/proc").iterdir():
             if folder.name.isdigit() and int(folder.name) != os.getpid():
                 try:
-                    marked = self.mark.encode() in (folder / "environ").read_bytes().split(b"\0")
+                    marked = self.mark in (folder / "environ").read_bytes().split(b"\0")
                     zombie = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
                 except OSError:
                     continue
@@ -81,33 +147,14 @@ class CommandLine:
                     found.append(int(folder.name))
         return found
 
-    def kill_everything(self) -> int:
-        """`kill -9` until nothing is left; how many were killed."""
-        killed: set[int] = set()
-        while left := self.processes():
-            for pid in left:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                    killed.add(pid)
-                except ProcessLookupError:
-                    pass
-        return len(killed)
+
+@pytest.fixture(scope="session")
+def killable() -> type[Killable]:
+    """killable(COMMAND, ...): starts it as a process of its own."""
+    return Killable
 
 
 @pytest.fixture(scope="session")
-def command_line() -> type[CommandLine]:
-    """For fixtures that live longer than a test."""
-    return CommandLine
-
-
-@pytest.fixture
-def viba() -> CommandLine:
-    return CommandLine()
-
-
-@pytest.fixture(scope="session")
-def undisturbed(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The lake of one run over `videos` that nothing interrupted."""
-    lake = tmp_path_factory.mktemp("undisturbed") / "lake"
-    CommandLine().explain(videos, lake)
-    return lake
+def fast() -> list[str]:
+    """Flags of `explain` for a small network and few steps."""
+    return FAST

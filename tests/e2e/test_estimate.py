@@ -13,20 +13,18 @@ from operators.models.spec import spec_for
 from operators.models.weights import load_model, save_model
 from operators.prepare import PrepareParams, prepare_video
 from operators.video.keyframes import KeyframeParams
-from pipelines.__main__ import main
 
 LAYERS = ("layer2", "layer3")
 
 
 @pytest.fixture(scope="module")
-def estimated(videos: Path, command_line, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def estimated(videos: Path, viba, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("estimated") / "statistics"
     # two workers, and one sample at a time: convolutions of another batch size round otherwise
     split = ("--set", "resources.videos_per_block=1", "--set", "resources.actors=2")
     alone = ("--set", "resources.batch_samples=1", "--set", "resources.threads_per_actor=1")
-    done = command_line().run(*arguments(videos, out), *split, *alone)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "resnet10t layer2: n = 14; below 1000 samples" in done.stdout
+    said = viba(*arguments(videos, out), *split, *alone)
+    assert "resnet10t layer2: n = 14; below 1000 samples" in said.out
     return out
 
 
@@ -61,30 +59,27 @@ def test_the_same_as_two_passes_over_all_samples(estimated, videos):
         assert torch.equal(found.nonzero, (samples != 0).sum(0))
 
 
-def test_a_file_is_kept_unless_it_is_of_other_weights(estimated, videos, tmp_path, capsys):
+def test_a_file_is_kept_unless_it_is_of_other_weights(estimated, videos, viba, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in estimated.rglob("*.safetensors")}
-    assert main(arguments(videos, estimated)) == 0
-    assert "layer2: kept, n = 14" in capsys.readouterr().out
+    assert "layer2: kept, n = 14" in viba(*arguments(videos, estimated)).out
     assert {path: path.stat().st_mtime_ns for path in estimated.rglob("*.safetensors")} == before
 
     spec = spec_for("resnet10t")
     weights = tmp_path / "other.safetensors"
     save_model(load_model(spec, seed=1), spec, weights)
     given = ["--model", "resnet10t", "--layer", "layer3", "--weights", f"resnet10t={weights}"]
-    lake = str(tmp_path / "lake")
-    assert main(["explain", str(videos), "--lake", lake, *given, "--statistics", str(estimated)]) == 1
-    assert "layer3.safetensors is of other weights of resnet10t" in capsys.readouterr().err
+    said = viba("explain", videos, "--lake", tmp_path / "lake", *given, "--statistics", estimated, code=1)
+    assert "layer3.safetensors is of other weights of resnet10t" in said.err
     # nothing to estimate from: it has got past what is there
-    assert main(["estimate", str(tmp_path / "none"), "--out", str(estimated), *given]) == 1
-    said = capsys.readouterr()
+    said = viba("estimate", tmp_path / "none", "--out", estimated, *given, code=1)
     assert "is of other weights or labels, estimating it again" in said.out.replace("\n", " ")
     assert "no file or folder" in said.err
 
 
-def test_of_one_label_alone(videos, tmp_path, capsys):
+def test_of_one_label_alone(videos, viba, tmp_path):
     out = tmp_path / "statistics"
-    assert main([*arguments(videos, out), "--label", "real"]) == 0
+    viba(*arguments(videos, out), "--label", "real")
     path = statistics.path_in(out, "resnet10t", "layer2")
     assert (statistics.load(path).n, statistics.about(path)["label"]) == (6, "real")
-    assert main([*arguments(videos / "fake", tmp_path / "other"), "--label", "real"]) == 1
-    assert "no video to estimate from is labelled real" in capsys.readouterr().err
+    said = viba(*arguments(videos / "fake", tmp_path / "other"), "--label", "real", code=1)
+    assert "no video to estimate from is labelled real" in said.err

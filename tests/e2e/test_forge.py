@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,7 +12,6 @@ from operators.forging.blend import ForgeParams
 from operators.forging.portrait import make_clips
 from operators.video.decode import read_frames
 from operators.video.encode import read_masks
-from pipelines.__main__ import main
 from pipelines.lake.read import open_lake
 from pipelines.manifest import build
 
@@ -60,11 +58,10 @@ def half(genuine, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def forged(genuine, half, command_line):
+def forged(genuine, half, viba):
     out, _ = half
-    done = command_line().run("forge", genuine, "--out", out, *FORGE)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return out, done.stdout
+    said = viba("forge", genuine, "--out", out, *FORGE)
+    return out, said.out
 
 
 def manifest(out):
@@ -137,9 +134,9 @@ def test_the_command_does_what_the_operator_does_alone(forged, tmp_path):
         assert (out / name).read_bytes() == path.read_bytes()
 
 
-def test_from_forgeries_to_localisation(forged, command_line, tmp_path, capsys):
+def test_from_forgeries_to_localisation(forged, explain, known, viba, tmp_path):
     out, lake = forged[0], tmp_path / "lake"
-    command_line().explain(out / "manifest.parquet", lake)
+    explain(out / "manifest.parquet", lake, "--statistics", known)
     rows = {row["video_id"]: row for row in manifest(out)}
     fakes = {video_id for video_id, row in rows.items() if row["label"] == "fake"}
     connection = open_lake(lake)
@@ -164,12 +161,11 @@ def test_from_forgeries_to_localisation(forged, command_line, tmp_path, capsys):
     assert len(found) == sum(n_masks[video_id] for video_id in fakes)
     assert all(0 < row["chance"] < 1 for row in found)
 
-    assert main(["evaluate", "--lake", str(lake)]) == 0
-    assert "localisation" in capsys.readouterr().out
+    assert "localisation" in viba("evaluate", "--lake", lake).out
     held_out = [row for row in found if rows[row["video_id"]]["split"] == "test"]
     assert 0 < len(held_out) < len(found)
     (row,) = pq.read_table(lake / "evaluation/localisation.parquet").to_pylist()
-    assert (row["model"], row["method"], row["layer"], row["n_frames"]) == ("resnet10t", "iba", "layer3", len(held_out))
+    assert (row["model"], row["method"], row["layer"], row["n_maps"]) == ("resnet10t", "iba", "layer3", len(held_out))
     for name in ("heat_inside", "rra", "chance"):
         assert row[name] == pytest.approx(np.mean([each[name] for each in held_out]))
 
@@ -178,34 +174,17 @@ def test_from_forgeries_to_localisation(forged, command_line, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["no/such/folder"], "no file or folder at no/such/folder"),
-        (["VIDEOS", "--per-video", "0"], "--per-video is at least 1"),
-        (["VIDEOS", "--max-frames", "0"], "--max-frames is at least 1"),
         (["VIDEOS", "--motion-only", "--fault", "none"], "take another --fault than none"),
         (["VIDEOS/fake"], "every video is labelled fake"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_1(arguments, message, genuine, tmp_path, capsys):
+def test_a_mistake_is_one_line_and_exit_code_1(arguments, message, genuine, viba, tmp_path):
     arguments = [each.replace("VIDEOS", str(genuine.parent)) for each in arguments]
-    assert main(["forge", *arguments, "--out", str(tmp_path / "out")]) == 1
-    err = capsys.readouterr().err
-    assert message in err
-    assert len(err.strip().splitlines()) == 1, err
+    said = viba("forge", *arguments, "--out", tmp_path / "out", code=1)
+    assert message in said.err
+    assert len(said.err.strip().splitlines()) == 1, said.err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(genuine, capsys):
-    assert main(["forge", str(genuine), "--out", str(genuine / "out")]) == 1
-    assert "cannot write" in capsys.readouterr().err
-
-
-def test_the_choices_of_the_command_line_are_those_of_the_forger():
-    from typing import get_args
-
-    from operators.forging.blend import Fault, Region
-    from pipelines.__main__ import parse
-
-    options = parse(["forge", "a", "--out", "b"])
-    assert (options.per_video, options.seed, options.max_frames, options.paths) == (1, 0, None, [Path("a")])
-    given = [*(f"--region={each}" for each in get_args(Region)), *(f"--fault={each}" for each in get_args(Fault))]
-    options = parse(["forge", "a", "--out", "b", *given])
-    assert (tuple(options.region), tuple(options.fault)) == (get_args(Region), get_args(Fault))
+def test_a_folder_that_cannot_be_written_is_one_line(genuine, viba):
+    assert "cannot write" in viba("forge", genuine, "--out", genuine / "out", code=1).err

@@ -27,29 +27,26 @@ def test_trained_and_explained_with(manifest, viba, tmp_path):
     out, lake = tmp_path / "readouts", tmp_path / "lake"
     arguments = ("train-readout", *MODEL, "--read", "layer4", "--manifest", manifest, "--out", out)
     settings = ("--frames", "3", "--epochs", "2", "--set", "readout.learning_rate=1e-3")
-    done = viba.run(*arguments, *settings)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "6 samples to train on, 6 to validate on" in done.stdout
+    said = viba(*arguments, *settings)
+    assert "6 samples to train on, 6 to validate on" in said.out
     path = out / "resnet10t" / "layer3.safetensors"
     about = readouts.about(path)
     assert about["read"] == ["layer3", "layer4"]
     assert about["val_loss"] < about["val_loss_untrained"]
-    again = viba.run(*arguments, *settings)  # nothing is left to do
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert "epoch 1/2" not in again.stdout
+    assert "epoch 1/2" not in viba(*arguments, *settings).out  # nothing is left to do
 
     statistics = out / "resnet10t" / "layer3.training" / "statistics"
     steps = ("--set", "bottleneck.draws=1", "--set", "bottleneck.steps=1", "--set", 'bottleneck.start="readout"')
     given = ("--readout", out, "--statistics", statistics, "--max-keyframes", "1")
-    done = viba.run("explain", manifest, "--lake", lake, *MODEL, *given, *steps)
-    assert done.returncode == 0, done.stdout + done.stderr
+    viba("explain", manifest, "--lake", lake, *MODEL, *given, *steps)
     connection = open_lake(lake)
     masks = connection.sql("select * from masks order by video_id, method").to_arrow_table().to_pylist()
     connection.close()
     assert [mask["method"] for mask in masks] == ["iba", "readout"] * 6
     for fitted, predicted in zip(masks[::2], masks[1::2], strict=True):
         # a fit of one step that begins at the readout's alpha is the readout
-        np.testing.assert_allclose(fitted["saliency"], predicted["saliency"], rtol=1e-3)
-        assert predicted["loss_before"] is None
-        assert predicted["loss_after"] == pytest.approx(fitted["loss_after"], rel=1e-4)
-    assert viba.run("evaluate", "--lake", lake).returncode == 0
+        maps = [np.array(mask["saliency"], float) * mask["scale"] for mask in (fitted, predicted)]
+        np.testing.assert_allclose(*maps, rtol=1e-3)
+        assert predicted["loss_first"] is None
+        assert predicted["loss_last"] == pytest.approx(fitted["loss_last"], rel=1e-4)
+    viba("evaluate", "--lake", lake)

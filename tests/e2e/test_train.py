@@ -3,13 +3,11 @@ a lake's videos give the crops that were explained."""
 
 import json
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import ray
 import torch
 from safetensors.torch import load_file
 
@@ -24,7 +22,6 @@ from operators.video.encode import write_video
 from operators.video.keyframes import KeyframeParams
 from operators.video.sandbox import Limits
 from pipelines import manifest as manifests
-from pipelines.__main__ import main
 from pipelines.lake.read import open_lake
 from schemas.records import SAMPLE
 
@@ -51,24 +48,10 @@ def manifest(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def viba_here():
-    """Runs a command in this process: one Ray for all of them."""
-
-    def run(*arguments: str | Path) -> int:
-        return main([str(each) for each in arguments])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.delenv("RAY_ADDRESS", raising=False)
-        yield run
-        ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def whole(manifest, viba_here, tmp_path_factory) -> Path:
+def whole(manifest, viba, tmp_path_factory) -> Path:
     """A training that nothing interrupted, with its learning curves in the lake beside it."""
     folder = tmp_path_factory.mktemp("whole")
-    assert viba_here("train", *TRAIN, "--manifest", manifest, "--out", folder / "out", "--lake", folder / "lake") == 0
+    viba("train", *TRAIN, "--manifest", manifest, "--out", folder / "out", "--lake", folder / "lake")
     return folder / "out"
 
 
@@ -89,22 +72,16 @@ def test_what_a_training_leaves(whole):
     assert found.to_pydict() == curves(whole)
 
 
-def test_two_workers_through_a_kill_learn_what_one_does(whole, manifest, viba, viba_here, tmp_path, capsys):
+def test_two_workers_through_a_kill_learn_what_one_does(whole, manifest, killable, viba, tmp_path):
     killed = tmp_path / "killed"
     arguments = ("train", *TRAIN, "--workers", "2", "--manifest", manifest, "--out", killed)
     shutil.copytree(whole / "samples", killed / "samples")  # what is killed is the training, not the cutting
-    process = viba.start(*arguments)
-    deadline = time.monotonic() + 300
-    while not (killed / "checkpoint.pt").is_file() and process.poll() is None:
-        assert time.monotonic() < deadline, "no epoch in time"
-        time.sleep(0.02)
-    assert viba.kill_everything() > 0
-    process.communicate()
+    killable(*arguments).kill_when((killed / "checkpoint.pt").is_file)
     reached = torch.load(killed / "checkpoint.pt", weights_only=True)["state"]["epoch"]
     assert 0 < reached < EPOCHS
     assert not (killed / "report.json").is_file()
 
-    assert viba_here(*arguments) == 0
+    viba(*arguments)
     found, expected = curves(killed), curves(whole)
     assert found["epoch"] == expected["epoch"]
     for column in ("train_loss", "val_loss"):
@@ -122,11 +99,10 @@ def test_two_workers_through_a_kill_learn_what_one_does(whole, manifest, viba, v
         for name, value in first.items():
             torch.testing.assert_close(value, second[name], rtol=1e-2, atol=1e-3, msg=name)
 
-    assert viba_here(*arguments, "--set", "train.seed=1") == 1
-    assert "holds another training" in capsys.readouterr().err
+    assert "holds another training" in viba(*arguments, "--set", "train.seed=1", code=1).err
 
 
-def test_a_planted_artefact_is_learned_from_clips(viba_here, tmp_path):
+def test_a_planted_artefact_is_learned_from_clips(viba, tmp_path):
     """Three genuine takes and the same with a green patch on the face; another two tell whether it was learned."""
     make_clips(tmp_path, n_real=5, n_fake=0, frames_per_clip=6)
     lines = ["uri,label,split,pair_id,video_id"]
@@ -141,28 +117,27 @@ def test_a_planted_artefact_is_learned_from_clips(viba_here, tmp_path):
     (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n")
     arguments = ("train", "--model", "resnet10t", "--input-size", "64", "--frames", "4", "--out", tmp_path / "out")
     settings = ("--set", "train.max_epochs=8", "--set", "train.batch_size=8", "--set", "train.learning_rate=0.001")
-    assert viba_here(*arguments, *settings, "--manifest", tmp_path / "manifest.csv") == 0
+    viba(*arguments, *settings, "--manifest", tmp_path / "manifest.csv")
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["n_val"] == 16
     assert report["val_accuracy"] >= 0.9
 
 
-def test_a_lake_gives_the_crops_that_were_explained(whole, manifest, viba_here, tmp_path):
+def test_a_lake_gives_the_crops_that_were_explained(whole, manifest, viba, tmp_path):
     lake, out = tmp_path / "lake", tmp_path / "out"
     weights = whole / "model.safetensors"
-    quick = ("--set", "bottleneck.draws=1", "--set", "bottleneck.steps=1", "--max-keyframes", "2")
-    assert (
-        viba_here("explain", manifest, "--lake", lake, "--model", MODEL, "--weights", f"{MODEL}={weights}", *quick) == 0
-    )
+    model = ("--model", MODEL, "--weights", f"{MODEL}={weights}")
+    viba("explain", manifest, "--lake", lake, *model, "--method", "gradcam", "--max-keyframes", "2")
     start = ("--pretrained", weights, "--set", "train.max_epochs=1")
-    assert viba_here("train", *SETTINGS, *start, "--lake", lake, "--out", out) == 0
+    viba("train", *SETTINGS, *start, "--lake", lake, "--out", out)
 
     samples = pq.read_table(out / "samples", schema=SAMPLE).to_pylist()
     found = {(row["video_id"], row["frame"]): row["pixels"] for row in samples}
     with open_lake(lake) as connection:
         config = json.loads(connection.sql("select config from runs").fetchall()[0][0])
         explained = connection.sql(
-            "select video_id, frame, logit_real, logit_fake from predictions where not bottleneck order by all"
+            "select video_id, frame, max(logit) filter (class = 'real'), max(logit) filter (class = 'fake') "
+            "from predictions where method = '' group by all order by all"
         ).fetchall()
         assert connection.sql("select model, count(*) from curves group by all").fetchall() == [(MODEL, 1)]
     assert config["prepare"]["keyframes"]["max_keyframes"] == 2
@@ -194,19 +169,18 @@ def test_a_lake_gives_the_crops_that_were_explained(whole, manifest, viba_here, 
         (("--manifest", "MANIFEST", "--pretrained", "MANIFEST"), "neither safetensors nor a plain state dict"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_1(arguments, message, videos, manifest, tmp_path, capsys):
+def test_a_mistake_is_one_line_and_exit_code_1(arguments, message, videos, manifest, viba, tmp_path):
     reals = tmp_path / "reals.csv"
     reals.write_text(f"uri,label,split\n{min((videos / 'real').iterdir())},real,train\n")
     (tmp_path / "lake").mkdir()
     paths = {"LAKE": tmp_path / "lake", "REALS": reals, "MANIFEST": manifest}
-    given = [str(paths.get(each, each)) for each in arguments]
-    assert main(["train", *SETTINGS, "--out", str(tmp_path / "out"), *given]) == 1
-    err = capsys.readouterr().err
-    assert message in err
-    assert len(err.strip().splitlines()) == 1, err
+    given = [paths.get(each, each) for each in arguments]
+    said = viba("train", *SETTINGS, "--out", tmp_path / "out", *given, code=1)
+    assert message in said.err
+    assert len(said.err.strip().splitlines()) == 1, said.err
 
 
-def test_more_workers_than_pairs_are_refused(whole, manifest, viba_here, capsys, tmp_path):
+def test_more_workers_than_pairs_are_refused(whole, manifest, viba, tmp_path):
     shutil.copytree(whole / "samples", tmp_path / "samples")
-    assert viba_here("train", *TRAIN, "--workers", "3", "--manifest", manifest, "--out", tmp_path) == 1
-    assert "--workers 3: a batch of 2 pairs takes 1 to 2" in capsys.readouterr().err
+    said = viba("train", *TRAIN, "--workers", "3", "--manifest", manifest, "--out", tmp_path, code=1)
+    assert "--workers 3: a batch of 2 pairs takes 1 to 2" in said.err

@@ -7,9 +7,10 @@ import pyarrow as pa
 import pytest
 import torch
 
-from operators.explain import Explainer
+from operators.explain import Explainer, Files
 from operators.inputs.view import View
 from operators.methods.bottleneck import Bottleneck, explain
+from operators.methods.iba import Iba
 from operators.methods.statistics import of_batch, path_in, save
 from operators.models.cut import split
 from operators.models.spec import XCEPTION
@@ -45,16 +46,28 @@ def explained(tmp_path, batch_samples):
         with torch.no_grad():
             save(of_batch(split(detector.load(), "block4", images[:1]).below(images)[0]), path, {})
     pixels = np.random.default_rng(0).integers(0, 256, (12, 149 * 149 * 3), np.uint8)
-    inputs = [{"frame": t, "kind": "crop", "size": 149, "pixels": each.tobytes()} for t, each in enumerate(pixels)]
+    common = {"view": str(detector.spec.view), "span_frames": 1}
+    common |= {"box_x": 0, "box_y": 0, "box_width": 149, "box_height": 149}
+    inputs = [common | {"frame": t, "pixels": each.tobytes()} for t, each in enumerate(pixels)]
     row = dict.fromkeys(VIDEO_ROW.names) | {table.name: [] for table in NESTED}
     row |= {"video_id": "a", "uri": "a", "dataset": "d", "status": "ok", "inputs": inputs}
-    explainer = Explainer((detector,), Bottleneck(draws=2), tmp_path, {}, batch_samples, threads=0)
+    methods = (Iba(Bottleneck(draws=2)),)
+    explainer = Explainer((detector,), methods, ("predicted",), Files(tmp_path, {}), batch_samples, threads=0)
     return explainer, explainer(pa.Table.from_pylist([row], schema=VIDEO_ROW)).to_pylist()[0]
+
+
+def batch(explainer: Explainer) -> int:
+    """How many samples go through the model together by now."""
+    _, batches = explainer._loaded["xception"]
+    return batches.size
 
 
 def assert_same_maps(found, expected):
     assert found["status"] == expected["status"] == "ok"
-    maps = [{mask["frame"]: np.float32(mask["saliency"]) for mask in row["masks"]} for row in (found, expected)]
+    maps = [
+        {mask["frame"]: np.float32(mask["saliency"]) * mask["scale"] for mask in row["masks"]}
+        for row in (found, expected)
+    ]
     assert len(found["masks"]) == len(maps[0]) == len(maps[1]) == 12
     for frame, one in maps[0].items():
         assert np.corrcoef(one, maps[1][frame])[0, 1] > 0.999
@@ -62,14 +75,14 @@ def assert_same_maps(found, expected):
 
 def test_the_batch_follows_the_free_memory(tmp_path):
     explainer, found = explained(tmp_path, 0)
-    assert 2 < explainer._batches["xception"] <= 64
+    assert 2 < batch(explainer) <= 64
     assert_same_maps(found, explained(tmp_path, 1)[1])
 
 
 def test_a_batch_too_large_for_the_memory_is_made_smaller(tmp_path):
     torch.cuda.reset_peak_memory_stats()
     explainer, expected = explained(tmp_path, 12)
-    assert not explainer._batches
+    assert batch(explainer) == 12
     enough = torch.cuda.max_memory_allocated()
     del explainer
     torch.cuda.empty_cache()
@@ -78,5 +91,5 @@ def test_a_batch_too_large_for_the_memory_is_made_smaller(tmp_path):
         explainer, found = explained(tmp_path, 12)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert explainer._batches["xception"] < 12
+    assert batch(explainer) < 12
     assert_same_maps(found, expected)

@@ -37,7 +37,8 @@ def loaded_modules():
     return sorted(sys.modules)
 
 
-def sleep_for_ever():
+def sleep_for_ever(began):
+    Path(began).touch()
     while True:
         time.sleep(1)
 
@@ -47,7 +48,8 @@ def work_for_ever():
         progress()
 
 
-def compute_for_ever():
+def compute_for_ever(began):
+    Path(began).touch()
     while True:
         pass
 
@@ -88,6 +90,21 @@ def rlimit_and_threads():
     import resource
 
     return resource.getrlimit(resource.RLIMIT_AS)[0], os.environ["OMP_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"]
+
+
+def alive(pid):
+    status = Path(f"/proc/{pid}/status")
+    try:
+        return "State:\tZ" not in status.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def within_20_s(happened):
+    end = time.monotonic() + 20
+    while not happened() and time.monotonic() < end:
+        time.sleep(0.01)
+    return happened()
 
 
 def _fails(sandbox, code, function, *args):
@@ -142,8 +159,9 @@ def test_crash_names_the_signal(sandbox):
 
 
 def test_child_killed_between_two_calls_is_replaced(sandbox):
-    os.kill(sandbox.run(child_pid), signal.SIGKILL)
-    time.sleep(0.1)
+    child = sandbox.run(child_pid)
+    os.kill(child, signal.SIGKILL)
+    assert within_20_s(lambda: not alive(child))
     assert sandbox.run(double, 1) == 2
 
 
@@ -182,27 +200,24 @@ def test_child_imports_neither_torch_nor_ray():
 
 
 @pytest.mark.parametrize("function", ["sleep_for_ever", "compute_for_ever"])
-def test_child_ends_when_its_parent_is_killed(function):
+def test_child_ends_when_its_parent_is_killed(function, tmp_path):
     """The parent is killed with SIGKILL while the child computes."""
+    began = tmp_path / "began"
     script = f"""
 from operators.video.sandbox import Limits, Sandbox
 from tests.unit import test_sandbox as functions
 sandbox = Sandbox(Limits())
 print(sandbox.run(functions.child_pid), flush=True)
-sandbox.run(functions.{function})
+sandbox.run(functions.{function}, {str(began)!r})
 """
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
-    time.sleep(0.5)
-    assert Path(f"/proc/{child}").exists()
+    assert within_20_s(began.exists)
+    assert alive(child)
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    for _ in range(200):
-        status = Path(f"/proc/{child}/status")
-        if not status.exists() or "State:\tZ" in status.read_text():
-            return
-        time.sleep(0.1)
-    os.kill(child, signal.SIGKILL)
-    pytest.fail("the child outlives its parent")
+    if not within_20_s(lambda: not alive(child)):
+        os.kill(child, signal.SIGKILL)
+        pytest.fail("the child outlives its parent")
