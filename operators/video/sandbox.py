@@ -129,6 +129,11 @@ class Sandbox:
                 elif kind != _PROGRESS:
                     return kind, payload
         except (EOFError, ConnectionError):
+            if not started and self._calls > 1:  # it died between two calls, which is not this call's fault
+                self.close()
+                self._start()
+                self._calls = 1
+                return self._call(request)
             self._raise_death(started)
         if not started:
             raise RuntimeError(f"the child process was not ready after {_START_S:g} s")
