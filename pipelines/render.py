@@ -28,20 +28,23 @@ _FPS: Final = 10
 _STILL_S: Final = 1.0
 #: the share of a panel's saliency that its colour scale covers: single hot pixels must not darken the rest
 _SCALE_PERCENTILE: Final = 99.5
-_NOTE: Final = "each layer on a scale of its own; below a map of a bottleneck the bits that pass it in all"
+_NOTE: Final = (
+    "each layer on a scale of its own; below a map of a bottleneck the bits that pass it in all; grey: an empty map, "
+    "through which no more passes than if no class were asked about"
+)
 _BLANK: Final = np.zeros((1, 1, 3), np.uint8)
 _NO_TRUTH: Final = np.zeros((1, 1), np.uint8)
 
 
 @dataclass(frozen=True)
 class _Map:
-    """One row of masks with what belongs to it."""
+    """One row of masks with what belongs to it; an empty map has no heat, whatever the fit left behind."""
 
     frame: int
     time_s: float
     box: Box
     saliency: np.ndarray
-    input_size: int
+    empty: bool
     figure: str
     probability: str
     lines: tuple[str, ...]
@@ -155,7 +158,8 @@ def _layers(config: dict[str, Any], maps: list[dict[str, Any]]) -> list[_Layer]:
     ):
         rows = found[model, layer, method, target]
         own = [_map(row) for row in rows]
-        top = float(np.percentile(np.concatenate([each.saliency.ravel() for each in own]), _SCALE_PERCENTILE))
+        heat = [each.saliency.ravel() for each in own if not each.empty]
+        top = float(np.percentile(np.concatenate(heat), _SCALE_PERCENTILE)) if heat else 0.0
         bits = [row["total_bits"] for row in rows if row["total_bits"] is not None]
         mean = f"mean {np.mean(bits):,.0f} bits" if bits else ""
         scale = Scale(max(top, 0.0), rows[0]["unit"])
@@ -171,13 +175,16 @@ def _rows(connection: duckdb.DuckDBPyConnection, sql: str, **params: str) -> lis
 def _map(row: dict[str, Any]) -> _Map:
     through = row["probability_bottleneck"]
     bits = "" if row["total_bits"] is None else f"{row['total_bits']:,.0f} bits"
+    if row["empty"]:
+        bits = " • ".join(filter(None, ("empty", bits)))
+    saliency = np.asarray(row["saliency"], np.float32).reshape(row["height"], row["width"]) * np.float32(row["scale"])
     probability = f"p({row['target']}) {row['probability']:.2f}"
     return _Map(
         row["frame"],
         row["time_s"],
         Box(row["box_x"], row["box_y"], row["box_width"], row["box_height"], 1.0),
-        np.asarray(row["saliency"], np.float32).reshape(row["height"], row["width"]) * np.float32(row["scale"]),
-        row["input_size"],
+        np.zeros_like(saliency) if row["empty"] else saliency,
+        row["empty"],
         bits,
         probability,
         (
@@ -226,10 +233,10 @@ def _panel(layer: _Layer, frame: int, picture: np.ndarray, following: np.ndarray
         blank = _BLANK if layer.motion else picture
         return Panel(blank, np.zeros((1, 1)), None, layer.scale, title, ("no map for this frame", ""))
     if layer.motion:
-        motion = _seen(layer, found, picture, following, flow)
+        motion = _shown(_seen(layer, found, picture, following, flow), found)
         return Panel(motion, found.saliency, None, layer.scale, title, found.lines)
     box = (found.box.x, found.box.y, found.box.width, found.box.height)
-    return Panel(picture, found.saliency, box, layer.scale, title, found.lines)
+    return Panel(_shown(picture, found), found.saliency, box, layer.scale, title, found.lines)
 
 
 def _seen(
@@ -240,6 +247,11 @@ def _seen(
     if pixels is None:
         raise UserError(f"frame {found.frame} was explained with a next frame that the file no longer has")
     return pixels
+
+
+def _shown(picture: np.ndarray, found: _Map) -> np.ndarray:
+    """The picture, grey where its map is empty."""
+    return picture.mean(2, keepdims=True).repeat(3, 2).astype(np.uint8) if found.empty else picture
 
 
 def _sheet_columns(layers: list[_Layer], truth: dict[int, np.ndarray]) -> list[Column]:
@@ -274,5 +286,8 @@ def _sheet_row(
         shown = _BLANK if seen is None else _seen(own[0], seen, picture, following, flow)
         labels += [] if seen is None else [model, seen.probability]
         cells.append(Cell(shown))
-        cells += [Cell(shown, "no map") if each is None else Cell(shown, each.figure, each.saliency) for each in found]
+        cells += [
+            Cell(shown, "no map") if each is None else Cell(_shown(shown, each), each.figure, each.saliency)
+            for each in found
+        ]
     return Row(tuple(labels), tuple(cells))

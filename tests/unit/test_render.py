@@ -312,3 +312,30 @@ def test_a_source_that_is_gone_or_changed(lake, tmp_path):
     finally:
         source.write_bytes(kept)
     assert [each.name for each in tmp_path.iterdir()] == ["lake"]
+
+
+def test_an_empty_map_is_a_grey_picture_that_says_so(lake, tmp_path):
+    other = tmp_path / "lake"
+    _run_row(other)
+    clip = tmp_path / "red.mp4"
+    write_video(clip, [np.full((240, 320, 3), (200, 40, 40), np.uint8)] * 20, 25, crf=10)
+    _write(other, VIDEOS, [_video_row(clip)])
+    rows = {
+        table.name: pq.read_table(lake / f"run_id={RUN}" / table.name / "x.parquet").to_pylist()
+        for table in (FRAMES, PREDICTIONS, MASKS)
+    }
+    rows[MASKS.name] = [row | {"empty": row["frame"] == 3} for row in rows[MASKS.name] if row["model"] == "xception"]
+    for table in SINK_TABLES[1:]:
+        _write(other, table, rows.get(table.name, []))
+    _commit(other, VIDEO)
+    path, sheet = render(other, VIDEO)
+    with av.open(str(path)) as container:
+        empty, full, _ = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)][5::10]
+    x, y = 2 * BOX[0] + 40, 2 * BOX[1] + 40
+    assert _colourfulness(_picture(empty)[y : y + 40, x : x + 60]).max() < 12
+    # frame 3 has twice the bits of the others, which do not count: the others are at full heat
+    assert _picture(full)[y : y + 40, x : x + 60, 1].mean() > 150
+    drawn = cv2.imread(str(sheet))[..., ::-1].astype(int)
+    top, left = drawn.shape[0] - (CELL_PX + 33) * 3, 156 + CELL_PX + 10
+    assert _colourfulness(drawn[top : top + CELL_PX, left : left + CELL_PX]).max() < 12
+    assert _colourfulness(drawn[top : top + CELL_PX, left - 200 : left - 20]).min() > 100  # what the model saw
