@@ -3,7 +3,7 @@
 import torch
 
 from operators.methods import statistics
-from operators.methods.method import LAYER
+from operators.methods.method import LAYER, STATISTICS
 from operators.models.activations import LOGITS, read
 from operators.models.running import to_input
 from operators.models.weights import Detector
@@ -17,6 +17,8 @@ _KERNEL_SIGMAS = 2
 def probe(config: Config) -> None:
     """Raises UserError for weights that do not fit or give nothing finite, for layers that give no (N, C, h, w), are
     too small to be smoothed, or have statistics of another shape."""
+    smoothed = any(STATISTICS in method.needs for method in config.made_methods)
+    reach = round(_KERNEL_SIGMAS * config.bottleneck.smooth_sigma) if smoothed else 0
     for detector in config.detectors:
         shapes = _shapes(detector, any(LAYER in method.needs for method in config.made_methods))
         for layer, shape in shapes.items():
@@ -26,7 +28,6 @@ def probe(config: Config) -> None:
                     f"{name} gives {shape} for each input, and maps need channels, height and width: take another "
                     "--layer, or an architecture whose layers keep the picture's form"
                 )
-            reach = round(_KERNEL_SIGMAS * config.bottleneck.smooth_sigma)
             if min(shape[1:]) <= reach:
                 raise UserError(
                     f"{name} has {shape[1]}x{shape[2]} cells, too few for bottleneck.smooth_sigma "

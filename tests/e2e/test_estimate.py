@@ -69,10 +69,18 @@ def test_a_file_is_kept_unless_it_is_of_other_weights(estimated, videos, viba, t
     save_model(load_model(spec, seed=1), spec, weights)
     given = ["--model", "resnet10t", "--layer", "layer3", "--weights", f"resnet10t={weights}"]
     said = viba("explain", videos, "--lake", tmp_path / "lake", *given, "--statistics", estimated, code=1)
-    assert "layer3.safetensors is of other weights of resnet10t" in said.err
+    assert "layer3.safetensors is of other weights: estimate it for resnet10t" in said.err
+    # of these weights, but of other crops
+    of_peaks = ["explain", videos, "--lake", tmp_path / "lake", "--model", "resnet10t", "--layer", "layer3"]
+    said = viba(*of_peaks, "--statistics", estimated, code=1)
+    assert "is of other crops: selection is uniform, not peaks" in said.err
+    wide = ("--set", 'prepare.keyframes.selection="uniform"', "--set", "prepare.faces.margin=1.5")
+    said = viba(*of_peaks, *wide, "--statistics", estimated, code=1)
+    assert "is of other crops: faces.margin is 1.3, not 1.5" in said.err
+    assert not (tmp_path / "lake").exists()
     # nothing to estimate from: it has got past what is there
     said = viba("estimate", tmp_path / "none", "--out", estimated, *given, code=1)
-    assert "is of other weights or labels, estimating it again" in said.out.replace("\n", " ")
+    assert "is of other weights, estimating it again" in said.out.replace("\n", " ")
     assert "no file or folder" in said.err
 
 

@@ -1,0 +1,70 @@
+"""What a worker could not do is said before the work begins."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from operators.inputs.view import View
+from operators.methods import statistics
+from operators.models.spec import spec_for
+from operators.models.weights import Detector, load_model, save_model
+from pipelines import config as configs
+from pipelines.errors import UserError
+from pipelines.probe import probe
+
+
+def config(model: str, *layers: str, tables: dict | None = None, **given) -> configs.Config:
+    return configs.build(tables or {}, [model], list(layers), given.pop("weights", {}), **given)
+
+
+def test_layers_with_their_channels_last_serve_and_tokens_do_not():
+    probe(config("swin_tiny_patch4_window7_224", "layers.1"))
+    with pytest.raises(UserError, match=r"^vit_tiny_patch16_224 blocks.11 gives \(197, 192\) for each input, and maps"):
+        probe(config("vit_tiny_patch16_224", "blocks.11"))
+
+
+def test_a_map_has_to_be_larger_than_what_smooths_it():
+    small = Detector(replace(spec_for("resnet10t"), view=View(64)), ("layer4",))  # 2x2 cells
+    with pytest.raises(UserError, match=r"layer4 has 2x2 cells, too few for bottleneck\.smooth_sigma 1"):
+        probe(configs.Config((small,)))
+    probe(replace(configs.Config((small,)), methods=("gradcam",)))
+
+
+def test_weights_that_give_nothing_finite_are_refused(tmp_path):
+    spec = replace(spec_for("resnet10t"), view=View(64))
+    model = load_model(spec)
+    with torch.no_grad():
+        model.fc.bias[1] = float("nan")
+    save_model(model, spec, tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match=r"w\.safetensors: a black picture gives logits that are not finite"):
+        probe(config("resnet10t", weights={"resnet10t": tmp_path / "w.safetensors"}))
+
+
+@pytest.fixture
+def given(tmp_path) -> Path:
+    """Statistics of resnet10t's layer3 that do not say of which crops they are."""
+    folder = tmp_path / "statistics"
+    activations = torch.randn(3, 256, 4, 4, generator=torch.Generator().manual_seed(0))
+    path = statistics.path_in(folder, "resnet10t", "layer3")
+    statistics.save(statistics.of_batch(activations), path, {"weights_sha256": None})
+    return folder
+
+
+def test_statistics_of_another_size_are_refused(given):
+    with pytest.raises(UserError, match=r"layer3\.safetensors is of \(256, 4, 4\), and resnet10t layer3 gives"):
+        probe(config("resnet10t", "layer3", statistics=given))
+
+
+def test_statistics_of_other_crops_are_refused(given):
+    path = statistics.path_in(given, "resnet10t", "layer3")
+    known = statistics.load(path)
+    run = config("resnet10t", "layer3")
+    about = run.about_statistics(run.detectors[0])
+    statistics.save(known, path, about)
+    assert config("resnet10t", "layer3", statistics=given).statistics.files
+    for name, value in (("faces.margin", 1.5), ("selection", "uniform"), ("view", "frame picture 224")):
+        statistics.save(known, path, about | {"crops": about["crops"] | {name: value}})
+        with pytest.raises(UserError, match=rf"is of other crops: {name} is {value}, not"):
+            config("resnet10t", "layer3", statistics=given)
