@@ -18,6 +18,7 @@ from operators.methods.method import LAYER, READOUT, STATISTICS, Maps, Method, O
 from operators.models.activations import read
 from operators.models.batches import Batches
 from operators.models.cut import split_all
+from operators.models.precision import tf32
 from operators.models.running import to_input
 from operators.models.weights import Detector
 from schemas.errors import SampleError
@@ -71,8 +72,9 @@ class _Loaded:
     @torch.no_grad()
     def plain(self, images: Tensor) -> tuple[Tensor, Outputs]:
         """Logits (N, classes), and what the methods want of the same pass."""
-        logits, crossings = self._plain(images)
-        layers = read(self.model, self._reads, images, self.spec.layout) if self._reads else {}
+        with tf32(False):  # what is said of the model, and what every fit begins with, is exact
+            logits, crossings = self._plain(images)
+            layers = read(self.model, self._reads, images, self.spec.layout) if self._reads else {}
         return logits.float(), Outputs(layers, crossings)
 
 
