@@ -150,8 +150,8 @@ class Explainer:
             for (row, _), predicted in zip(batch, logits.argmax(1).tolist(), strict=True)
         ]
         plain = _numpy(logits), _numpy(logits.softmax(1))
-        found: list[tuple[list[Row], list[Row], float]] = [
-            (_predictions(item, spec.name, spec.classes, "", "", None, own, plain[0][i], plain[1][i]), [], 0.0)
+        found: list[tuple[list[Row], list[Row]]] = [
+            (_predictions(item, spec.name, spec.classes, "", "", None, own, plain[0][i], plain[1][i]), [])
             for i, ((_, item), own) in enumerate(zip(batch, chosen, strict=True))
         ]
         # one entry for each sample and class: mostly one class a sample
@@ -176,7 +176,7 @@ class Explainer:
                     through = (method.name, layer, target, [target], logits[j], probabilities[j])
                     found[i][0].extend(_predictions(batch[i][1], spec.name, spec.classes, *through))
         seconds = (time.perf_counter() - started) / len(batch)
-        return [(predictions, masks, seconds) for predictions, masks, _ in found]
+        return [(predictions, masks, seconds) for predictions, masks in found]
 
 
 def _classes(row: Row, predicted: int, classes: tuple[str, ...], targets: tuple[str, ...]) -> list[int]:
