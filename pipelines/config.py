@@ -29,8 +29,8 @@ from operators.video.sandbox import Limits
 from pipelines.errors import UserError
 from schemas.params import checked
 
-#: sections of a config file that are not a run's: `train` and `train-readout` take them
-_OTHERS: Final = ("train", "readout")
+#: sections of a config file that are not a run's: `train`, `train-readout` and `judge` take them
+_OTHERS: Final = ("train", "readout", "judge")
 #: the flag that fills `folder` and `files` of a section
 _BY_FLAG: Final = {"statistics": "--statistics", "readouts": "--readout"}
 #: what Ray makes its blocks of; a row it cannot cut
@@ -144,6 +144,14 @@ class Config:
         names = [*self.methods, *([ReadoutIba.name] if self.readouts.files else [])]
         bottlenecks = {Iba.name: Iba(self.bottleneck), ReadoutIba.name: ReadoutIba(self.bottleneck)}
         return tuple(bottlenecks.get(name) or METHODS[name]() for name in dict.fromkeys(names))
+
+
+def of_run(text: str) -> Config:
+    """The config in a row of `runs`. Raises UserError for one that is not of this version."""
+    try:
+        return TypeAdapter(Config).validate_json(text, strict=True)
+    except ValidationError as error:
+        raise UserError("the run's config is of another version of viba: explain the videos again") from error
 
 
 def _plain(value: Any, identity_only: bool) -> Any:
