@@ -34,6 +34,12 @@ DEFAULTS: dict[str, dict] = {
     "truth": {"video_id": "v", "height": 1, "width": 2, "mask": [0, 255], "area": 0.5},
     "localisation_frames": {"video_id": "v", **_EXPLAINED}
     | {"heat_inside": 0.5, "rra": 0.5, "chance": 0.5, "pointing": True, "ehr": 0.5},
+    "judged": {"video_id": "v", "status": "ok", "n_frames": 1, "passes": 9, "judge_s": 1.0},
+    "judged_maps": {"video_id": "v", **_EXPLAINED, "gini": 0.5, "entropy": 0.5, "half": 0.25},
+    "faithfulness": {"video_id": "v", **_EXPLAINED, "metric": "srg", "fill": "blur", "value": 0.25},
+    "faithfulness_curves": {"video_id": "v", **_EXPLAINED, "removal": "morf", "fill": "blur"}
+    | {"removed": [0.0, 1.0], "probability": [0.75, 0.5]},
+    "sanity": {"video_id": "v", **_EXPLAINED, "test": "weights", "place": "fc", "depth": 1.0, "similarity": 0.25},
 }
 
 
