@@ -8,7 +8,7 @@
 -- (relevance rank accuracy) the share of the n hottest pixels in it, n being its size; chance its share of the input,
 -- what a map that knows nothing scores in both; ehr (effective heat ratio, InputIBA) the heat over its maximum in it
 -- per pixel above a threshold, over thresholds: uniform saliency scores chance. auroc is the probability that a forged
--- pixel is hotter than another one: chance is .5, whatever the region's size. *_adjusted is (v - chance) / (1 - chance),
+-- pixel is hotter than another one: chance is .5, whatever the size. *_adjusted is (v - chance) / (1 - chance),
 -- 0 by chance and 1 at best; of pointing (the maximum is in the region or within 15 pixels) against the share of the
 -- pixels that count as hits. rightly: whether the model says of the frame what its video is labelled.
 with final as (
@@ -58,7 +58,7 @@ with final as (
         localisation_frames.method,
         localisation_frames.layer,
         localisation_frames.target,
-        rightly desc nulls last
+        rightly
 )
 
 select * from final
