@@ -19,8 +19,12 @@ CLASS_REAL: Final = 0
 CLASS_FAKE: Final = 1
 #: between the identities of one video
 IDENTITY_SEPARATOR: Final = ";"
+#: the regions of a face that people are asked about (VIBA, figure 2), in the order of the keys 1 to 6
+FACE_REGIONS: Final = ("mouth", "edges", "brows", "nose", "outside", "chin")
 #: the chain that `explain` runs
 EXPLAIN: Final = "explain"
+#: the chain that `judge` runs over what `explain` wrote
+JUDGE: Final = "judge"
 
 
 def _column(name: str, type_: pa.DataType, meaning: str, *, null: bool = False) -> pa.Field:
@@ -324,6 +328,45 @@ LOCALISATION_FRAMES: Final = _table(
     chain=EXPLAIN,
 )
 
+REGIONS: Final = _table(
+    "regions",
+    "one row per (video, frame, model, method, layer, target, region) of a map over the face, six regions to a map",
+    ("run_id", "video_id", "first_frame", "frame", "model", "method", "layer", "target", "region"),
+    [
+        _RUN_ID,
+        _VIDEO_ID,
+        _FIRST_FRAME,
+        _FRAME,
+        _MODEL,
+        _METHOD,
+        _LAYER,
+        _TARGET,
+        _column("region", pa.string(), "one of FACE_REGIONS; together they are the whole input"),
+        _column("heat", pa.float64(), "share of the saliency in the region; NULL without any", null=True),
+        _column("area", pa.float64(), "share of the input in the region: what uniform saliency scores"),
+        _column("source", pa.string(), "of the landmarks: mesh, the name of a dlib file, or box for its proportions"),
+    ],
+    parents=(MASKS,),
+    chain=JUDGE,
+)
+
+ANNOTATIONS: Final = _table(
+    "annotations",
+    "one row per (annotator, video, showing)",
+    ("annotator", "video_id", "showing"),
+    [
+        _column("annotator", pa.string(), "who was asked"),
+        _VIDEO_ID,
+        _column("showing", pa.int32(), "1 for the first time the annotator saw the video, 2 for a repeat"),
+        _column(
+            "regions", pa.list_(pa.string()), "those of FACE_REGIONS that look manipulated; none where nothing does"
+        ),
+        _column("confidence", pa.int32(), "1 (a guess) to 5 (certain); NULL where it was not asked", null=True),
+        _column("answered_at", _TIME, "when the answer was given; NULL where it was not kept", null=True),
+        _column("source", pa.string(), "name of the file the answer came in"),
+    ],
+)
+
 CURVES: Final = _table(
     "curves",
     "one row per (training, epoch)",
@@ -342,8 +385,8 @@ CURVES: Final = _table(
 NESTED: Final = (FRAMES, TRUTH, PREDICTIONS, MASKS, METRICS, LOCALISATION_FRAMES)
 #: tables the sink writes, one file each per block of videos
 SINK_TABLES: Final = (VIDEOS, *NESTED)
-#: tables of a run in a lake; CURVES belongs to no run
-LAKE_TABLES: Final = (RUNS, *SINK_TABLES)
+#: tables of a run in a lake; CURVES and ANNOTATIONS belong to no run
+LAKE_TABLES: Final = (RUNS, *SINK_TABLES, REGIONS)
 
 
 def item(table: Table) -> pa.StructType:
