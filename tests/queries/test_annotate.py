@@ -102,7 +102,14 @@ def test_label_studios_json(put):
 
 def test_label_studios_json_min(put):
     rows = [
-        {"id": 1, "video": "a-00", "annotator": 7, "annotation_id": 1, "regions": "mouth", "confidence": [{"rating": 2}]},
+        {
+            "id": 1,
+            "video": "a-00",
+            "annotator": 7,
+            "annotation_id": 1,
+            "regions": "mouth",
+            "confidence": [{"rating": 2}],
+        },
         {"id": 1, "video": "a-00", "annotator": 8, "annotation_id": 2, "regions": {"choices": ["mouth", "nose"]}},
         {"id": 2, "video": "a-00", "annotator": 7, "annotation_id": 3, "regions": "Nothing visible", "confidence": 5},
     ]

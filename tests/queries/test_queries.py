@@ -12,12 +12,15 @@ COLUMNS = {
     "table1": "dataset label n_videos",
     "table2": "model method n accuracy precision recall ece",
     "table3": "model method layer target mask_rule label n_videos n_maps n_empty iou iou_adjusted tcs persistence rpi",
+    "table4": "model method layer target measure n_videos n_people n_map value chance p",
+    "figure2": "model method layer target region n_videos people map match chance p",
+    "agreement": "who item n_videos n_values same alpha low high",
     "localisation": "model method layer target n_maps n_empty heat_inside rra chance ehr",
 }
 
 
 def test_there_are_queries():
-    assert {file.split("/")[0] for file in FILES} == {"checks", "render", "samples", "summary", "tables"}
+    assert {file.split("/")[0] for file in FILES} == {"annotate", "checks", "render", "samples", "summary", "tables"}
 
 
 @pytest.mark.parametrize("file", FILES)
