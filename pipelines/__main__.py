@@ -17,6 +17,7 @@ from pipelines.errors import UserError
 COMMANDS: Final = {
     "explain": "explain every video of folders, files or manifests",
     "estimate": "estimate mean and deviation of layers for explain --statistics",
+    "judge": "judge the maps of a run: faithfulness, localisation, sanity",
     "evaluate": "check the tables and make the evaluation tables",
     "sql": "ask the tables a question, read-only",
     "render": "draw a video's explanation as MP4 and contact sheet",

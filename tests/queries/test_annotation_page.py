@@ -165,7 +165,16 @@ def test_a_page_says_nothing_of_what_a_clip_is(study):
     rest = (text.replace(json.dumps(clips), "") if json.dumps(clips) in text else text).casefold()
     for clip in clips.values():
         rest = rest.replace(clip.casefold(), "")
-    for word in ("real-00", "fake-00", ".mp4", str(page.parent.parent).casefold(), "http://", "https://", "score", "heat"):
+    for word in (
+        "real-00",
+        "fake-00",
+        ".mp4",
+        str(page.parent.parent).casefold(),
+        "http://",
+        "https://",
+        "score",
+        "heat",
+    ):
         assert word not in rest
     assert json.dumps(told).count('"showing": 2') == 1
 
