@@ -158,9 +158,9 @@ class _Map:
 class Judge:
     """Every map of a batch of videos, and what models say of its frames when parts of them are taken away.
 
-    `whole` are the totals of all videos. Models are asked about the `chosen` (video, frame), and attacked by NES in those
-    of `nes`; `landmarks` is the file that finds a face's parts in all of them, None for the box's proportions. A video
-    that a model has too little memory for becomes an error row.
+    `whole` are the totals of all videos. Models are asked about the `chosen` (video, frame), and attacked by NES in
+    those of `nes`; `landmarks` is the file that finds a face's parts in all frames, None for the box's proportions. A
+    video that a model has too little memory for becomes an error row.
     """
 
     def __init__(

@@ -62,8 +62,8 @@ def judge(
     """Judge the maps of one run, the latest unless told, and write the tables JUDGE_TABLES.
 
     The same command continues a pass that was interrupted. UserError: no lake, no such run, a run without a map, one
-    that was judged otherwise (unless `again`, which drops what there is), weights that are gone or are others, a file of
-    landmarks that is none.
+    that was judged otherwise (unless `again`, which drops what there is), weights that are gone or are others, a
+    landmark file that is none.
     """
     try:
         finder(landmarks)

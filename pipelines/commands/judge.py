@@ -29,8 +29,8 @@ def flags(parser: argparse.ArgumentParser) -> None:
         "--landmarks",
         type=Path,
         metavar="FILE",
-        help="what finds the parts of a face: MediaPipe's face_landmark.tflite or a dlib file of 68 points (default: what "
-        "make landmarks fetched, else the proportions of the face's box)",
+        help="what finds the parts of a face: MediaPipe's face_landmark.tflite or a dlib file of 68 points (default: "
+        "what make landmarks fetched, else the proportions of the face's box)",
     )
     parser.add_argument("--again", action="store_true", help="drop what the run was judged with other settings")
     add_config(parser)

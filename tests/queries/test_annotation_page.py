@@ -148,7 +148,8 @@ def test_a_page_is_filled_in_kept_and_imported(browser, study):
         take([downloaded(chrome, folder, kind)], lake, QUIET)
         with open_lake(lake) as connection:
             found = connection.sql(
-                "select annotator, video_id, showing, regions, confidence from annotations where answered_at is not null"
+                "select annotator, video_id, showing, regions, confidence from annotations "
+                "where answered_at is not null"
             ).fetchall()
         assert sorted(found) == sorted(expected)
         (lake / "_annotations" / "annotations.parquet").unlink()
@@ -190,7 +191,7 @@ def test_every_control_has_a_name_and_is_reached_by_the_keyboard(browser, study)
     for _ in range(40):
         webdriver.ActionChains(chrome).send_keys("\ue004").perform()
         reached.add(chrome.switch_to.active_element.id)
-    # of the five grades of confidence the keyboard reaches one, and the arrows the others; back is off at the first clip
+    # the keyboard reaches one of the five grades of confidence, and the arrows the others; at first back is off
     unreached = [control for control in controls if control.id not in reached]
     assert {control.get_attribute("name") or control.get_attribute("id") for control in unreached} <= {
         "confidence",

@@ -5,13 +5,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
 import skimage.data
 
 from operators.inputs.faces import FaceParams, crop, find_face
 from operators.inputs.landmarks import MESH_FILE, VIEW, finder, proportions
+from operators.judge import Judge, JudgeParams, totals
 from operators.measures.regions import region_labels, region_rows, region_shares
-from schemas.tables import FACE_REGIONS
+from operators.models.spec import XCEPTION
+from operators.models.weights import Detector
+from schemas.tables import FACE_REGIONS, NESTED, VIDEO_ROW
 
 #: points of the mean face as x, y over the crop's sides, read off it by eye
 PLACES = {
@@ -110,6 +114,32 @@ def test_only_maps_over_the_face_have_regions():
         (4, "m", name, "mesh") for name in FACE_REGIONS
     ]
     assert {row["source"] for row in region_rows(maps, frames, {})} == {"box"}
+
+
+def test_judging_tells_the_regions_of_every_map_and_asks_no_model_for_it():
+    pixels = np.zeros((VIEW.size, VIEW.size, 3), np.uint8).tobytes()
+    box = dict(zip(("box_x", "box_y", "box_width", "box_height"), (10, 20, 30, 40), strict=True))
+    map_ = {"span_frames": 1, "input_size": 64, "height": 1, "width": 1, "saliency": [np.float16(1)], "scale": 1.0}
+    map_ |= {"unit": "bits per pixel", "empty": False, "seconds": 0.0}
+    frames = [
+        {"frame": frame, "time_s": 0.0, "keyframe_score": 0.0, "status": "ok", "face_score": 1.0, "has_flow": False}
+        | {"face_x": 10, "face_y": 20, "face_width": 30, "face_height": 40}
+        for frame in (4, 8)
+    ]
+    row = dict.fromkeys(VIDEO_ROW.names) | {table.name: [] for table in NESTED}
+    row |= {"video_id": "v", "uri": "u", "dataset": "d", "status": "ok", "frames": frames}
+    row["masks"] = [mask(frame, "xception") | map_ for frame in (4, 8)] + [mask(8, "xception") | {"error_code": "x"}]
+    row["inputs"] = [{"frame": 4, "span_frames": 1, "view": str(VIEW), "pixels": pixels} | box]
+    detectors = (Detector(XCEPTION, ("block4",)),)
+    whole = totals([each for each in row["masks"] if "saliency" in each], {})
+    judge = Judge(detectors, JudgeParams(), whole, frozenset(), frozenset(), None, 1, 0)
+    row["masks"][2] |= map_ | dict.fromkeys(("saliency", "scale", "empty"))
+    (judged,) = judge(pa.Table.from_pylist([row], schema=VIDEO_ROW)).to_pylist()
+    assert (judged["status"], judged["passes"], judged["n_frames"]) == ("ok", 0, 0)
+    assert [(each["frame"], each["region"]) for each in judged["regions"]] == [
+        (frame, name) for frame in (4, 8) for name in FACE_REGIONS
+    ]
+    assert all(each["heat"] == pytest.approx(each["area"], rel=1e-5) for each in judged["regions"])
 
 
 @pytest.fixture(scope="module")
