@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -98,7 +98,7 @@ class JudgeParams:
         of_map = len(self.fills) * 2 * (self.steps - 1) + 2 * len(ROAD_SHARES) * self.road
         attack = self.pgd_steps + (adversarial.NES_PROBES * self.nes_steps if nes else 0)
         attacks = n_maps * len(adversarial.TOP) + _CHANCE_DRAWS
-        return 1 + len(self.fills) + SET_SIZES * self.sensitivity_sets + n_maps * of_map + attacks * attack
+        return 1 + 2 * len(self.fills) + SET_SIZES * self.sensitivity_sets + n_maps * of_map + attacks * attack
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,9 @@ def series(row: Mapping[str, Any]) -> Series:
 
 
 def totals(rows: Sequence[Mapping[str, Any]], before: dict[Series, Totals]) -> dict[Series, Totals]:
-    """`before` with the maps of one more video: rows of masks without an error."""
+    """`before` with the maps of one more video, from its rows of masks."""
     found = dict(before)
-    for key, own in _by(rows, series).items():
+    for key, own in _by([row for row in rows if row["error_code"] is None], series).items():
         found[key] = found.get(key, Totals()).plus([common(values(row)) for row in own])
     return found
 
@@ -203,7 +203,7 @@ class Judge:
                 if pixels is None or (row["video_id"], first_frame) not in self._chosen:
                     continue
                 asker = self._asker(model)
-                shown = _pixels(row, replace(view, shows="picture"), first_frame)
+                shown = _pixels(row, view.picture, first_frame)
                 sample = _Sample(row, first_frame, target, pixels, pixels if shown is None else shown, own)
                 passes -= asker.passes
                 faithfulness, curves = _judge(sample, asker, self._params, self._nes)

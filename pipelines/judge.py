@@ -135,7 +135,7 @@ def _views(config: Config, params: JudgeParams) -> tuple[View, ...]:
     """What models see, what landmarks are found in and, where segments are attacked, what they are cut from."""
     views = {*config.views, LANDMARK_VIEW}
     if params.pgd_steps or params.nes_frames:
-        views |= {replace(view, shows="picture") for view in config.views}
+        views |= {view.picture for view in config.views}
     return tuple(sorted(views, key=str))
 
 
@@ -209,8 +209,7 @@ def _write_maps(connection: duckdb.DuckDBPyConnection, plan: _Plan, path: Path) 
             rows = [empty | own[video] | {MASKS.name: [], TRUTH.name: [], FRAMES.name: []} for video in videos]
             by_id = dict(zip(videos, rows, strict=True))
             for row in _rows(connection, MASKS, videos):
-                if row["error_code"] is None:
-                    by_id[row["video_id"]][MASKS.name].append(row)
+                by_id[row["video_id"]][MASKS.name].append(row)
             for row in _rows(connection, TRUTH, videos):
                 by_id[row["video_id"]][TRUTH.name].append(row)
             for row in _rows(connection, FRAMES, videos):

@@ -36,6 +36,12 @@ DEFAULTS: dict[str, dict] = {
     | {"heat_inside": 0.5, "rra": 0.5, "chance": 0.5, "pointing": True, "ehr": 0.5},
     "regions": {"video_id": "v", **_EXPLAINED, "region": "mouth", "heat": 0.5, "area": 0.25, "source": "mesh"},
     "annotations": {"annotator": "a", "video_id": "v", "showing": 1, "regions": [], "source": "a.csv"},
+    "judged": {"video_id": "v", "status": "ok", "n_frames": 1, "passes": 9, "judge_s": 1.0},
+    "judged_maps": {"video_id": "v", **_EXPLAINED, "gini": 0.5, "entropy": 0.5, "half": 0.25},
+    "faithfulness": {"video_id": "v", **_EXPLAINED, "metric": "srg", "fill": "blur", "value": 0.25},
+    "faithfulness_curves": {"video_id": "v", **_EXPLAINED, "removal": "morf", "fill": "blur"}
+    | {"removed": [0.0, 1.0], "probability": [0.75, 0.5]},
+    "sanity": {"video_id": "v", **_EXPLAINED, "test": "weights", "place": "fc", "depth": 1.0, "similarity": 0.25},
 }
 
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from pipelines import league
 from pipelines.lake.read import QUERIES, queries
 
 FAILED_MAP = {"error_code": "explain_failed", **dict.fromkeys(("saliency", "scale", "empty", "total_bits"))}
@@ -15,12 +16,16 @@ COLUMNS = {
     "table4": "model method layer target measure n_videos n_people n_map value chance p",
     "figure2": "model method layer target region n_videos people map match chance p",
     "agreement": "who item n_videos n_values same alpha low high",
-    "localisation": "model method layer target n_maps n_empty heat_inside rra chance ehr",
+    "localisation": "model method layer target rightly n_maps n_empty heat_inside rra chance ehr auroc "
+    "heat_inside_adjusted rra_adjusted pointing pointing_chance pointing_adjusted",
+    "league": "model layer method srg auroc adv_drop adv_gain srg_mean road sensitivity_n iou_adjusted gini empty "
+    "failed seconds sanity n_persons n_videos n_frames",
 }
 
 
 def test_there_are_queries():
-    assert {file.split("/")[0] for file in FILES} == {"annotate", "checks", "render", "samples", "summary", "tables"}
+    folders = {"annotate", "checks", "judge", "league", "render", "samples", "summary", "tables"}
+    assert {file.split("/")[0] for file in FILES} == folders
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -28,6 +33,7 @@ def test_query_runs_on_empty_tables(views, file):
     query = (QUERIES / file).read_text()
     names = set(re.findall(r"(?<=\$)\w+", query))
     with views() as lake:
+        league.prepare(lake)
         assert lake.sql(query, params=dict.fromkeys(names, "") if names else None).fetchall() == []
 
 
@@ -44,6 +50,7 @@ def test_query_has_the_form(file):
 @pytest.mark.parametrize("name", COLUMNS)
 def test_table_has_the_columns(views, name):
     with views() as lake:
+        league.prepare(lake)
         assert lake.sql(queries("tables")[name]).columns == COLUMNS[name].split()
 
 

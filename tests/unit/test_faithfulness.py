@@ -45,15 +45,15 @@ def curves(cells, weights, steps=16):
 
 
 def test_a_linear_models_curves_in_closed_form():
-    # cell i holds 2 (i + 1) / (n (n + 1)) of p. Without the k largest p is (n - k)(n - k + 1) / (n (n + 1)), without the
-    # k smallest 1 - k (k + 1) / (n (n + 1)): n (n + 1) SRG is, trapezoid by trapezoid, that sum of squares
+    # cell i holds 2 (i + 1) / (n (n + 1)) of p: without the k largest p is (n - k)(n - k + 1) / (n (n + 1)), without
+    # the k smallest 1 - k (k + 1) / (n (n + 1))
     n = CELLS
     weights = 2 * np.arange(1, n + 1) / (n * (n + 1))
     shares, morf, lerf = curves(weights, weights, steps=n)
     k = np.arange(n + 1)
     assert morf == pytest.approx((n - k) * (n - k + 1) / (n * (n + 1)))
     assert lerf == pytest.approx(1 - k * (k + 1) / (n * (n + 1)))
-    # sum of (1 - k(k+1)/(n(n+1))) - (n-k)(n-k+1)/(n(n+1)) over k, by the sums of k and k^2: (n - 1)(n + 1) / (3 (n + 1))
+    # the sum of their differences over k, by the sums of k and of k^2
     assert removal_scores(shares, morf, lerf)["srg"] == pytest.approx((n - 1) / (3 * n))
 
 
