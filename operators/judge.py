@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import cv2
@@ -12,6 +13,8 @@ import torch
 from annotated_types import Ge, Le, MinLen
 from torch import Tensor, nn
 
+from operators.inputs.landmarks import VIEW as LANDMARK_VIEW
+from operators.inputs.landmarks import finder
 from operators.inputs.view import View
 from operators.measures import adversarial
 from operators.measures.faithfulness import (
@@ -47,6 +50,7 @@ from operators.measures.grid import (
 )
 from operators.measures.localisation import auroc, region
 from operators.measures.maps import Heat, heat
+from operators.measures.regions import region_rows
 from operators.models.batches import Batches
 from operators.models.precision import tf32
 from operators.models.running import to_input
@@ -154,8 +158,9 @@ class _Map:
 class Judge:
     """Every map of a batch of videos, and what models say of its frames when parts of them are taken away.
 
-    `whole` are the totals of all videos. `inputs` of a row are those of the chosen frames; `nes` the (video, frame)
-    that are attacked by NES too. A video that a model has too little memory for becomes an error row.
+    `whole` are the totals of all videos. Models are asked about the `chosen` (video, frame), and attacked by NES in
+    those of `nes`; `landmarks` is the file that finds a face's parts in all frames, None for the box's proportions. A
+    video that a model has too little memory for becomes an error row.
     """
 
     def __init__(
@@ -163,7 +168,9 @@ class Judge:
         detectors: tuple[Detector, ...],
         params: JudgeParams,
         whole: Mapping[Series, Totals],
+        chosen: frozenset[tuple[str, int]],
         nes: frozenset[tuple[str, int]],
+        landmarks: Path | None,
         batch_samples: int,
         threads: int,
     ) -> None:
@@ -171,7 +178,8 @@ class Judge:
             torch.set_num_threads(threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._detectors = {each.spec.name: each for each in detectors}
-        self._params, self._whole, self._nes = params, whole, nes
+        self._params, self._whole, self._chosen, self._nes = params, whole, chosen, nes
+        self._find = finder(landmarks)
         self._batch_samples = batch_samples
         self._askers: dict[str, _Asker] = {}
 
@@ -186,12 +194,13 @@ class Judge:
         passes = 0
         try:
             maps = self._maps(row, nested["judged_maps"])
+            nested["regions"] = self._regions(row)
             for (model, first_frame, target), own in _by(
                 maps, lambda each: (each.ids["model"], each.ids["first_frame"], each.ids["target"])
             ).items():
                 view = self._detectors[model].spec.view
                 pixels = _pixels(row, view, first_frame)
-                if pixels is None:
+                if pixels is None or (row["video_id"], first_frame) not in self._chosen:
                     continue
                 asker = self._asker(model)
                 shown = _pixels(row, view.picture, first_frame)
@@ -206,7 +215,7 @@ class Judge:
             judged |= {"status": STATUS_ERROR, "error_stage": "judge"}
             judged |= {"error_code": error.code, "error_detail": error.detail}
         seconds = time.perf_counter() - started
-        n_frames = len({item["frame"] for item in row["inputs"]})
+        n_frames = len({item["frame"] for item in row["inputs"] if (row["video_id"], item["frame"]) in self._chosen})
         return judged | nested | {"n_frames": n_frames, "passes": passes, "judge_s": seconds}
 
     def _maps(self, row: Row, rows: list[Row]) -> list[_Map]:
@@ -235,6 +244,16 @@ class Judge:
                     rows.append(ids | {"variant": variant} | figures)
                     maps.append(_Map(ids | {"variant": variant}, variant_cells))
         return maps
+
+    def _regions(self, row: Row) -> list[Row]:
+        """Where the heat of every map over a face lies."""
+        found = {}
+        for item in row["inputs"]:
+            if item["view"] == str(LANDMARK_VIEW):
+                pixels = np.frombuffer(item["pixels"], np.uint8).reshape(LANDMARK_VIEW.size, LANDMARK_VIEW.size, 3)
+                found[item["frame"]] = self._find(pixels)
+        maps = [(each, heat(each)) for each in row["masks"] if each["error_code"] is None]
+        return region_rows(maps, row["frames"], found)
 
     def _variants(self, row: Row, grid: Cells, mean: Cells | None, size: int) -> list[tuple[str, Cells, Heat]]:
         """(variant, on the common grid, at the input), the map itself first."""

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "evaluate": "check the tables and make the evaluation tables",
     "sql": "ask the tables a question, read-only",
     "render": "draw a video's explanation as MP4 and contact sheet",
+    "annotate": "make pages that ask people where videos look manipulated, and take their answers",
     "manifest": "list, check and split a published dataset",
     "train": "train a detector on the splits train and val of a manifest or a lake",
     "train-readout": "train a network that predicts a layer's bottleneck",

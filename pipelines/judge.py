@@ -4,7 +4,7 @@ import hashlib
 import json
 import shlex
 import shutil
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from operators.inputs.landmarks import VIEW as LANDMARK_VIEW
+from operators.inputs.landmarks import finder
 from operators.inputs.view import View
 from operators.judge import Judge, JudgeParams, Series, Totals, totals
 from operators.models.weights import Detector, digest
@@ -49,13 +51,24 @@ class _Plan:
 
 
 def judge(
-    lake: Path, run_id: str | None, params: JudgeParams, weights: dict[str, Path], again: bool, console: Console
+    lake: Path,
+    run_id: str | None,
+    params: JudgeParams,
+    weights: dict[str, Path],
+    landmarks: Path | None,
+    again: bool,
+    console: Console,
 ) -> None:
     """Judge the maps of one run, the latest unless told, and write the tables JUDGE_TABLES.
 
     The same command continues a pass that was interrupted. UserError: no lake, no such run, a run without a map, one
-    that was judged otherwise (unless `again`, which drops what there is), weights that are gone or are others.
+    that was judged otherwise (unless `again`, which drops what there is), weights that are gone or are others, a
+    landmark file that is none.
     """
+    try:
+        finder(landmarks)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     layout = Layout(lake.resolve())
     run_id = runs(lake)[-1] if run_id is None else run_id
     with open_lake(lake, run_id) as connection:
@@ -64,7 +77,7 @@ def judge(
         plan = _plan(connection, params)
         if not plan.videos:
             raise UserError(f"run {run_id} has no map to judge: explain videos with --lake {lake}")
-        _begin(layout, run_id, params, plan, again)
+        _begin(layout, run_id, params, plan, landmarks, again)
         todo = len(set(plan.videos) - set(committed(layout, JUDGE, [run_id])["video_id"].to_pylist()))
         _announce(console, run_id, plan, params, todo)
         whole: dict[Series, Totals] = {}
@@ -73,7 +86,7 @@ def judge(
     if todo:
         cluster = connect(config.resources)
         per_block = config.resources.videos_per_block
-        chain = stages(config, params, plan, whole, cluster)
+        chain = stages(config, params, plan, whole, landmarks, cluster)
         with (
             checkpointed(layout, JUDGE, run_id),
             streamed(layout.maps_to_judge(run_id), chain, per_block, todo, console) as videos,
@@ -84,7 +97,12 @@ def judge(
 
 
 def stages(
-    config: Config, params: JudgeParams, plan: _Plan, whole: dict[Series, Totals], cluster: Cluster
+    config: Config,
+    params: JudgeParams,
+    plan: _Plan,
+    whole: dict[Series, Totals],
+    landmarks: Path | None,
+    cluster: Cluster,
 ) -> list[Stage]:
     """Maps and frames of a video -> with its inputs cut again -> judged; one row per video all the way."""
     flows = dict.fromkeys(plan.videos, config.prepare.flow)
@@ -103,6 +121,8 @@ def stages(
                 "detectors": config.detectors,
                 "params": params,
                 "whole": whole,
+                "chosen": frozenset(plan.chosen),
+                "landmarks": landmarks,
                 "nes": frozenset(plan.chosen[: params.nes_frames]),
                 "batch_samples": cluster.batch_samples,
                 "threads": cluster.threads_per_actor,
@@ -112,8 +132,8 @@ def stages(
 
 
 def _views(config: Config, params: JudgeParams) -> tuple[View, ...]:
-    """What models see and, where segments are attacked, the picture that they are cut from."""
-    views = set(config.views)
+    """What models see, what landmarks are found in and, where segments are attacked, what they are cut from."""
+    views = {*config.views, LANDMARK_VIEW}
     if params.pgd_steps or params.nes_frames:
         views |= {view.picture for view in config.views}
     return tuple(sorted(views, key=str))
@@ -154,11 +174,12 @@ def _plan(connection: duckdb.DuckDBPyConnection, params: JudgeParams) -> _Plan:
     return _Plan(videos, chosen, len(frames), sum(each[-1] for each in samples), passes)
 
 
-def _begin(layout: Layout, run_id: str, params: JudgeParams, plan: _Plan, again: bool) -> None:
+def _begin(layout: Layout, run_id: str, params: JudgeParams, plan: _Plan, landmarks: Path | None, again: bool) -> None:
     """Note by what a run is judged. UserError where it is otherwise than the tables that are there."""
     path = layout.judging(run_id)
     videos = hashlib.sha256(json.dumps([plan.videos, plan.n_maps]).encode()).hexdigest()
-    now = {"params": json.loads(json.dumps(asdict(params))), "videos": videos}
+    source = None if landmarks is None else landmarks.name
+    now = {"params": json.loads(json.dumps(asdict(params) | {"landmarks": source})), "videos": videos}
     if path.is_file() and not again:
         before = json.loads(path.read_text())
         if before == now:
@@ -177,10 +198,7 @@ def _begin(layout: Layout, run_id: str, params: JudgeParams, plan: _Plan, again:
 
 
 def _write_maps(connection: duckdb.DuckDBPyConnection, plan: _Plan, path: Path) -> dict[Series, Totals]:
-    """VIDEO_ROW of every video with its maps, its truth and the chosen ones of its frames; what the maps add up to."""
-    chosen: dict[str, set[int]] = defaultdict(set)
-    for video, frame in plan.chosen:
-        chosen[video].add(frame)
+    """VIDEO_ROW of every video with its maps, its truth and its frames; what the maps add up to."""
     empty: Row = dict.fromkeys(VIDEO_ROW.names) | {"inputs": []} | {table.name: [] for table in NESTED}
     whole: dict[Series, Totals] = {}
     unfinished = path.with_suffix(".part")
@@ -195,8 +213,7 @@ def _write_maps(connection: duckdb.DuckDBPyConnection, plan: _Plan, path: Path) 
             for row in _rows(connection, TRUTH, videos):
                 by_id[row["video_id"]][TRUTH.name].append(row)
             for row in _rows(connection, FRAMES, videos):
-                if row["frame"] in chosen[row["video_id"]]:
-                    by_id[row["video_id"]][FRAMES.name].append(row)
+                by_id[row["video_id"]][FRAMES.name].append(row)
             for row in rows:
                 whole = totals(row[MASKS.name], whole)
             out.write_table(pa.Table.from_pylist(rows, schema=VIDEO_ROW))

@@ -19,6 +19,8 @@ CLASS_REAL: Final = 0
 CLASS_FAKE: Final = 1
 #: between the identities of one video
 IDENTITY_SEPARATOR: Final = ";"
+#: the regions of a face that people are asked about (VIBA, figure 2), in the order of the keys 1 to 6
+FACE_REGIONS: Final = ("mouth", "edges", "brows", "nose", "outside", "chin")
 #: the chains that `explain` and `judge` run
 EXPLAIN: Final = "explain"
 JUDGE: Final = "judge"
@@ -462,6 +464,40 @@ SANITY: Final = _table(
     chain=JUDGE,
 )
 
+REGIONS: Final = _table(
+    "regions",
+    "one row per (video, frame, model, method, layer, target, region) of a map over the face, six regions to a map",
+    (*_MAP_KEY, "region"),
+    [
+        _RUN_ID,
+        _VIDEO_ID,
+        *_MAP,
+        _column("region", pa.string(), "one of FACE_REGIONS; together they are the whole input"),
+        _column("heat", pa.float64(), "share of the saliency in the region; NULL without any", null=True),
+        _column("area", pa.float64(), "share of the input in the region: what uniform saliency scores"),
+        _column("source", pa.string(), "of the landmarks: mesh, the name of a dlib file, or box for its proportions"),
+    ],
+    parents=(MASKS, JUDGED),
+    chain=JUDGE,
+)
+
+ANNOTATIONS: Final = _table(
+    "annotations",
+    "one row per (annotator, video, showing)",
+    ("annotator", "video_id", "showing"),
+    [
+        _column("annotator", pa.string(), "who was asked"),
+        _VIDEO_ID,
+        _column("showing", pa.int32(), "1 for the first time the annotator saw the video, 2 for a repeat"),
+        _column(
+            "regions", pa.list_(pa.string()), "those of FACE_REGIONS that look manipulated; none where nothing does"
+        ),
+        _column("confidence", pa.int32(), "1 (a guess) to 5 (certain); NULL where it was not asked", null=True),
+        _column("answered_at", _TIME, "when the answer was given; NULL where it was not kept", null=True),
+        _column("source", pa.string(), "name of the file the answer came in"),
+    ],
+)
+
 CURVES: Final = _table(
     "curves",
     "one row per (training, epoch)",
@@ -481,9 +517,9 @@ NESTED: Final = (FRAMES, TRUTH, PREDICTIONS, MASKS, METRICS, LOCALISATION_FRAMES
 #: tables the sink writes, one file each per block of videos
 SINK_TABLES: Final = (VIDEOS, *NESTED)
 #: tables a row of a judged video carries, and all that judging writes
-JUDGE_NESTED: Final = (JUDGED_MAPS, FAITHFULNESS, FAITHFULNESS_CURVES, SANITY)
+JUDGE_NESTED: Final = (JUDGED_MAPS, FAITHFULNESS, FAITHFULNESS_CURVES, SANITY, REGIONS)
 JUDGE_TABLES: Final = (JUDGED, *JUDGE_NESTED)
-#: tables of a run in a lake; CURVES belongs to no run
+#: tables of a run in a lake; CURVES and ANNOTATIONS belong to no run
 LAKE_TABLES: Final = (RUNS, *SINK_TABLES, *JUDGE_TABLES)
 
 

@@ -2,9 +2,11 @@
 
 import argparse
 import json
+from pathlib import Path
 
 from rich.console import Console
 
+from operators.inputs.landmarks import MESH_FILE
 from operators.judge import JudgeParams
 from pipelines import config as configs
 from pipelines.commands.flags import add_config, add_lake, add_weights, at_least_one, weights
@@ -23,6 +25,13 @@ def flags(parser: argparse.ArgumentParser) -> None:
         f"{JudgeParams.max_frames})",
     )
     add_weights(parser, "where the weights of a run's model lie now")
+    parser.add_argument(
+        "--landmarks",
+        type=Path,
+        metavar="FILE",
+        help="what finds the parts of a face: MediaPipe's face_landmark.tflite or a dlib file of 68 points (default: "
+        "what make landmarks fetched, else the proportions of the face's box)",
+    )
     parser.add_argument("--again", action="store_true", help="drop what the run was judged with other settings")
     add_config(parser)
 
@@ -32,4 +41,5 @@ def run(options: argparse.Namespace) -> None:
     said = [] if options.max_frames is None else [f"judge.max_frames={json.dumps(options.max_frames)}"]
     tables = configs.load(options.config, [*options.set, *said])
     params = configs.fill(JudgeParams(), tables.get("judge", {}), "judge")
-    judge(options.lake, options.run_id, params, weights(options), options.again, Console())
+    landmarks = options.landmarks or (MESH_FILE if MESH_FILE.is_file() else None)
+    judge(options.lake, options.run_id, params, weights(options), landmarks, options.again, Console())

@@ -61,6 +61,11 @@ class Layout:
         return self.root / "_trainings"
 
     @property
+    def annotations(self) -> Path:
+        """What people say of the videos, one file: it belongs to no run."""
+        return self.root / "_annotations" / "annotations.parquet"
+
+    @property
     def evaluation(self) -> Path:
         """The evaluation tables."""
         return self.root / "evaluation"

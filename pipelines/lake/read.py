@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import UserError
 from pipelines.lake.layout import Layout, parquet
-from schemas.tables import CURVES, LAKE_TABLES, RUNS, VIDEOS
+from schemas.tables import ANNOTATIONS, CURVES, LAKE_TABLES, RUNS, VIDEOS
 
 QUERIES: Final = Path(__file__).resolve().parents[2] / "queries"
 _COMMITTED: Final = pa.schema([VIDEOS.schema.field(name) for name in VIDEOS.key])
 
 
 def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnection:
-    """A connection with a view per table of schemas.tables.LAKE_TABLES, of all runs or of one, and CURVES.
+    """A connection with a view per table of schemas.tables.LAKE_TABLES, of all runs or of one, CURVES and ANNOTATIONS.
 
     A video's rows are visible once the chain that writes the table has committed them; a lake may hold trainings and
     no run. The views read through Arrow; DuckDB itself is locked away from every file and from the network, so no
@@ -46,6 +46,8 @@ def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnectio
             rows = rows.join(finished[table.chain], ", ".join(VIDEOS.key), how="semi")
         rows.create_view(table.name)
     _rows(connection, trainings, CURVES.schema).create_view(CURVES.name)
+    said = [layout.annotations] if layout.annotations.is_file() else []
+    _rows(connection, said, ANNOTATIONS.schema).create_view(ANNOTATIONS.name)
     for setting in (
         "set timezone = 'UTC'",
         "set enable_progress_bar = false",  # it would be drawn into the rows on stdout

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipelines.lake.checks import checks
+from schemas.tables import FACE_REGIONS
 
 CHECKS = checks()
 FAILED = {"status": "error", "error_stage": "prepare", "error_code": "empty_file", "error_detail": "0 bytes"}
@@ -92,6 +93,10 @@ def good():
         "faithfulness": [{"frame": 0}, {"frame": 8, "variant": "blur8"}],
         "faithfulness_curves": [{"frame": 0}, {"frame": 8, "variant": "blur8"}],
         "sanity": [{"frame": 0}],
+        "regions": [
+            *({"frame": 0, "region": name, "heat": 1 / 6, "area": 1 / 6} for name in FACE_REGIONS),
+            *({"frame": 8, "target": "real", "region": name, "heat": None, "area": 1 / 6} for name in FACE_REGIONS),
+        ],
     }
 
 
@@ -312,6 +317,14 @@ DEFECTS = [
     ("ranges_localisation", changed("localisation_frames", rra=None), "some figures", 1),
     ("ranges_localisation", changed("localisation_frames", pointing=None), "some figures", 1),
     ("ranges_localisation", changed("localisation_frames", chance=1.0), "fills the input", 1),
+    ("parents", changed("regions", first_frame=8), "regions row without its masks", 1),
+    ("ranges_regions", dropped("regions", 0), "not six regions", 1),
+    ("ranges_regions", changed("regions", heat=None), "heat of some regions", 1),
+    ("ranges_regions", changed("regions", heat=-1 / 6), "below 0", 1),
+    ("ranges_regions", changed("regions", area=1 / 3), "areas do not", 1),
+    ("ranges_regions", changed("regions", area=np.nan), "areas do not", 1),
+    ("ranges_regions", changed("regions", heat=1 / 3), "heat does not", 1),
+    ("ranges_regions", changed("regions", heat=np.nan), "heat does not", 1),
 ]
 
 

@@ -11,9 +11,9 @@ import pytest
 from pipelines.errors import UserError
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import open_lake, runs
-from schemas.tables import CURVES, JUDGE_TABLES, LAKE_TABLES, SINK_TABLES
+from schemas.tables import ANNOTATIONS, CURVES, LAKE_TABLES
 
-EVERY_TABLE = {table.name: [{}] for table in (*SINK_TABLES, *JUDGE_TABLES)}
+EVERY_TABLE = {table.name: [{}] for table in LAKE_TABLES[1:]}
 
 
 def counts(connection):
@@ -39,7 +39,7 @@ def test_a_run_without_videos_has_typed_empty_tables(views):
 
 def test_tables_without_a_single_file_are_there_too(make_lake):
     lake = make_lake(at(1))
-    for table in SINK_TABLES:
+    for table in LAKE_TABLES[1:]:
         (lake / "run_id=r1" / table.name / "a.parquet").unlink()
         (lake / "run_id=r1" / table.name).rmdir()
     with open_lake(lake) as connection:
@@ -54,7 +54,7 @@ def test_saliency_comes_back_as_written(views):
 def test_the_tables_are_all_there_is(views):
     with views() as lake:
         assert {name for (name,) in lake.sql("show tables").fetchall()} == {
-            table.name for table in (*LAKE_TABLES, CURVES)
+            table.name for table in (*LAKE_TABLES, CURVES, ANNOTATIONS)
         }
 
 
@@ -106,7 +106,7 @@ def test_only_committed_videos_are_visible(make_lake):
 def test_a_file_that_is_being_written_does_no_harm(make_lake):
     lake = make_lake(EVERY_TABLE | at(1))
     make_lake({}, name="b", pending=True)
-    for table in SINK_TABLES:
+    for table in LAKE_TABLES[1:]:
         (lake / "run_id=r1" / table.name / "b-000.parquet").write_bytes(b"PAR1 and no end")
     with open_lake(lake) as connection:
         assert counts(connection) == dict.fromkeys(counts(connection), 1)

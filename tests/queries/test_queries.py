@@ -13,6 +13,9 @@ COLUMNS = {
     "table1": "dataset label n_videos",
     "table2": "model method n accuracy precision recall ece",
     "table3": "model method layer target mask_rule label n_videos n_maps n_empty iou iou_adjusted tcs persistence rpi",
+    "table4": "model method layer target measure n_videos n_people n_map value chance p",
+    "figure2": "model method layer target region n_videos people map match chance p",
+    "agreement": "who item n_videos n_values same alpha low high",
     "localisation": "model method layer target rightly n_maps n_empty heat_inside rra chance ehr auroc "
     "heat_inside_adjusted rra_adjusted pointing pointing_chance pointing_adjusted",
     "league": "model layer method srg auroc adv_drop adv_gain srg_mean road sensitivity_n iou_adjusted gini empty "
@@ -21,7 +24,7 @@ COLUMNS = {
 
 
 def test_there_are_queries():
-    folders = {"checks", "judge", "league", "render", "samples", "summary", "tables"}
+    folders = {"annotate", "checks", "judge", "league", "render", "samples", "summary", "tables"}
     assert {file.split("/")[0] for file in FILES} == folders
 
 
