@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "estimate": "estimate mean and deviation of layers for explain --statistics",
     "judge": "judge the maps of a run: faithfulness, localisation, sanity",
     "evaluate": "check the tables and make the evaluation tables",
+    "report": "write everything a run found as one page for a browser",
     "sql": "ask the tables a question, read-only",
     "render": "draw a video's explanation as MP4 and contact sheet",
     "annotate": "make pages that ask people where videos look manipulated, and take their answers",

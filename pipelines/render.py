@@ -99,7 +99,7 @@ def render(lake: Path, video_id: str, out: Path | None = None) -> tuple[Path, Pa
     rows: list[Row] = []
 
     def stills() -> Iterator[np.ndarray]:
-        for frame, picture, following in _pictures(video["uri"], frames):
+        for frame, picture, following in pictures(video["uri"], frames):
             page = _page(video, layers, frame, picture, following, flow)
             rows.append(_sheet_row(layers, truth, frame, picture, following, flow))
             yield from [page] * round(_FPS * _STILL_S)
@@ -194,7 +194,7 @@ def _map(row: dict[str, Any]) -> _Map:
     )
 
 
-def _pictures(uri: str, frames: set[int]) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+def pictures(uri: str, frames: set[int]) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
     """(frame number, picture, next picture or None at the end) of the wanted frames, in one pass."""
     waiting: tuple[int, np.ndarray] | None = None
     for frame in read_frames(uri, "rgb24", only=frames | {index + 1 for index in frames}):

@@ -23,7 +23,9 @@ _WORD: Final = re.compile(r"[^_ ]*[_ ]+|[^_ ]+")
 
 
 @dataclass(frozen=True, eq=False)
-class _Column:
+class Column:
+    """A column as a person reads it: `cells` is what is written for `values`."""
+
     name: str
     values: list[Any]
     cells: list[str]
@@ -53,7 +55,7 @@ class _Style:
     stacked: bool
     gap: int
 
-    def width(self, columns: list[_Column]) -> int:
+    def width(self, columns: list[Column]) -> int:
         return sum(column.width(self.stacked) for column in columns) + self.gap * (len(columns) - 1)
 
 
@@ -86,11 +88,11 @@ def lay_out(table: pa.Table, width: int | None, *, below: Sequence[str], rest: s
     """
     if not len(table):
         return ["no rows"]
-    columns = [_column(*each, wide) for each in zip(table.schema, table.columns, strict=True)]
+    columns = [readable(*each, wide) for each in zip(table.schema, table.columns, strict=True)]
     if wide:
         return _rows(columns, [], _STYLES[0])
     shown, same = _parted([column for column in columns if column.name not in below], numbers=False)
-    left_out: list[_Column] = []
+    left_out: list[Column] = []
     while (style := _fitting(shown, width)) is None:
         longest = max(shown, key=lambda column: 0 if column.is_number else column.width(True))
         steady = _parted(shown, numbers=True)
@@ -108,13 +110,13 @@ def lay_out(table: pa.Table, width: int | None, *, below: Sequence[str], rest: s
     return lines
 
 
-def _parted(columns: list[_Column], numbers: bool) -> tuple[list[_Column], list[_Column]]:
+def _parted(columns: list[Column], numbers: bool) -> tuple[list[Column], list[Column]]:
     """Those that vary, and those that do not, of which numbers count as such only where `numbers` says so."""
     same = [column for column in columns if column.is_same and (numbers or not column.is_number)]
     return ([column for column in columns if column not in same], same) if len(same) < len(columns) else (columns, [])
 
 
-def _fitting(columns: list[_Column], width: int | None) -> _Style | None:
+def _fitting(columns: list[Column], width: int | None) -> _Style | None:
     """The first style that fits; a column that is alone fits everywhere."""
     if width is None:
         return _STYLES[0]
@@ -122,7 +124,7 @@ def _fitting(columns: list[_Column], width: int | None) -> _Style | None:
     return fitting[0] if fitting else _STYLES[-1] if len(columns) == 1 else None
 
 
-def _above(same: list[_Column], width: int | None) -> list[str]:
+def _above(same: list[Column], width: int | None) -> list[str]:
     """`name value, name value` in lines between which no pair is broken."""
     lines: list[str] = []
     for column in same:
@@ -134,7 +136,7 @@ def _above(same: list[_Column], width: int | None) -> list[str]:
     return lines
 
 
-def _rows(shown: list[_Column], under: list[_Column], style: _Style) -> list[str]:
+def _rows(shown: list[Column], under: list[Column], style: _Style) -> list[str]:
     headings = [column.heading(style.stacked) for column in shown]
     height = max(map(len, headings))
     lines = [
@@ -153,7 +155,7 @@ def _rows(shown: list[_Column], under: list[_Column], style: _Style) -> list[str
     return lines
 
 
-def _line(columns: list[_Column], texts: list[str], style: _Style) -> str:
+def _line(columns: list[Column], texts: list[str], style: _Style) -> str:
     padded = []
     for column, text in zip(columns, texts, strict=True):
         space = " " * (column.width(style.stacked) - cell_len(text))
@@ -161,14 +163,15 @@ def _line(columns: list[_Column], texts: list[str], style: _Style) -> str:
     return (" " * style.gap).join(padded).rstrip()
 
 
-def _column(field: pa.Field, values: pa.ChunkedArray, wide: bool) -> _Column:
+def readable(field: pa.Field, values: pa.ChunkedArray, wide: bool) -> Column:
+    """What a person reads of one column of a table: three decimals or fewer, or six digits where `wide`."""
     items = values.to_pylist()
     is_figure = pa.types.is_floating(field.type)
     is_number = is_figure or pa.types.is_integer(field.type) or pa.types.is_decimal(field.type)
     whole = [_cell(item, grouped=not wide) for item in items]
     cells = _figures(items, field.name) if is_figure and not wide else whole
     is_same = len(items) > 1 and items.count(items[0]) == len(items)
-    return _Column(plain(field.name), items, cells, is_number, is_same)
+    return Column(plain(field.name), items, cells, is_number, is_same)
 
 
 def _figures(values: list[float | None], name: str) -> list[str]:

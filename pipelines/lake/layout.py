@@ -71,6 +71,11 @@ class Layout:
         return self.root / "evaluation"
 
     @property
+    def report(self) -> Path:
+        """The page."""
+        return self.root / "report.html"
+
+    @property
     def renders(self) -> Path:
         """Pictures and clips."""
         return self.root / "renders"

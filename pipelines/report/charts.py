@@ -1,0 +1,316 @@
+"""Charts over the page's tables: what each draws, and the one sentence that it shows."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import vl_convert
+
+from pipelines.report.findings import is_control
+
+Row = dict[str, Any]
+Spec = dict[str, Any]
+
+#: of which the page's style says what they are, in light, in dark and in print (Okabe and Ito's eight)
+_COLOURS: Final = [f"var(--c{number})" for number in range(1, 9)]
+_INK, _QUIET, _LINE = "var(--ink)", "var(--quiet)", "var(--line)"
+_TEXT: Final = {"labelColor": _INK, "titleColor": _INK, "labelFontSize": 12, "titleFontSize": 12, "labelLimit": 260}
+_CONFIG: Final = {
+    "background": "transparent",
+    "font": "sans-serif",
+    "view": {"stroke": None},
+    "axis": _TEXT | {"gridColor": _LINE, "domainColor": _QUIET, "tickColor": _QUIET, "titleFontWeight": "normal"},
+    "legend": _TEXT | {"orient": "bottom", "titleFontWeight": "normal", "columns": 4, "symbolLimit": 40},
+    "header": _TEXT | {"labelFontWeight": "bold", "labelAnchor": "start"},
+    "range": {"category": _COLOURS},
+    "rule": {"color": _QUIET},
+    "point": {"filled": True, "size": 70},
+    "line": {"strokeWidth": 2},
+}
+_WIDTH: Final = 420
+_OVER_PERSONS: Final = "mean over persons, 95 % interval"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """`draw` gives the Vega-Lite of a table's rows, `says` the sentence under it."""
+
+    draw: Callable[[list[Row]], Spec]
+    says: Callable[[list[Row]], str]
+
+
+def svg(spec: Spec, name: str) -> str:
+    """A chart as SVG for a page, its ids its own; `name` is that of its table."""
+    drawn = vl_convert.vegalite_to_svg(spec | {"config": _CONFIG}, vl_version="6.4", show_warnings=False)
+    drawn = re.sub(r'\bid="([\w-]+)"', rf'id="{name}-\1"', drawn)
+    drawn = re.sub(r"url\(#([\w-]+)\)", rf"url(#{name}-\1)", drawn)
+    return re.sub(r'^<svg[^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" preserveAspectRatio="xMinYMin">', drawn)
+
+
+def width(drawn: str) -> float:
+    """Pixels that a chart of `svg` is wide."""
+    found = re.match(r'<svg viewBox="[\d.-]+ [\d.-]+ ([\d.]+)', drawn)
+    return float(found[1]) if found else _WIDTH
+
+
+def _chart(rows: list[Row], layers: list[Spec], height: int | None = 200, **scales: str) -> Spec:
+    inner: Spec = {"layer": layers, "width": _WIDTH} | ({} if height is None else {"height": height})
+    facet = {"field": "model", "type": "nominal", "title": None}
+    spec: Spec = {"data": {"values": rows}, "facet": {"row": facet}, "spec": inner}
+    return spec | ({"resolve": {"scale": scales}} if scales else {})
+
+
+def _x(field: str, title: str | None, type_: str = "quantitative", **more: Any) -> Spec:
+    return {"field": field, "type": type_, "title": title} | more
+
+
+def _from_0(**more: Any) -> Spec:
+    return {"domain": [0, 1]} | more
+
+
+def _league(rows: list[Row]) -> Spec:
+    shown = [
+        {"model": row["model"], "method": _of_layer(row), "kind": "control" if is_control(row["method"]) else "method"}
+        | {"metric": title, "value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"], "chance": chance}
+        for row in rows
+        for name, title, chance in (("srg", "SRG (chance 0)", 0), ("auroc", "AUROC on truth (chance .5)", 0.5))
+        if row[name] is not None
+    ]
+    y = _x("method", None, "nominal", sort=None)
+    colour = _x("kind", None, "nominal", scale={"domain": ["method", "control"], "range": [_COLOURS[0], _QUIET]})
+    layers: list[Spec] = [
+        {"mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": {"x": _x("chance", _OVER_PERSONS)}},
+        {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {"y": y, "x": _x("low", _OVER_PERSONS), "x2": {"field": "high"}, "color": colour}},
+        {"mark": "point", "encoding": {"y": y, "x": _x("value", _OVER_PERSONS), "color": colour, "shape": colour | {"scale": {"domain": ["method", "control"]}}}},
+    ]
+    facet = {"row": _x("model", None, "nominal"), "column": _x("metric", None, "nominal")}
+    spec = {"data": {"values": shown}, "facet": facet, "spec": {"layer": layers, "width": 250}}
+    return spec | {"resolve": {"scale": {"x": "independent", "y": "independent"}}}
+
+
+def _of_layer(row: Row) -> str:
+    return " ".join(filter(None, (row["method"], row["layer"])))
+
+
+def _league_says(rows: list[Row]) -> str:
+    tried = [row for row in rows if row["srg"] is not None and not is_control(row["method"])]
+    if not tried:
+        return "No method was judged by removal; controls and variants are grey."
+    best = max(tried, key=lambda row: row["srg"])
+    return f"{best['model']} {_of_layer(best)} has the highest SRG, {best['srg']:.2f}; controls and variants are grey."
+
+
+def _scores(rows: list[Row]) -> Spec:
+    shown = [row | {"end": row["bin"] + 0.1} for row in rows]
+    encoding = {
+        "x": _x("bin", "score (mean probability of fake)", scale=_from_0(), bin="binned"),
+        "x2": {"field": "end"},
+        "y": _x("n_videos", "videos", stack=None),
+        "color": _x("label", "label", "nominal"),
+    }
+    return _chart(shown, [{"mark": {"type": "bar", "opacity": 0.6}, "encoding": encoding}], 120)
+
+
+def _scores_says(rows: list[Row]) -> str:
+    n = sum(row["n_videos"] for row in rows)
+    wrong = sum(row["n_videos"] for row in rows if (row["label"] == "fake") != (row["bin"] >= 0.5))
+    return f"{wrong:,} of {n:,} scores lie on the wrong side of .5."
+
+
+def _thresholds(rows: list[Row]) -> Spec:
+    shown = [
+        {"model": row["model"], "threshold": row["threshold"], "share": row[name], "of": of}
+        for row in rows
+        for name, of in (("recall", "forged (recall)"), ("false_alarms", "genuine (false alarms)"))
+    ]
+    encoding = {
+        "x": _x("threshold", "threshold", scale=_from_0()),
+        "y": _x("share", "share above it", scale=_from_0()),
+        "color": _x("of", "videos", "nominal"),
+        "strokeDash": _x("of", "videos", "nominal"),
+    }
+    return _chart(shown, [{"mark": "line", "encoding": encoding}], 140)
+
+
+def _thresholds_says(rows: list[Row]) -> str:
+    said = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        best = max((row for row in rows if row["model"] == model), key=lambda row: row["recall"] - row["false_alarms"])
+        said.append(
+            f"{model} is best at {best['threshold']:g}, where it finds {best['recall']:.0%} of the forged videos and "
+            f"calls {best['false_alarms']:.0%} of the genuine ones forged"
+        )
+    return "; ".join(said) + " (chosen on these videos, so flattering)."
+
+
+def _reliability(rows: list[Row]) -> Spec:
+    scale = _from_0()
+    line = {"x": {"datum": 0}, "y": {"datum": 0}, "x2": {"datum": 1}, "y2": {"datum": 1}}
+    encoding = {
+        "x": _x("score", "mean score", scale=scale),
+        "y": _x("share_fake", "share labelled fake", scale=scale),
+        "size": _x("n_videos", "videos"),
+    }
+    mark = {"type": "point", "color": _COLOURS[0]}
+    return _chart(rows, [{"mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": line}, {"mark": mark, "encoding": encoding}])
+
+
+def _reliability_says(rows: list[Row]) -> str:
+    said = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        own = [row for row in rows if row["model"] == model]
+        gap = sum(row["n_videos"] * abs(row["score"] - row["share_fake"]) for row in own)
+        said.append(f"{model} {gap / sum(row['n_videos'] for row in own):.2f}")
+    return f"Mean distance from the diagonal, on which a calibrated detector lies: {', '.join(said)}."
+
+
+def _steadiness(rows: list[Row]) -> Spec:
+    shown = [
+        row | {"map": f"{_of_layer(row)}, {row['target']}", "value": row[name], "figure": title}
+        for row in rows
+        for name, title in (("iou", "IoU"), ("iou_adjusted", "IoU over chance"))
+        if row[name] is not None
+    ]
+    encoding = {
+        "x": _x("mask_rule", "how a map becomes a mask", "nominal", axis={"labelAngle": 0}),
+        "y": _x("value", "mean over videos", aggregate="mean"),
+        "color": _x("map", "method, layer and class", "nominal"),
+        "strokeDash": _x("figure", "figure", "nominal"),
+    }
+    layers: list[Spec] = [
+        {"mark": {"type": "line", "point": True}, "encoding": encoding},
+    ]
+    return _chart(shown, layers)
+
+
+def _steadiness_says(rows: list[Row]) -> str:
+    own = [row for row in rows if row["iou"] is not None and row["iou_adjusted"] is not None]
+    if not own:
+        return "No video has two maps with a highlighted pixel."
+    raw, adjusted = (sum(row[name] for row in own) / len(own) for name in ("iou", "iou_adjusted"))
+    return f"Mean IoU of consecutive masks is {raw:.2f}, over chance {adjusted:.2f} (0: masks that overlap by chance)."
+
+
+def _regions(rows: list[Row]) -> Spec:
+    shown = [row | {"map": f"{_of_layer(row)}, {row['target']}"} for row in rows]
+    y = _x("region", None, "nominal")
+    tick = {"type": "tick", "color": _INK, "thickness": 2, "size": 18}
+    encoding = {"y": y, "x": _x("heat", "share of the heat"), "color": _x("map", "method, layer and class", "nominal")}
+    layers: list[Spec] = [
+        {"mark": tick, "encoding": {"y": y, "x": _x("area", "share of the heat", aggregate="mean")}},
+        {"mark": {"type": "point", "opacity": 0.8}, "encoding": encoding},
+    ]
+    return _chart(shown, layers)
+
+
+def _regions_says(rows: list[Row]) -> str:
+    most = max(rows, key=lambda row: row["heat"] - row["area"])
+    return (
+        f"The most over its area (the black tick, what uniform heat scores) lies in {most['region']}: {most['heat']:.2f} "
+        f"of the heat of {most['model']} {_of_layer(most)} on {most['area']:.2f} of the picture."
+    )
+
+
+def _figure2(rows: list[Row]) -> Spec:
+    shown = [
+        {"model": f"{row['model']} {_of_layer(row)}, {row['target']}", "region": row["region"], "share": row[name], "of": of}
+        for row in rows
+        for name, of in (("people", "people"), ("map", "map"), ("match", "both"), ("chance", "both, by chance"))
+    ]
+    of = _x("of", "named by", "nominal")
+    encoding = {
+        "y": _x("region", None, "nominal"),
+        "x": _x("share", "share of the videos", scale=_from_0()),
+        "color": of,
+        "shape": of,
+    }
+    return _chart(shown, [{"mark": "point", "encoding": encoding}], None)
+
+
+def _figure2_says(rows: list[Row]) -> str:
+    over = [row for row in rows if row["p"] is not None and row["p"] <= 0.05]
+    return f"In {len(over)} of {len(rows)} rows people and map name a region together more often than by chance (p ≤ .05)."
+
+
+def _localisation(rows: list[Row]) -> Spec:
+    said = {True: "right", False: "wrong", None: "unknown"}
+    shown = [
+        row | {"map": f"{_of_layer(row)}, {row['target']}", "model is": said[row["rightly"]]}
+        for row in rows
+        if row["auroc"] is not None
+    ]
+    layers: list[Spec] = [
+        {"mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": {"x": {"datum": 0.5}}},
+        {
+            "mark": "point",
+            "encoding": {
+                "y": _x("map", None, "nominal"),
+                "x": _x("auroc", "AUROC on the true mask, chance .5", scale=_from_0()),
+                "color": _x("model is", "the model is", "nominal"),
+                "shape": _x("model is", "the model is", "nominal"),
+            },
+        },
+    ]
+    return _chart(shown, layers, None, y="independent")
+
+
+def _localisation_says(rows: list[Row]) -> str:
+    own = [row for row in rows if row["auroc"] is not None]
+    above = sum(row["auroc"] > 0.5 for row in own)
+    return f"{above} of {len(own)} rows lie above chance: a forged pixel is hotter than another one more often than not."
+
+
+def _curves(rows: list[Row]) -> Spec:
+    shown = [row | {"map": _of_layer(row)} for row in rows if row["fill"] == rows[0]["fill"]]
+    encoding = {
+        "x": _x("removed", "share of the cells removed", scale=_from_0()),
+        "y": _x("probability", "probability of the class", scale=_from_0()),
+        "color": _x("map", "method and layer", "nominal"),
+        "strokeDash": _x("removal", "order", "nominal"),
+    }
+    return _chart(shown, [{"mark": "line", "encoding": encoding}])
+
+
+def _curves_says(rows: list[Row]) -> str:
+    own = [row for row in rows if row["fill"] == rows[0]["fill"]]
+    gaps = {}
+    for row in own:
+        key = (row["model"], _of_layer(row))
+        sign = 1 if row["removal"] == "lerf" else -1
+        gaps[key] = gaps.get(key, 0.0) + sign * row["probability"]
+    n = len({row["removed"] for row in own})
+    (model, name), gap = max(gaps.items(), key=lambda item: item[1])
+    return f"Filled by {rows[0]['fill']}, the curves of {model} {name} lie furthest apart: {gap / n:.2f} on average."
+
+
+def _sanity(rows: list[Row]) -> Spec:
+    shown = [row | {"map": _of_layer(row)} for row in rows if row["test"] == "weights" and row["similarity"] is not None]
+    encoding = {
+        "x": _x("depth", "share of the layers with permuted weights", scale=_from_0()),
+        "y": _x("similarity", "|Spearman| with the map itself", scale=_from_0()),
+        "color": _x("map", "method and layer", "nominal"),
+    }
+    rule = {"mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": {"y": {"datum": 0.5}}}
+    return _chart(shown, [rule, {"mark": {"type": "line", "point": True}, "encoding": encoding}])
+
+
+def _sanity_says(rows: list[Row]) -> str:
+    last = [row for row in rows if row["test"] == "weights" and row["depth"] == 1 and row["similarity"] is not None]
+    above = sum(row["similarity"] > 0.5 for row in last)
+    return f"With all weights permuted {above} of {len(last)} methods still draw more than half the same map (above .5)."
+
+
+#: by the name of the table that is drawn
+CHARTS: Final = {
+    "league": Chart(_league, _league_says),
+    "scores": Chart(_scores, _scores_says),
+    "thresholds": Chart(_thresholds, _thresholds_says),
+    "reliability": Chart(_reliability, _reliability_says),
+    "table3": Chart(_steadiness, _steadiness_says),
+    "regions": Chart(_regions, _regions_says),
+    "figure2": Chart(_figure2, _figure2_says),
+    "localisation": Chart(_localisation, _localisation_says),
+    "curves": Chart(_curves, _curves_says),
+    "sanity": Chart(_sanity, _sanity_says),
+}

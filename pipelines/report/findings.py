@@ -1,0 +1,183 @@
+"""What a run found, in lines that rules write from its tables: plain ones, each of which can be checked by hand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from operators.methods import CONTROLS
+from operators.methods.statistics import FEW_SAMPLES
+from pipelines.league import VARIANT
+
+#: as many lines as a person reads
+MOST: Final = 8
+#: the share of empty maps from which the maps say more by being empty than by what they show
+_MANY_EMPTY: Final = 0.5
+#: how often chance alone may bring what is called better than chance
+_ALPHA: Final = 0.05
+_CONTROLS: Final = {each.name for each in CONTROLS}
+#: the worst first
+ORDER: Final = ("bad", "warning", "good", "note")
+
+Row = dict[str, Any]
+Tables = dict[str, list[Row]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: how bad it is, what it says, and the section that shows it."""
+
+    kind: str
+    text: str
+    section: str
+
+
+def findings(tables: Tables) -> list[Finding]:
+    """At most eight lines from the rows of a run's tables by name, the worst first."""
+    found = [finding for rule in RULES if (finding := rule(tables)) is not None]
+    return sorted(found, key=lambda finding: ORDER.index(finding.kind))[:MOST]
+
+
+def detectors(tables: Tables) -> Finding | None:
+    """A detector is better than chance where the interval of its AUC lies above .5."""
+    rows = [row for row in tables["detectors"] if row["auc"] is not None]
+    if not rows:
+        return None
+    said = []
+    for row in rows:
+        ok = row["auc_low"] > 0.5
+        of = f"{row['n_real']} genuine and {row['n_fake']} forged videos"
+        said.append(f"{row['model']} {'has' if ok else 'does no better than chance:'} AUC {_interval(row, 'auc')} on {of}")
+    bad = any(row["auc_low"] <= 0.5 for row in rows)
+    return Finding("bad" if bad else "good", "; ".join(said) + ".", "detector")
+
+
+def below_controls(tables: Tables) -> Finding | None:
+    """Methods whose advantage over the centre or their own mean map is not above 0 with its interval."""
+    lost = [row for row in tables["league"] if row["loses_to"]]
+    if not lost:
+        return None
+    said = "; ".join(f"{_name(row)} {row['loses_to']}" for row in lost)
+    return Finding("bad", f"Not shown to be better than a control: {said}.", "league")
+
+
+def insane(tables: Tables) -> Finding | None:
+    """Methods that fail the sanity gate."""
+    failed = [row for row in tables["gate"] if row["sanity"].startswith("fails")]
+    if not failed:
+        return None
+    return Finding("bad", "; ".join(f"{_name(row)} {row['sanity']}" for row in failed) + ".", "sanity")
+
+
+def best_by_removal(tables: Tables) -> Finding | None:
+    """Per model the method with the most SRG, if its interval lies above 0, which a random order scores."""
+    return _best(tables, "srg", 0.0, "What it calls relevant is relevant to the detector", "SRG")
+
+
+def best_on_truth(tables: Tables) -> Finding | None:
+    """Per model the method with the highest AUROC on the true mask, if its interval lies above .5."""
+    return _best(tables, "auroc", 0.5, "Best at finding the forged region", "AUROC on the true mask")
+
+
+def empty_maps(tables: Tables) -> Finding | None:
+    """How many maps are empty, and how many could not be made."""
+    rows = tables["explained"]
+    n, n_empty = sum(row["n_maps"] for row in rows), sum(row["n_empty"] for row in rows)
+    n_failed = sum(row["n_failed"] for row in rows)
+    if not n:
+        return None
+    share = n_empty / n
+    said = f"{n_empty:,} of {n:,} maps ({share:.0%}) are empty: nothing was needed for the class"
+    if n_failed:
+        said += f"; {n_failed:,} could not be made"
+    kind = "warning" if share > _MANY_EMPTY or n_failed else "note"
+    return Finding(kind, f"{said}.", "run")
+
+
+def few_samples(tables: Tables) -> Finding | None:
+    """Layers whose noise was estimated from fewer samples than make it steady."""
+    few = [row for row in tables["statistics"] if row["n"] < FEW_SAMPLES]
+    if not few:
+        return None
+    said = ", ".join(f"{row['model']} {row['layer']} from {row['n']:,}" for row in few)
+    hint = "so the bits depend on which they were; estimate takes them from more videos"
+    return Finding("warning", f"Statistics of few samples (below {FEW_SAMPLES:,}): {said}, {hint}.", "method")
+
+
+def failures(tables: Tables) -> Finding | None:
+    """Videos that were not explained."""
+    counts = {row["status"]: row["n_videos"] for row in tables["status"]}
+    failed, faceless = counts.get("error", 0), counts.get("no_face", 0)
+    if not failed and not faceless:
+        return None
+    said = f"{failed:,} of {sum(counts.values()):,} videos failed and {faceless:,} show no face"
+    return Finding("warning" if failed else "note", f"{said}.", "failures")
+
+
+def people(tables: Tables) -> Finding | None:
+    """Whether people agree with each other, and whether the maps name their regions more often than chance."""
+    agreed = [row for row in tables["agreement"] if row["who"] == "people" and row["item"] == "answer"]
+    compared = [row for row in tables["table4"] if row["measure"] == "f1"]
+    said, bad = [], False
+    for row in agreed:
+        if row["alpha"] is not None and row["low"] is not None:
+            bad = bad or row["low"] <= 0
+            more = "no more than by chance" if row["low"] <= 0 else "more than by chance"
+            said.append(f"people agree with each other {more} (alpha {row['alpha']:.2f} [{row['low']:.2f}, {row['high']:.2f}])")
+    by_chance = [row for row in compared if row["p"] > _ALPHA]
+    if by_chance:
+        bad = True
+        names = ", ".join(f"{_name(row)} (F1 {row['value']:.2f}, chance {row['chance']:.2f})" for row in by_chance)
+        said.append(f"no more agreement with people than by chance: {names}")
+    elif compared:
+        best = max(compared, key=lambda row: row["value"])
+        said.append(f"{_name(best)} agrees best with people: F1 {best['value']:.2f}, chance {best['chance']:.2f}")
+    if not said:
+        return None
+    text = "; ".join(said)
+    return Finding("warning" if bad else "good", f"{text[0].upper()}{text[1:]}.", "regions")
+
+
+RULES: Final[tuple[Callable[[Tables], Finding | None], ...]] = (
+    detectors,
+    below_controls,
+    insane,
+    best_by_removal,
+    best_on_truth,
+    people,
+    few_samples,
+    failures,
+    empty_maps,
+)
+
+
+def is_control(method: str) -> bool:
+    """Whether a row of the league is no method that is on trial: a control, or a variant of a method's maps."""
+    return method in _CONTROLS or VARIANT in method
+
+
+def _best(tables: Tables, metric: str, chance: float, praise: str, named: str) -> Finding | None:
+    rows = [row for row in tables["league"] if row[metric] is not None and not is_control(row["method"])]
+    good, bad = [], []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        best = max((row for row in rows if row["model"] == model), key=lambda row: row[metric])
+        said = f"{_name(best)}, {named} {_interval(best, metric)}"
+        low = best[f"{metric}_low"]
+        (good if low is not None and low > chance else bad).append(said)
+    unclear = f"no method is told from chance ({chance:g}), the highest is {'; '.join(bad)}"
+    if not rows:
+        return None
+    if not good:
+        return Finding("warning", f"By {named} {unclear}.", "league")
+    more = f"; otherwise {unclear}" if bad else ""
+    return Finding("good", f"{praise}: {'; '.join(good)}{more}.", "league")
+
+
+def _interval(row: Row, metric: str) -> str:
+    low, high = row[f"{metric}_low"], row[f"{metric}_high"]
+    if low is None:
+        return f"{row[metric]:.2f} (no interval of one person)"
+    return f"{row[metric]:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _name(row: Row) -> str:
+    return " ".join(filter(None, (row["model"], row["layer"], row["method"])))

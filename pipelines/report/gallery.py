@@ -1,0 +1,267 @@
+"""The videos that the page plays: which ones, their pictures once, and their maps as numbers."""
+
+import base64
+import gzip
+import hashlib
+import itertools
+import json
+import posixpath
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+from urllib.parse import unquote
+
+import cv2
+import duckdb
+import numpy as np
+
+from operators.inputs.faces import Box
+from operators.inputs.flow import FlowParams
+from operators.inputs.view import View
+from operators.video.encode import write_video
+from pipelines.lake.read import queries
+from pipelines.render import pictures
+from schemas.errors import SampleError
+
+MEDIA: Final = ("none", "posters", "clips")
+#: a keyframe is as wide on the page, and shown for half a second
+_SIDE_PX: Final = 224
+_FPS: Final = 2
+_CRF: Final = 28
+_NOTHING: Final = np.full((1, 1, 3), 128, np.uint8)
+_POSTER_PX: Final = 160
+_POSTER_QUALITY: Final = 60
+#: maps of more cells are pooled to as many on a side
+_CELLS: Final = 32
+#: the share of a series' heat that its scale covers: single hot pixels must not darken the rest
+_SCALE_PERCENTILE: Final = 99.5
+_LEVELS: Final = 255
+#: how many videos of each kind come first where not all fit
+_STRATUM: Final = 10
+RULE: Final = (
+    f"in turn one each of the {_STRATUM} most confidently wrong, the {_STRATUM} least sure, the {_STRATUM} best and the "
+    f"{_STRATUM} worst localised and the {_STRATUM} with most heat outside of the face, as far as these are known, then by "
+    "a hash of their ids"
+)
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Card:
+    """One video of the gallery.
+
+    `told` is what the page's script reads of it (a JSON object), `poster` a WebP, `clips` an MP4 for each of its views
+    and `maps` all maps and true masks, gzipped, all in base64. `why` says why there are no pictures.
+    """
+
+    told: Row
+    poster: str = ""
+    clips: list[str] = field(default_factory=list)
+    maps: str = ""
+    why: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes it adds to the page, its own markup with some to spare."""
+        return len(json.dumps(self.told)) + len(self.poster) + sum(map(len, self.clips)) + len(self.maps) + 2500
+
+
+def order(rows: list[Row]) -> list[str]:
+    """The ids of all videos, from the rows of queries/report/videos.sql, in the order in which they are to be shown.
+
+    A video counts with its model that is most wrong, least sure, and so on; `RULE` says it in words.
+    """
+    known = [row for row in rows if row["loss"] is not None]
+    located = [row for row in rows if row["localisation"] is not None]
+    strata = [
+        sorted((row for row in known if not row["is_right"]), key=lambda row: -row["loss"]),
+        sorted((row for row in known if row["sure"] is not None), key=lambda row: row["sure"]),
+        sorted(located, key=lambda row: -row["localisation"]),
+        sorted(located, key=lambda row: row["localisation"]),
+        sorted((row for row in rows if row["outside"] is not None), key=lambda row: -row["outside"]),
+    ]
+    ids = [list(dict.fromkeys(row["video_id"] for row in stratum))[:_STRATUM] for stratum in strata]
+    first = [each for turn in itertools.zip_longest(*ids) for each in turn if each is not None]
+    rest = sorted((row["video_id"] for row in rows), key=lambda each: hashlib.sha256(each.encode()).hexdigest())
+    return list(dict.fromkeys([*first, *rest]))
+
+
+def fill(
+    connection: duckdb.DuckDBPyConnection, run_id: str, rows: list[Row], config: Row, media: str, room: int
+) -> tuple[list[Card], int]:
+    """The cards that `room` bytes hold, in the order of `order`, and how many videos there are in all."""
+    by_video: dict[str, list[Row]] = {}
+    for row in rows:
+        by_video.setdefault(row["video_id"], []).append(row)
+    cards = []
+    for video_id in order(rows):
+        card = _card(connection, run_id, by_video[video_id], config, media)
+        if card.size > room:
+            break
+        room -= card.size
+        cards.append(card)
+    return cards, len(by_video)
+
+
+def _card(connection: duckdb.DuckDBPyConnection, run_id: str, rows: list[Row], config: Row, media: str) -> Card:
+    video_id = rows[0]["video_id"]
+    params = {"run_id": run_id, "video_id": video_id}
+    maps = connection.sql(queries("render")["maps"], params=params).to_arrow_table().to_pylist()
+    truth = connection.sql(queries("render")["truth"], params=params).to_arrow_table().to_pylist()
+    views = {each["spec"]["name"]: View(**each["spec"]["view"]) for each in config["detectors"]}
+    shown = list(dict.fromkeys(views[row["model"]] for row in maps))
+    frames = sorted({row["frame"]: row["time_s"] for row in maps}.items())
+    place = {frame: number for number, (frame, _) in enumerate(frames)}
+    packed = _Packed()
+    series = _series(maps, place, views, shown, packed, len(config.get("targets", ())) > 1)
+    told = {
+        "id": video_id,
+        "name": posixpath.basename(unquote(rows[0]["uri"])),
+        "uri": rows[0]["uri"],
+        "dataset": rows[0]["dataset"],
+        "label": rows[0]["label"],
+        "split": rows[0]["split"],
+        "models": {row["model"]: _figures(row) | {"differ": differ(maps, row["model"])} for row in rows},
+        "frames": [{"frame": frame, "time": round(time, 3)} for frame, time in frames],
+        "series": series,
+        "truth": [
+            packed.add(np.asarray(row["mask"], np.uint8).reshape(row["height"], row["width"])) | {"k": place[row["frame"]]}
+            for row in truth
+            if row["frame"] in place
+        ],
+        "fps": _FPS,
+        "side": _SIDE_PX,
+    }
+    card = Card(told, maps=packed.base64())
+    if media != "none":
+        try:
+            seen = _pictures(rows[0]["uri"], maps, views, FlowParams(**config["prepare"]["flow"]))
+        except SampleError as error:
+            card.why = f"the file cannot be read any more ({error.code})"
+            return card
+        card.poster = _poster(seen[shown[0]][0])
+        if media == "clips":
+            card.clips = [_clip(seen[view]) for view in shown]
+    return card
+
+
+def _figures(row: Row) -> Row:
+    return {name: _short(row[name]) for name in ("said", "sure", "is_right", "loss", "localisation", "outside")}
+
+
+def _short(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
+
+
+@dataclass
+class _Packed:
+    """Small pictures of bytes, one after the other."""
+
+    parts: list[bytes] = field(default_factory=list)
+    at: int = 0
+
+    def add(self, grid: np.ndarray) -> Row:
+        """Take (h, w) uint8; where it lies."""
+        self.parts.append(grid.tobytes())
+        place = {"h": grid.shape[0], "w": grid.shape[1], "at": self.at}
+        self.at += grid.size
+        return place
+
+    def base64(self) -> str:
+        return base64.b64encode(gzip.compress(b"".join(self.parts), mtime=0)).decode()
+
+
+def _series(
+    maps: list[Row], place: dict[int, int], views: dict[str, View], shown: list[View], packed: _Packed, by_target: bool
+) -> list[Row]:
+    """Maps on one scale: those of one model, method and layer, and target where a run explains several."""
+    found: dict[tuple[str, str, str, str], list[Row]] = {}
+    for row in maps:
+        key = (row["model"], row["method"], row["layer"], row["target"] if by_target else "")
+        found.setdefault(key, []).append(row)
+    series = []
+    for (model, method, layer, target), rows in sorted(found.items()):
+        grids = [_grid(row) for row in rows]
+        heat = [grid.ravel() for grid, row in zip(grids, rows, strict=True) if not row["empty"]]
+        top = max(float(np.percentile(np.concatenate(heat), _SCALE_PERCENTILE)), 0.0) if heat else 0.0
+        own = []
+        for row, grid in zip(rows, grids, strict=True):
+            levels = np.rint(np.clip(grid / top, 0, 1) * _LEVELS) if top > 0 else np.zeros_like(grid)
+            where = {} if row["empty"] else packed.add(levels.astype(np.uint8))
+            own.append(
+                {"k": place[row["frame"]], "target": row["target"], "p": _short(row["probability"])}
+                | {"bits": None if row["total_bits"] is None else round(row["total_bits"], 1)}
+                | ({"empty": True} if row["empty"] else where)
+            )
+        name = {"model": model, "method": method, "layer": layer, "target": target}
+        series.append(name | {"unit": rows[0]["unit"], "top": float(f"{top:.3g}"), "view": shown.index(views[model])} | {"maps": own})
+    return series
+
+
+def _grid(row: Row) -> np.ndarray:
+    """The map (h, w) in its unit, pooled where it is larger than the page draws it."""
+    grid = np.asarray(row["saliency"], np.float32).reshape(row["height"], row["width"]) * np.float32(row["scale"])
+    if max(grid.shape) > _CELLS:
+        share = _CELLS / max(grid.shape)
+        size = max(1, round(grid.shape[1] * share)), max(1, round(grid.shape[0] * share))
+        grid = cv2.resize(grid, size, interpolation=cv2.INTER_AREA)
+    return grid
+
+
+def differ(maps: list[Row], model: str) -> float | None:
+    """How much the methods of a model disagree: 1 - the mean correlation of their maps for the same frame and class.
+
+    On a common grid of 16x16 cells; None for fewer than two methods with heat. 0: they say the same; 1: unrelated.
+    """
+    by_sample: dict[tuple[int, str], list[np.ndarray]] = {}
+    for row in maps:
+        if row["model"] == model and not row["empty"]:
+            grid = cv2.resize(_grid(row), (16, 16), interpolation=cv2.INTER_LINEAR).ravel()
+            if np.ptp(grid) > 0:
+                by_sample.setdefault((row["frame"], row["target"]), []).append(grid)
+    pairs = [
+        float(np.corrcoef(a, b)[0, 1]) for own in by_sample.values() for a, b in itertools.combinations(own, 2)
+    ]
+    return round(1 - float(np.mean(pairs)), 4) if pairs else None
+
+
+def _pictures(uri: str, maps: list[Row], views: dict[str, View], flow: FlowParams) -> dict[View, list[np.ndarray]]:
+    """For each view the keyframes as (224, 224, 3) uint8 in order, grey where the view has none.
+
+    Raises SampleError where the file is gone, or no longer has the frames.
+    """
+    boxes = {
+        (row["frame"], views[row["model"]]): Box(
+            row["box_x"], row["box_y"], row["box_width"], row["box_height"], 1.0
+        )
+        for row in maps
+    }
+    frames = {frame for frame, _ in boxes}
+    found: dict[View, list[np.ndarray]] = {view: [] for _, view in boxes}
+    for index, frame, following in pictures(uri, frames):
+        for view, own in found.items():
+            box = boxes.get((index, view))
+            if box is not None and (box.x + box.width > frame.shape[1] or box.y + box.height > frame.shape[0]):
+                raise SampleError("changed", f"frame {index} is smaller than it was")
+            cut = replace(view, size=_SIDE_PX) if view.shows == "picture" else view
+            seen = None if box is None else cut.cut(frame, following, box, flow)
+            seen = _NOTHING if seen is None else seen
+            own.append(cv2.resize(seen, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_LINEAR))
+    if any(len(own) < len(frames) for own in found.values()):
+        raise SampleError("changed", "it has fewer frames than it had")
+    return found
+
+
+def _poster(picture: np.ndarray) -> str:
+    small = cv2.resize(picture, (_POSTER_PX, _POSTER_PX), interpolation=cv2.INTER_AREA)
+    encoded = cv2.imencode(".webp", small[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, _POSTER_QUALITY])[1]
+    return base64.b64encode(encoded.tobytes()).decode()
+
+
+def _clip(frames: list[np.ndarray]) -> str:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.mp4"
+        write_video(path, frames, _FPS, _CRF)
+        return base64.b64encode(path.read_bytes()).decode()

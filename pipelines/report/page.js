@@ -1,0 +1,371 @@
+"use strict";
+const $ = (id) => document.getElementById(id);
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+const make = (name, text) => {
+  const element = document.createElement(name);
+  if (text !== undefined) element.textContent = text;
+  return element;
+};
+
+// ---- tables: a heading sorts, numbers by value, what is missing last
+for (const table of all("table")) {
+  const heads = all("th", table);
+  heads.forEach((head, column) => {
+    const button = make("button", head.textContent);
+    button.type = "button";
+    head.replaceChildren(button);
+    button.addEventListener("click", () => sortTable(table, heads, column));
+  });
+}
+
+function sortTable(table, heads, column) {
+  const up = heads[column].getAttribute("aria-sort") !== "ascending";
+  heads.forEach((head) => head.removeAttribute("aria-sort"));
+  heads[column].setAttribute("aria-sort", up ? "ascending" : "descending");
+  const number = heads[column].classList.contains("n");
+  const body = table.tBodies[0];
+  const rows = [...body.rows].map((row) => ({ row, cell: row.cells[column] }));
+  rows.sort((a, b) => {
+    const none = a.cell.hasAttribute("data-none") - b.cell.hasAttribute("data-none");
+    if (none) return none;
+    const [x, y] = [a.cell.dataset.v ?? "", b.cell.dataset.v ?? ""];
+    return (number ? x - y : x.localeCompare(y)) * (up ? 1 : -1);
+  });
+  body.append(...rows.map((each) => each.row));
+  $("live").textContent = `Sorted by ${heads[column].textContent}, ${up ? "ascending" : "descending"}`;
+}
+
+// ---- commands are copied by a button
+for (const line of all(".shell")) {
+  const button = make("button", "Copy");
+  button.type = "button";
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(line.querySelector("code").textContent);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(line.querySelector("code"));
+      button.textContent = "Selected";
+    }
+  });
+  line.append(button);
+}
+if (matchMedia("(max-width: 46rem)").matches) $("contents").open = false;
+addEventListener("beforeprint", () => all("details").forEach((each) => (each.open = true)));
+
+// ---- gallery
+const videos = JSON.parse($("data").textContent).videos;
+const STEP = 24;
+const SORTS = { loss: -1, sure: 1, localisation: 1, differ: -1, outside: -1 };
+const cards = videos.map((video, number) => ({ video, element: $(`card-${number}`), number, chosen: false }));
+let visible = 12;
+let shownCards = cards;
+
+if (cards.length) startGallery();
+
+function startGallery() {
+  const models = [...new Set(videos.flatMap((video) => Object.keys(video.models)))];
+  $("model").append(...models.map((model) => new Option(model, model)));
+  $("tools").hidden = false;
+  for (const card of cards) {
+    const acts = make("div");
+    acts.className = "acts";
+    const open = make("button", "Open");
+    open.type = "button";
+    open.className = "opens";
+    open.setAttribute("aria-label", `Open ${card.video.name}`);
+    open.addEventListener("click", () => openVideo(card));
+    const label = make("label");
+    const box = make("input");
+    box.type = "checkbox";
+    box.addEventListener("change", () => { card.chosen = box.checked; choose(); });
+    label.append(box, " choose");
+    acts.append(open, label);
+    card.element.append(acts);
+    card.box = box;
+    card.open = open;
+  }
+  for (const id of ["model", "verdict", "sort"]) $(id).addEventListener("change", () => list());
+  $("find").addEventListener("input", () => list());
+  $("tools").addEventListener("submit", (event) => event.preventDefault());
+  $("more").addEventListener("click", () => { visible += STEP; list(true); });
+  $("pick").addEventListener("click", () => {
+    const on = shownCards.some((card) => !card.chosen);
+    for (const card of shownCards) card.chosen = card.box.checked = on;
+    choose();
+  });
+  list();
+  addEventListener("hashchange", follow);
+  follow();
+}
+
+function list(keep = false) {
+  if (!keep) visible = 12;
+  const model = $("model").value;
+  const words = $("find").value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+  const says = (card) => card.video.models[model] ?? {};
+  shownCards = cards.filter((card) => {
+    const said = says(card);
+    const verdict = said.is_right === true ? "right" : said.is_right === false ? "wrong" : "unknown";
+    const text = [card.video.name, card.video.id, card.video.dataset, card.video.label, said.said, verdict].join(" ").toLowerCase();
+    return (!$("verdict").value || $("verdict").value === verdict) && words.every((word) => text.includes(word));
+  });
+  const by = $("sort").value;
+  shownCards.sort((a, b) => {
+    const [x, y] = [says(a)[by] ?? null, says(b)[by] ?? null];
+    if (!by || (x === null && y === null)) return a.number - b.number;
+    if (x === null || y === null) return (x === null) - (y === null);
+    return (x - y) * SORTS[by] || a.number - b.number;
+  });
+  cards.forEach((card) => (card.element.hidden = true));
+  const now = shownCards.slice(0, visible);
+  now.forEach((card) => (card.element.hidden = false));
+  document.querySelector(".cards").append(...shownCards.map((card) => card.element));
+  $("more").hidden = shownCards.length <= visible;
+  $("count").textContent = `${now.length} of ${shownCards.length} videos shown`;
+}
+
+function choose() {
+  const quote = (text) => {
+    const plain = String(text ?? "");
+    return `"${(/^[=+\-@\t\r]/.test(plain) ? "'" : "") + plain.replaceAll('"', '""')}"`;
+  };
+  const chosen = cards.filter((card) => card.chosen);
+  const rows = chosen.map(({ video }) => [video.uri, video.dataset, video.label, video.split].map(quote).join(","));
+  const link = $("chosen");
+  link.hidden = !chosen.length;
+  link.textContent = `Download ${chosen.length} chosen as CSV`;
+  link.href = "data:text/csv;charset=utf-8," + encodeURIComponent(["uri,dataset,label,split", ...rows].join("\n") + "\n");
+}
+
+// ---- one video, opened
+const FACETS = ["model", "method", "layer", "target"];
+let shown = null; // {card, bytes, urls, series, k}
+let tick = 0;
+
+const decode = (text) => Uint8Array.from(atob(text.trim()), (letter) => letter.charCodeAt(0));
+
+async function unpack(card) {
+  const zipped = new Blob([decode(card.element.querySelector(".maps").textContent)]);
+  const plain = zipped.stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(plain).arrayBuffer());
+}
+
+async function openVideo(card, want = {}) {
+  if (shown) closeVideo();
+  const video = card.video;
+  const clips = all(".clip", card.element);
+  const bytes = await unpack(card);
+  const urls = clips.map((clip) => URL.createObjectURL(new Blob([decode(clip.textContent)], { type: "video/mp4" })));
+  const first = video.frames.findIndex((each) => each.frame === want.f);
+  shown = { card, bytes, urls, k: Math.max(0, first), view: -1, series: null };
+  $("title").textContent = video.name;
+  $("seek").max = video.frames.length - 1;
+  $("play").hidden = !urls.length || video.frames.length < 2;
+  $("outline").parentElement.hidden = !video.truth.length;
+  $("render").textContent = `python -m pipelines render --lake LAKE ${video.id}`;
+  const model = $("model").value;
+  const wanted = { model: model in video.models ? model : undefined, ...want };
+  select(best(video.series, wanted));
+  $("player").showModal();
+  $("title").focus();
+  cancelAnimationFrame(tick);
+  follow_clip();
+}
+
+// the series that shares the most of what is wanted, the first facets first
+function best(series, wanted) {
+  const score = (each) => FACETS.reduce((sum, facet, place) => sum + (each[facet] === wanted[facet] ? 8 >> place : 0), 0);
+  return series.reduce((a, b) => (score(b) > score(a) ? b : a));
+}
+
+function select(series) {
+  const video = shown.card.video;
+  shown.series = series;
+  const says = video.models[series.model] ?? {};
+  $("said").textContent =
+    `${video.label ? `Labelled ${video.label}` : "No label"}; ${series.model} says ${says.said ?? "nothing"}` +
+    (says.sure == null ? "" : ` with ${says.sure.toFixed(2)}`);
+  FACETS.forEach((facet, place) => {
+    const fixed = FACETS.slice(0, place);
+    const same = video.series.filter((each) => fixed.every((name) => each[name] === series[name]));
+    const values = [...new Set(same.map((each) => each[facet]))];
+    const buttons = values.map((value) => {
+      const button = make("button", value || (facet === "target" ? "the one explained" : "whole network"));
+      button.type = "button";
+      button.setAttribute("aria-pressed", value === series[facet]);
+      button.addEventListener("click", () => {
+        select(best(same.filter((each) => each[facet] === value), series));
+        const again = all("button", $(`by-${facet}`)).find((each) => each.getAttribute("aria-pressed") === "true");
+        again?.focus();
+      });
+      return button;
+    });
+    $(`by-${facet}`).replaceChildren(...buttons);
+  });
+  $("scale").textContent = `Brightest: ${series.top} ${series.unit}, one scale for this video and method`;
+  if (series.view !== shown.view && shown.urls.length) {
+    shown.view = series.view;
+    $("clip").src = shown.urls[series.view];
+  }
+  $("clip").hidden = !shown.urls.length;
+  strip();
+  step(shown.k);
+}
+
+const mapAt = (k) => shown.series.maps.find((map) => map.k === k);
+const cells = (map) => shown.bytes.subarray(map.at, map.at + map.h * map.w);
+
+function strip() {
+  const n = shown.card.video.frames.length;
+  const means = [...Array(n).keys()].map((k) => {
+    const map = mapAt(k);
+    return !map || map.empty ? 0 : cells(map).reduce((a, b) => a + b, 0) / (map.h * map.w) / 255;
+  });
+  const top = Math.max(...means) || 1;
+  const stops = means.map((mean, k) => {
+    const colour = `rgb(${palette(mean / top).join(" ")})`;
+    return `${colour} ${(100 * k) / n}% ${(100 * (k + 1)) / n}%`;
+  });
+  $("strip").style.background = `linear-gradient(to right, ${stops.join(", ")})`;
+}
+
+function step(k) {
+  const n = shown.card.video.frames.length;
+  shown.k = (k + n) % n;
+  const clip = $("clip");
+  if (shown.urls.length && clip.paused) {
+    const at = (shown.k + 0.5) / shown.card.video.fps;
+    if (clip.readyState) clip.currentTime = at;
+    else clip.addEventListener("loadedmetadata", () => (clip.currentTime = at), { once: true });
+  }
+  paint();
+  const frame = shown.card.video.frames[shown.k].frame;
+  const told = { v: shown.card.video.id, f: frame, ...Object.fromEntries(FACETS.map((name) => [name, shown.series[name]])) };
+  if (clip.paused) history.replaceState(null, "", "#" + new URLSearchParams(told));
+}
+
+// five colours of cividis' dark to light, brighter where there is more
+const COLOURS = [[0, 34, 78], [87, 93, 109], [165, 156, 116], [232, 203, 75], [255, 234, 70]];
+function palette(value) {
+  const at = Math.min(Math.max(value, 0), 1) * (COLOURS.length - 1);
+  const low = Math.min(Math.floor(at), COLOURS.length - 2);
+  return COLOURS[low].map((from, i) => Math.round(from + (at - low) * (COLOURS[low + 1][i] - from)));
+}
+
+function paint() {
+  const { card, series, k } = shown;
+  const canvas = $("heat");
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  const map = mapAt(k);
+  const poster = card.element.querySelector("img");
+  $("still").hidden = shown.urls.length > 0 || !poster || k !== 0 || series.view !== 0;
+  if (!$("still").hidden) $("still").src = poster.src;
+  document.querySelector(".stage").classList.toggle("empty", Boolean(map?.empty));
+  $("seek").value = k;
+  const frame = card.video.frames[k];
+  const bits = map?.bits == null ? "" : `, ${map.bits} bits in all`;
+  const says = !map ? "no map of this method" : map.empty ? `empty map: nothing was needed for ${map.target}${bits}` : `explains ${map.target} (${map.p})${bits}`;
+  $("where").textContent = `Keyframe ${k + 1} of ${card.video.frames.length}, frame ${frame.frame}, ${frame.time.toFixed(2)} s: ${says}`;
+  $("seek").setAttribute("aria-valuetext", $("where").textContent);
+  if (map && !map.empty) heat(context, canvas, map);
+  const truth = card.video.truth.find((each) => each.k === k);
+  if (truth && $("outline").checked) outline(context, canvas, truth);
+}
+
+function heat(context, canvas, map) {
+  const small = new OffscreenCanvas(map.w, map.h);
+  const image = new ImageData(map.w, map.h);
+  const [opacity, threshold] = [Number($("opacity").value), Number($("threshold").value)];
+  cells(map).forEach((level, i) => {
+    const value = level / 255;
+    const alpha = value < threshold ? 0 : 255 * opacity * Math.sqrt(value);
+    image.data.set([...palette(value), alpha], 4 * i);
+  });
+  small.getContext("2d").putImageData(image, 0, 0);
+  context.imageSmoothingEnabled = true;
+  context.drawImage(small, 0, 0, canvas.width, canvas.height);
+}
+
+function outline(context, canvas, truth) {
+  const mask = cells(truth);
+  const inside = (x, y) => x >= 0 && y >= 0 && x < truth.w && y < truth.h && mask[y * truth.w + x] >= 128;
+  const [sx, sy] = [canvas.width / truth.w, canvas.height / truth.h];
+  context.beginPath();
+  for (let y = 0; y <= truth.h; y++) {
+    for (let x = 0; x <= truth.w; x++) {
+      if (inside(x, y) !== inside(x - 1, y)) { context.moveTo(x * sx, y * sy); context.lineTo(x * sx, (y + 1) * sy); }
+      if (inside(x, y) !== inside(x, y - 1)) { context.moveTo(x * sx, y * sy); context.lineTo((x + 1) * sx, y * sy); }
+    }
+  }
+  for (const [colour, width] of [["#000", 5], ["#fff", 2.5]]) {
+    context.strokeStyle = colour;
+    context.lineWidth = width;
+    context.stroke();
+  }
+}
+
+// while the clip plays, heat changes with its keyframe
+function follow_clip() {
+  const clip = $("clip");
+  if (!shown) return;
+  if (!clip.paused) {
+    const k = Math.min(Math.floor(clip.currentTime * shown.card.video.fps), shown.card.video.frames.length - 1);
+    if (k !== shown.k) { shown.k = k; paint(); }
+  }
+  tick = requestAnimationFrame(follow_clip);
+}
+
+function play() {
+  const clip = $("clip");
+  if (!shown.urls.length) return;
+  if (clip.paused) clip.play(); else { clip.pause(); step(shown.k); }
+  $("play").textContent = clip.paused ? "Play" : "Pause";
+}
+
+function closeVideo() {
+  cancelAnimationFrame(tick);
+  $("clip").pause();
+  $("clip").removeAttribute("src");
+  $("play").textContent = "Play";
+  shown.urls.forEach((url) => URL.revokeObjectURL(url));
+  const { open } = shown.card;
+  shown = null;
+  history.replaceState(null, "", "#gallery");
+  open.focus();
+}
+
+// #v=ID&f=FRAME&method=... opens a video; other links are the browser's
+function follow() {
+  const want = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  const card = cards.find((each) => each.video.id === want.v);
+  if (card) openVideo(card, { ...want, f: Number(want.f) });
+}
+
+if ($("player")) {
+  $("player").addEventListener("close", () => shown && closeVideo());
+  $("close").addEventListener("click", () => $("player").close());
+  $("play").addEventListener("click", play);
+  $("seek").addEventListener("input", () => { $("clip").pause(); $("play").textContent = "Play"; step(Number($("seek").value)); });
+  for (const id of ["opacity", "threshold", "outline"]) $(id).addEventListener("input", paint);
+}
+
+addEventListener("keydown", (event) => {
+  const typing = event.target.matches?.("input, select, textarea");
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (shown) {
+    if (event.key === " " && !typing && !event.target.matches("button")) { event.preventDefault(); play(); }
+    if (typing) return;
+    if (event.key === "ArrowRight") step(shown.k + 1);
+    if (event.key === "ArrowLeft") step(shown.k - 1);
+    return;
+  }
+  if (typing || !cards.length) return;
+  if (event.key === "/") { event.preventDefault(); $("find").focus(); }
+  if (event.key === "j" || event.key === "k") {
+    const opens = shownCards.slice(0, visible).map((card) => card.open);
+    const at = opens.indexOf(document.activeElement);
+    opens[Math.min(Math.max(at + (event.key === "j" ? 1 : -1), 0), opens.length - 1)]?.focus();
+  }
+});

@@ -1,0 +1,210 @@
+"""Writes the page of a run: `python -m pipelines report`."""
+
+import json
+import shlex
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import jinja2
+import pyarrow as pa
+from markupsafe import Markup
+from rich.console import Console
+
+from operators.methods import statistics
+from pipelines import league
+from pipelines.errors import UserError
+from pipelines.lake.layout import Layout
+from pipelines.lake.read import QUERIES, open_lake, queries, runs
+from pipelines.report import gallery
+from pipelines.report.charts import CHARTS, svg, width
+from pipelines.report.findings import findings
+from pipelines.report.gallery import Card
+from pipelines.report.sections import FAILURES, RUN, TESTED, Ask, Section
+from pipelines.report.tables import SHOWN_ROWS, Header, Shown, header, show
+from pipelines.screen import command, say
+
+_HERE: Final = Path(__file__).parent
+#: what the league's query and its statistics make
+_LEAGUE: Final = (league.NAME, *league.TITLES)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A chart: its SVG, its width in pixels, and the sentence that it shows."""
+
+    svg: Markup
+    width: float
+    says: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """A table of the page with all that belongs to it; `sql` is empty for one that Python makes."""
+
+    ask: Ask
+    header: Header
+    shown: Shown
+    sql: str
+    shell: str
+    picture: Picture | None
+
+
+def report(
+    lake: Path,
+    run_id: str | None = None,
+    out: Path | None = None,
+    max_mb: float = 15,
+    media: str = "clips",
+    console: Console | None = None,
+) -> Path:
+    """Write the page of one run, the latest unless told, to `out` (LAKE/report.html) and return its path.
+
+    One file of at most about `max_mb` megabytes (10^6 bytes) that needs no network: tables, charts and findings, and of
+    as many videos as fit posters, clips (`media`) and maps. UserError: no lake, no run, no such run, no place to write.
+    """
+    console = Console() if console is None else console
+    run_id = runs(lake)[-1] if run_id is None else run_id
+    out = Layout(lake).report if out is None else out
+    with open_lake(lake, run_id) as connection:
+        league.prepare(connection)
+        found = _tables(connection)
+        row = connection.sql("from runs").to_arrow_table().to_pylist()[0]
+        config = json.loads(row["config"])
+        rows = {name: table.to_pylist() for name, table in found.items()}
+        rows["statistics"] = _statistics(lake, run_id, config)
+        told = {
+            "run": _run(row, config, rows, lake),
+            "findings": findings(rows),
+            "sections": [(section, _blocks(section, found, lake), _missing(section, found, lake)) for section in TESTED],
+            "ran": (RUN, _blocks(RUN, found, lake), _missing(RUN, found, lake)),
+            "failures": (FAILURES, _blocks(FAILURES, found, lake), _missing(FAILURES, found, lake)),
+            "statistics": rows["statistics"],
+        }
+        bare = _page(told, [], 0, media)
+        room = round(max_mb * 1e6) - len(bare.encode())
+        cards, n_videos = gallery.fill(connection, run_id, rows["videos"], config, media, room)
+    page = _page(told, cards, n_videos, media)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error}") from error
+    size = len(page.encode()) / 1e6
+    say(console, f"report of run {run_id}: {len(cards)} of {n_videos} videos, {size:.1f} MB")
+    if size > max_mb:
+        say(console, f"that is more than --max-mb {max_mb:g}: the tables alone need it", "yellow")
+    say(console, "open it in a browser:")
+    command(console, str(out))
+    return out
+
+
+def _tables(connection: duckdb.DuckDBPyConnection) -> dict[str, pa.Table]:
+    """Every table that a section or a finding asks for, by name."""
+    asked: dict[str, str] = {"gate": queries("league")["gate"]}
+    for folder in ("tables", "summary", "report"):
+        asked |= queries(folder)
+    found = {name: connection.sql(query).to_arrow_table() for name, query in asked.items()}
+    judged = len(found[league.NAME]) > 0
+    return found | league.league(connection, found[league.NAME]) if judged else found | _unjudged(found[league.NAME])
+
+
+def _unjudged(means: pa.Table) -> dict[str, pa.Table]:
+    """No league, no statistics."""
+    columns = [*means.column_names, "loses_to", *(f"{name}_{end}" for name in league.WITH_INTERVAL for end in ("low", "high"))]
+    empty = pa.table({name: pa.array([], pa.string()) for name in columns})
+    return {name: empty for name in _LEAGUE}
+
+
+def _statistics(lake: Path, run_id: str, config: dict[str, Any]) -> list[dict[str, Any]]:
+    """(model, layer, n samples) of the statistics that the run's bottlenecks had, as far as their files are there."""
+    own, given = Layout(lake).statistics(run_id), config.get("statistics", {}).get("folder")
+    found = []
+    for detector in config["detectors"]:
+        for layer in detector.get("layers", ()):
+            model = detector["spec"]["name"]
+            for folder in (own, *([Path(given)] if given else [])):
+                path = statistics.path_in(folder, model, layer)
+                if path.is_file():
+                    found.append({"model": model, "layer": layer, "n": int(statistics.about(path)["n"])})
+                    break
+    return found
+
+
+def _run(row: dict[str, Any], config: dict[str, Any], rows: dict[str, list[dict[str, Any]]], lake: Path) -> dict[str, Any]:
+    """What the head of the page says of the run."""
+    counts = Counter({each["status"]: each["n_videos"] for each in rows["status"]})
+    first = row["starts"][-1] if row["starts"] else None
+    return {
+        "id": row["run_id"],
+        "started": f"{row['started_at']:%Y-%m-%d %H:%M} UTC",
+        "ended": f"{row['ended_at']:%Y-%m-%d %H:%M} UTC" if row["ended_at"] else "not finished",
+        "datasets": sorted({each["dataset"] for each in rows["table1"]}),
+        "detectors": [each["spec"]["name"] for each in config["detectors"]],
+        "methods": config.get("methods", []),
+        "targets": config.get("targets", []),
+        "counts": counts,
+        "n_videos": sum(counts.values()),
+        "hours": sum(each["total_s"] or 0.0 for each in rows["seconds"]) / 3600,
+        "config": json.dumps(config, indent=1),
+        "versions": json.loads(first["versions"]) if first else {},
+        "hardware": json.loads(first["hardware"]) if first else {},
+        "again": f"python -m pipelines report --lake {shlex.quote(str(lake))} --run {row['run_id']}",
+        "several": len(runs(lake)) > 1,
+    }
+
+
+def _blocks(section: Section, found: dict[str, pa.Table], lake: Path) -> list[Block]:
+    """The tables of a section that have rows."""
+    return [_block(ask, found[ask.name], lake) for ask in section.asks if ask.name in found and len(found[ask.name])]
+
+
+def _block(ask: Ask, table: pa.Table, lake: Path) -> Block:
+    where = shlex.quote(str(lake))
+    sql = queries(ask.folder)[ask.name].strip() if ask.folder else ""
+    if ask.name in (*_LEAGUE, "gate"):
+        shell = f"python -m pipelines evaluate --lake {where}"
+    else:
+        file = (QUERIES / ask.folder / f"{ask.name}.sql").relative_to(QUERIES.parent)
+        shell = f'python -m pipelines sql --lake {where} "$(cat {file})"'
+    said = header(sql) if sql else Header(ask.title, ask.grain, "")
+    picture = None
+    if ask.name in CHARTS:
+        chart, rows = CHARTS[ask.name], table.to_pylist()
+        drawn = svg(chart.draw(rows), ask.name)
+        picture = Picture(Markup(drawn), width(drawn), chart.says(rows))
+    return Block(ask, said, show(table), sql, shell, picture)
+
+
+def _missing(section: Section, found: dict[str, pa.Table], lake: Path) -> list[tuple[str, str]]:
+    """What is said, and the command, of each table that is needed and has no row."""
+    where = shlex.quote(str(lake))
+    return [
+        (each.text, each.command.replace("LAKE", where)) for each in section.missing if not len(found[each.name])
+    ]
+
+
+def _page(told: dict[str, Any], cards: list[Card], n_videos: int, media: str) -> str:
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FileSystemLoader(_HERE),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(
+        **told,
+        cards=cards,
+        n_videos=n_videos,
+        media=media,
+        rule=gallery.RULE,
+        shown_rows=SHOWN_ROWS,
+        css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
+        script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
+        words={"bad": "Bad", "warning": "Careful", "good": "Good", "note": "Note"},
+        signs={"bad": "✕", "warning": "!", "good": "✓", "note": "•"},
+    )
+
+
