@@ -21,7 +21,8 @@ _CONFIG: Final = {
     "font": "sans-serif",
     "view": {"stroke": None},
     "axis": _TEXT | {"gridColor": _LINE, "domainColor": _QUIET, "tickColor": _QUIET, "titleFontWeight": "normal"},
-    "legend": _TEXT | {"orient": "bottom", "titleFontWeight": "normal", "columns": 4, "symbolLimit": 40},
+    "legend": _TEXT
+    | {"orient": "bottom", "titleFontWeight": "normal", "columns": 3, "columnPadding": 28, "symbolLimit": 40},
     "header": _TEXT | {"labelFontWeight": "bold", "labelAnchor": "start"},
     "range": {"category": _COLOURS},
     "rule": {"color": _QUIET},
@@ -56,7 +57,7 @@ def width(drawn: str) -> float:
 
 def _chart(rows: list[Row], layers: list[Spec], height: int | None = 200, **scales: str) -> Spec:
     inner: Spec = {"layer": layers, "width": _WIDTH} | ({} if height is None else {"height": height})
-    facet = {"field": "model", "type": "nominal", "title": None}
+    facet = _x("model", None, "nominal", header={"labelOrient": "top", "labelAngle": 0})
     spec: Spec = {"data": {"values": rows}, "facet": {"row": facet}, "spec": inner}
     return spec | ({"resolve": {"scale": scales}} if scales else {})
 
@@ -72,7 +73,13 @@ def _from_0(**more: Any) -> Spec:
 def _league(rows: list[Row]) -> Spec:
     shown = [
         {"model": row["model"], "method": _of_layer(row), "kind": "control" if is_control(row["method"]) else "method"}
-        | {"metric": title, "value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"], "chance": chance}
+        | {
+            "metric": title,
+            "value": row[name],
+            "low": row[f"{name}_low"],
+            "high": row[f"{name}_high"],
+            "chance": chance,
+        }
         for row in rows
         for name, title, chance in (("srg", "SRG (chance 0)", 0), ("auroc", "AUROC on truth (chance .5)", 0.5))
         if row[name] is not None
@@ -81,10 +88,21 @@ def _league(rows: list[Row]) -> Spec:
     colour = _x("kind", None, "nominal", scale={"domain": ["method", "control"], "range": [_COLOURS[0], _QUIET]})
     layers: list[Spec] = [
         {"mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": {"x": _x("chance", _OVER_PERSONS)}},
-        {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {"y": y, "x": _x("low", _OVER_PERSONS), "x2": {"field": "high"}, "color": colour}},
-        {"mark": "point", "encoding": {"y": y, "x": _x("value", _OVER_PERSONS), "color": colour, "shape": colour | {"scale": {"domain": ["method", "control"]}}}},
+        {
+            "mark": {"type": "rule", "strokeWidth": 2},
+            "encoding": {"y": y, "x": _x("low", _OVER_PERSONS), "x2": {"field": "high"}, "color": colour},
+        },
+        {
+            "mark": "point",
+            "encoding": {
+                "y": y,
+                "x": _x("value", _OVER_PERSONS, axis={"format": ".2~g", "labelOverlap": True}),
+                "color": colour,
+                "shape": colour | {"scale": {"domain": ["method", "control"]}},
+            },
+        },
     ]
-    facet = {"row": _x("model", None, "nominal"), "column": _x("metric", None, "nominal")}
+    facet = {"row": _x("model", None, "nominal"), "column": _x("metric", None, "nominal", sort=None)}
     spec = {"data": {"values": shown}, "facet": facet, "spec": {"layer": layers, "width": 250}}
     return spec | {"resolve": {"scale": {"x": "independent", "y": "independent"}}}
 
@@ -153,7 +171,9 @@ def _reliability(rows: list[Row]) -> Spec:
         "size": _x("n_videos", "videos"),
     }
     mark = {"type": "point", "color": _COLOURS[0]}
-    return _chart(rows, [{"mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": line}, {"mark": mark, "encoding": encoding}])
+    return _chart(
+        rows, [{"mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": line}, {"mark": mark, "encoding": encoding}]
+    )
 
 
 def _reliability_says(rows: list[Row]) -> str:
@@ -214,7 +234,12 @@ def _regions_says(rows: list[Row]) -> str:
 
 def _figure2(rows: list[Row]) -> Spec:
     shown = [
-        {"model": f"{row['model']} {_of_layer(row)}, {row['target']}", "region": row["region"], "share": row[name], "of": of}
+        {
+            "model": f"{row['model']} {_of_layer(row)}, {row['target']}",
+            "region": row["region"],
+            "share": row[name],
+            "of": of,
+        }
         for row in rows
         for name, of in (("people", "people"), ("map", "map"), ("match", "both"), ("chance", "both, by chance"))
     ]
@@ -230,7 +255,9 @@ def _figure2(rows: list[Row]) -> Spec:
 
 def _figure2_says(rows: list[Row]) -> str:
     over = [row for row in rows if row["p"] is not None and row["p"] <= 0.05]
-    return f"In {len(over)} of {len(rows)} rows people and map name a region together more often than by chance (p ≤ .05)."
+    return (
+        f"In {len(over)} of {len(rows)} rows people and map name a region together more often than by chance (p ≤ .05)."
+    )
 
 
 def _localisation(rows: list[Row]) -> Spec:
@@ -258,7 +285,9 @@ def _localisation(rows: list[Row]) -> Spec:
 def _localisation_says(rows: list[Row]) -> str:
     own = [row for row in rows if row["auroc"] is not None]
     above = sum(row["auroc"] > 0.5 for row in own)
-    return f"{above} of {len(own)} rows lie above chance: a forged pixel is hotter than another one more often than not."
+    return (
+        f"{above} of {len(own)} rows lie above chance: a forged pixel is hotter than another one more often than not."
+    )
 
 
 def _curves(rows: list[Row]) -> Spec:
@@ -285,7 +314,9 @@ def _curves_says(rows: list[Row]) -> str:
 
 
 def _sanity(rows: list[Row]) -> Spec:
-    shown = [row | {"map": _of_layer(row)} for row in rows if row["test"] == "weights" and row["similarity"] is not None]
+    shown = [
+        row | {"map": _of_layer(row)} for row in rows if row["test"] == "weights" and row["similarity"] is not None
+    ]
     encoding = {
         "x": _x("depth", "share of the layers with permuted weights", scale=_from_0()),
         "y": _x("similarity", "|Spearman| with the map itself", scale=_from_0()),
@@ -298,7 +329,9 @@ def _sanity(rows: list[Row]) -> Spec:
 def _sanity_says(rows: list[Row]) -> str:
     last = [row for row in rows if row["test"] == "weights" and row["depth"] == 1 and row["similarity"] is not None]
     above = sum(row["similarity"] > 0.5 for row in last)
-    return f"With all weights permuted {above} of {len(last)} methods still draw more than half the same map (above .5)."
+    return (
+        f"With all weights permuted {above} of {len(last)} methods still draw more than half the same map (above .5)."
+    )
 
 
 #: by the name of the table that is drawn

@@ -12,6 +12,8 @@ from pipelines.league import VARIANT
 MOST: Final = 8
 #: the share of empty maps from which the maps say more by being empty than by what they show
 _MANY_EMPTY: Final = 0.5
+#: an advantage over chance that a reader of two decimals would see
+_LEAST: Final = 0.005
 #: how often chance alone may bring what is called better than chance
 _ALPHA: Final = 0.05
 _CONTROLS: Final = {each.name for each in CONTROLS}
@@ -46,7 +48,9 @@ def detectors(tables: Tables) -> Finding | None:
     for row in rows:
         ok = row["auc_low"] > 0.5
         of = f"{row['n_real']} genuine and {row['n_fake']} forged videos"
-        said.append(f"{row['model']} {'has' if ok else 'does no better than chance:'} AUC {_interval(row, 'auc')} on {of}")
+        said.append(
+            f"{row['model']} {'has' if ok else 'does no better than chance:'} AUC {_interval(row, 'auc')} on {of}"
+        )
     bad = any(row["auc_low"] <= 0.5 for row in rows)
     return Finding("bad" if bad else "good", "; ".join(said) + ".", "detector")
 
@@ -69,12 +73,12 @@ def insane(tables: Tables) -> Finding | None:
 
 
 def best_by_removal(tables: Tables) -> Finding | None:
-    """Per model the method with the most SRG, if its interval lies above 0, which a random order scores."""
+    """Per model the method with the most SRG, if its interval lies visibly above 0, which a random order scores."""
     return _best(tables, "srg", 0.0, "What it calls relevant is relevant to the detector", "SRG")
 
 
 def best_on_truth(tables: Tables) -> Finding | None:
-    """Per model the method with the highest AUROC on the true mask, if its interval lies above .5."""
+    """Per model the method with the highest AUROC on the true mask, if its interval lies visibly above .5."""
     return _best(tables, "auroc", 0.5, "Best at finding the forged region", "AUROC on the true mask")
 
 
@@ -122,7 +126,9 @@ def people(tables: Tables) -> Finding | None:
         if row["alpha"] is not None and row["low"] is not None:
             bad = bad or row["low"] <= 0
             more = "no more than by chance" if row["low"] <= 0 else "more than by chance"
-            said.append(f"people agree with each other {more} (alpha {row['alpha']:.2f} [{row['low']:.2f}, {row['high']:.2f}])")
+            said.append(
+                f"people agree with each other {more} (alpha {row['alpha']:.2f} [{row['low']:.2f}, {row['high']:.2f}])"
+            )
     by_chance = [row for row in compared if row["p"] > _ALPHA]
     if by_chance:
         bad = True
@@ -162,7 +168,7 @@ def _best(tables: Tables, metric: str, chance: float, praise: str, named: str) -
         best = max((row for row in rows if row["model"] == model), key=lambda row: row[metric])
         said = f"{_name(best)}, {named} {_interval(best, metric)}"
         low = best[f"{metric}_low"]
-        (good if low is not None and low > chance else bad).append(said)
+        (good if low is not None and low - chance >= _LEAST else bad).append(said)
     unclear = f"no method is told from chance ({chance:g}), the highest is {'; '.join(bad)}"
     if not rows:
         return None
@@ -175,8 +181,8 @@ def _best(tables: Tables, metric: str, chance: float, praise: str, named: str) -
 def _interval(row: Row, metric: str) -> str:
     low, high = row[f"{metric}_low"], row[f"{metric}_high"]
     if low is None:
-        return f"{row[metric]:.2f} (no interval of one person)"
-    return f"{row[metric]:.2f} [{low:.2f}, {high:.2f}]"
+        return f"{row[metric]:z.2f} (no interval of one person)"
+    return f"{row[metric]:z.2f} [{low:z.2f}, {high:z.2f}]"
 
 
 def _name(row: Row) -> str:

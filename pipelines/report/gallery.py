@@ -93,7 +93,8 @@ def fill(
 ) -> tuple[list[Card], int]:
     """The cards that `room` bytes hold, in the order of `order`, and how many videos there are in all."""
     by_video: dict[str, list[Row]] = {}
-    for row in rows:
+    models = [each["spec"]["name"] for each in config["detectors"]]
+    for row in sorted(rows, key=lambda row: models.index(row["model"])):
         by_video.setdefault(row["video_id"], []).append(row)
     cards = []
     for video_id in order(rows):
@@ -115,7 +116,7 @@ def _card(connection: duckdb.DuckDBPyConnection, run_id: str, rows: list[Row], c
     frames = sorted({row["frame"]: row["time_s"] for row in maps}.items())
     place = {frame: number for number, (frame, _) in enumerate(frames)}
     packed = _Packed()
-    series = _series(maps, place, views, shown, packed, len(config.get("targets", ())) > 1)
+    series = _series(maps, place, views, packed, config)
     told = {
         "id": video_id,
         "name": posixpath.basename(unquote(rows[0]["uri"])),
@@ -127,7 +128,8 @@ def _card(connection: duckdb.DuckDBPyConnection, run_id: str, rows: list[Row], c
         "frames": [{"frame": frame, "time": round(time, 3)} for frame, time in frames],
         "series": series,
         "truth": [
-            packed.add(np.asarray(row["mask"], np.uint8).reshape(row["height"], row["width"])) | {"k": place[row["frame"]]}
+            packed.add(np.asarray(row["mask"], np.uint8).reshape(row["height"], row["width"]))
+            | {"k": place[row["frame"]]}
             for row in truth
             if row["frame"] in place
         ],
@@ -173,16 +175,21 @@ class _Packed:
         return base64.b64encode(gzip.compress(b"".join(self.parts), mtime=0)).decode()
 
 
-def _series(
-    maps: list[Row], place: dict[int, int], views: dict[str, View], shown: list[View], packed: _Packed, by_target: bool
-) -> list[Row]:
+def _series(maps: list[Row], place: dict[int, int], views: dict[str, View], packed: _Packed, config: Row) -> list[Row]:
     """Maps on one scale: those of one model, method and layer, and target where a run explains several."""
+    models, methods, by_target = list(views), config.get("methods", []), len(config.get("targets", ())) > 1
+    shown = list(dict.fromkeys(views[row["model"]] for row in maps))
+
+    def order_of(key: tuple[str, str, str, str]) -> tuple[Any, ...]:
+        model, method, *rest = key
+        return models.index(model), methods.index(method) if method in methods else len(methods), *rest
+
     found: dict[tuple[str, str, str, str], list[Row]] = {}
     for row in maps:
         key = (row["model"], row["method"], row["layer"], row["target"] if by_target else "")
         found.setdefault(key, []).append(row)
     series = []
-    for (model, method, layer, target), rows in sorted(found.items()):
+    for (model, method, layer, target), rows in sorted(found.items(), key=lambda item: order_of(item[0])):
         grids = [_grid(row) for row in rows]
         heat = [grid.ravel() for grid, row in zip(grids, rows, strict=True) if not row["empty"]]
         top = max(float(np.percentile(np.concatenate(heat), _SCALE_PERCENTILE)), 0.0) if heat else 0.0
@@ -196,7 +203,11 @@ def _series(
                 | ({"empty": True} if row["empty"] else where)
             )
         name = {"model": model, "method": method, "layer": layer, "target": target}
-        series.append(name | {"unit": rows[0]["unit"], "top": float(f"{top:.3g}"), "view": shown.index(views[model])} | {"maps": own})
+        series.append(
+            name
+            | {"unit": rows[0]["unit"], "top": float(f"{top:.3g}"), "view": shown.index(views[model])}
+            | {"maps": own}
+        )
     return series
 
 
@@ -221,9 +232,7 @@ def differ(maps: list[Row], model: str) -> float | None:
             grid = cv2.resize(_grid(row), (16, 16), interpolation=cv2.INTER_LINEAR).ravel()
             if np.ptp(grid) > 0:
                 by_sample.setdefault((row["frame"], row["target"]), []).append(grid)
-    pairs = [
-        float(np.corrcoef(a, b)[0, 1]) for own in by_sample.values() for a, b in itertools.combinations(own, 2)
-    ]
+    pairs = [float(np.corrcoef(a, b)[0, 1]) for own in by_sample.values() for a, b in itertools.combinations(own, 2)]
     return round(1 - float(np.mean(pairs)), 4) if pairs else None
 
 
@@ -233,9 +242,7 @@ def _pictures(uri: str, maps: list[Row], views: dict[str, View], flow: FlowParam
     Raises SampleError where the file is gone, or no longer has the frames.
     """
     boxes = {
-        (row["frame"], views[row["model"]]): Box(
-            row["box_x"], row["box_y"], row["box_width"], row["box_height"], 1.0
-        )
+        (row["frame"], views[row["model"]]): Box(row["box_x"], row["box_y"], row["box_width"], row["box_height"], 1.0)
         for row in maps
     }
     frames = {frame for frame, _ in boxes}

@@ -266,7 +266,7 @@ function paint() {
   $("seek").value = k;
   const frame = card.video.frames[k];
   const bits = map?.bits == null ? "" : `, ${map.bits} bits in all`;
-  const says = !map ? "no map of this method" : map.empty ? `empty map: nothing was needed for ${map.target}${bits}` : `explains ${map.target} (${map.p})${bits}`;
+  const says = !map ? "no map of this method" : map.empty ? `empty map: nothing was needed for ${map.target}${bits}` : `explains ${map.target}, probability ${map.p.toFixed(2)}${bits}`;
   $("where").textContent = `Keyframe ${k + 1} of ${card.video.frames.length}, frame ${frame.frame}, ${frame.time.toFixed(2)} s: ${says}`;
   $("seek").setAttribute("aria-valuetext", $("where").textContent);
   if (map && !map.empty) heat(context, canvas, map);
@@ -280,7 +280,7 @@ function heat(context, canvas, map) {
   const [opacity, threshold] = [Number($("opacity").value), Number($("threshold").value)];
   cells(map).forEach((level, i) => {
     const value = level / 255;
-    const alpha = value < threshold ? 0 : 255 * opacity * Math.sqrt(value);
+    const alpha = value < threshold ? 0 : 255 * opacity * value;
     image.data.set([...palette(value), alpha], 4 * i);
   });
   small.getContext("2d").putImageData(image, 0, 0);

@@ -47,7 +47,7 @@ RUN: Final = Section(
     "What was run",
     "",
     (
-        Ask("summary", "explained", "no chance: a map is empty where nothing was needed for the class"),
+        Ask("summary", "explained", "no chance: a map is empty where nothing was needed for the class", folded=True),
         Ask("summary", "seconds", _NONE, folded=True),
     ),
     (Missing("explained", "No map was made.", "python -m pipelines explain VIDEOS --lake LAKE"),),

@@ -78,7 +78,9 @@ def report(
         told = {
             "run": _run(row, config, rows, lake),
             "findings": findings(rows),
-            "sections": [(section, _blocks(section, found, lake), _missing(section, found, lake)) for section in TESTED],
+            "sections": [
+                (section, _blocks(section, found, lake), _missing(section, found, lake)) for section in TESTED
+            ],
             "ran": (RUN, _blocks(RUN, found, lake), _missing(RUN, found, lake)),
             "failures": (FAILURES, _blocks(FAILURES, found, lake), _missing(FAILURES, found, lake)),
             "statistics": rows["statistics"],
@@ -113,7 +115,11 @@ def _tables(connection: duckdb.DuckDBPyConnection) -> dict[str, pa.Table]:
 
 def _unjudged(means: pa.Table) -> dict[str, pa.Table]:
     """No league, no statistics."""
-    columns = [*means.column_names, "loses_to", *(f"{name}_{end}" for name in league.WITH_INTERVAL for end in ("low", "high"))]
+    columns = [
+        *means.column_names,
+        "loses_to",
+        *(f"{name}_{end}" for name in league.WITH_INTERVAL for end in ("low", "high")),
+    ]
     empty = pa.table({name: pa.array([], pa.string()) for name in columns})
     return {name: empty for name in _LEAGUE}
 
@@ -133,7 +139,9 @@ def _statistics(lake: Path, run_id: str, config: dict[str, Any]) -> list[dict[st
     return found
 
 
-def _run(row: dict[str, Any], config: dict[str, Any], rows: dict[str, list[dict[str, Any]]], lake: Path) -> dict[str, Any]:
+def _run(
+    row: dict[str, Any], config: dict[str, Any], rows: dict[str, list[dict[str, Any]]], lake: Path
+) -> dict[str, Any]:
     """What the head of the page says of the run."""
     counts = Counter({each["status"]: each["n_videos"] for each in rows["status"]})
     first = row["starts"][-1] if row["starts"] else None
@@ -181,9 +189,7 @@ def _block(ask: Ask, table: pa.Table, lake: Path) -> Block:
 def _missing(section: Section, found: dict[str, pa.Table], lake: Path) -> list[tuple[str, str]]:
     """What is said, and the command, of each table that is needed and has no row."""
     where = shlex.quote(str(lake))
-    return [
-        (each.text, each.command.replace("LAKE", where)) for each in section.missing if not len(found[each.name])
-    ]
+    return [(each.text, each.command.replace("LAKE", where)) for each in section.missing if not len(found[each.name])]
 
 
 def _page(told: dict[str, Any], cards: list[Card], n_videos: int, media: str) -> str:
@@ -206,5 +212,3 @@ def _page(told: dict[str, Any], cards: list[Card], n_videos: int, media: str) ->
         words={"bad": "Bad", "warning": "Careful", "good": "Good", "note": "Note"},
         signs={"bad": "✕", "warning": "!", "good": "✓", "note": "•"},
     )
-
-
