@@ -27,7 +27,7 @@ COMMANDS: Final = {
     "train": "train a detector on the splits train and val of a manifest or a lake",
     "train-readout": "train a network that predicts a layer's bottleneck",
     "forge": "make forgeries with a known mask from genuine videos",
-    "demo": "make clips, train, explain, evaluate and draw, all below one folder",
+    "demo": "make clips, train, explain, evaluate, draw and report, all below one folder",
 }
 
 

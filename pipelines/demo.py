@@ -17,6 +17,7 @@ from pipelines.evaluate import evaluate
 from pipelines.explain import explain
 from pipelines.lake.read import open_lake
 from pipelines.render import render
+from pipelines.report.write import report
 from pipelines.samples import cut_samples, from_manifest
 from pipelines.screen import say
 from pipelines.train import train
@@ -32,7 +33,7 @@ _DETECTORS: tuple[tuple[ModelSpec, TrainParams], ...] = (
 
 
 def demo(out: Path, console: Console) -> int:
-    """Clips, training, explanation, evaluation and pictures below `out`; the exit code of the evaluation.
+    """Clips, training, explanation, evaluation, pictures and the report below `out`; the exit code of the evaluation.
 
     What is there already is kept: the same command again continues.
     """
@@ -65,6 +66,7 @@ def demo(out: Path, console: Console) -> int:
     for video_id in _examples(lake):
         for path in render(lake, video_id):
             say(console, f"picture: {path}")
+    report(lake, console=console)
     return code
 
 

@@ -18,11 +18,12 @@ _INK, _QUIET, _LINE = "var(--ink)", "var(--quiet)", "var(--line)"
 _TEXT: Final = {"labelColor": _INK, "titleColor": _INK, "labelFontSize": 12, "titleFontSize": 12, "labelLimit": 260}
 _CONFIG: Final = {
     "background": "transparent",
+    "padding": {"left": 5, "right": 30, "top": 5, "bottom": 5},
     "font": "sans-serif",
     "view": {"stroke": None},
     "axis": _TEXT | {"gridColor": _LINE, "domainColor": _QUIET, "tickColor": _QUIET, "titleFontWeight": "normal"},
     "legend": _TEXT
-    | {"orient": "bottom", "titleFontWeight": "normal", "columns": 3, "columnPadding": 28, "symbolLimit": 40},
+    | {"orient": "bottom", "titleFontWeight": "normal", "columns": 2, "columnPadding": 40, "symbolLimit": 40},
     "header": _TEXT | {"labelFontWeight": "bold", "labelAnchor": "start"},
     "range": {"category": _COLOURS},
     "rule": {"color": _QUIET},
@@ -70,6 +71,10 @@ def _from_0(**more: Any) -> Spec:
     return {"domain": [0, 1]} | more
 
 
+#: column of the league -> its title and what chance scores
+_LEAGUE_METRICS: Final = {"srg": ("SRG (chance 0)", 0), "auroc": ("AUROC on truth (chance .5)", 0.5)}
+
+
 def _league(rows: list[Row]) -> Spec:
     shown = [
         {"model": row["model"], "method": _of_layer(row), "kind": "control" if is_control(row["method"]) else "method"}
@@ -81,7 +86,7 @@ def _league(rows: list[Row]) -> Spec:
             "chance": chance,
         }
         for row in rows
-        for name, title, chance in (("srg", "SRG (chance 0)", 0), ("auroc", "AUROC on truth (chance .5)", 0.5))
+        for name, (title, chance) in _LEAGUE_METRICS.items()
         if row[name] is not None
     ]
     y = _x("method", None, "nominal", sort=None)
@@ -102,7 +107,8 @@ def _league(rows: list[Row]) -> Spec:
             },
         },
     ]
-    facet = {"row": _x("model", None, "nominal"), "column": _x("metric", None, "nominal", sort=None)}
+    titles = [title for title, _ in _LEAGUE_METRICS.values()]
+    facet = {"row": _x("model", None, "nominal"), "column": _x("metric", None, "nominal", sort=titles)}
     spec = {"data": {"values": shown}, "facet": facet, "spec": {"layer": layers, "width": 250}}
     return spec | {"resolve": {"scale": {"x": "independent", "y": "independent"}}}
 

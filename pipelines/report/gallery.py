@@ -40,9 +40,9 @@ _LEVELS: Final = 255
 #: how many videos of each kind come first where not all fit
 _STRATUM: Final = 10
 RULE: Final = (
-    f"in turn one each of the {_STRATUM} most confidently wrong, the {_STRATUM} least sure, the {_STRATUM} best and the "
-    f"{_STRATUM} worst localised and the {_STRATUM} with most heat outside of the face, as far as these are known, then by "
-    "a hash of their ids"
+    f"in turn one each of the {_STRATUM} most confidently wrong, the {_STRATUM} least sure, the {_STRATUM} best and "
+    f"the {_STRATUM} worst localised and the {_STRATUM} with most heat outside of the face, as far as these are known, "
+    "then by a hash of their ids"
 )
 
 Row = dict[str, Any]

@@ -61,8 +61,6 @@ const cards = videos.map((video, number) => ({ video, element: $(`card-${number}
 let visible = 12;
 let shownCards = cards;
 
-if (cards.length) startGallery();
-
 function startGallery() {
   const models = [...new Set(videos.flatMap((video) => Object.keys(video.models)))];
   $("model").append(...models.map((model) => new Option(model, model)));
@@ -369,3 +367,5 @@ addEventListener("keydown", (event) => {
     opens[Math.min(Math.max(at + (event.key === "j" ? 1 : -1), 0), opens.length - 1)]?.focus();
   }
 });
+
+if (cards.length) startGallery();

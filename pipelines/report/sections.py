@@ -92,8 +92,8 @@ TESTED: Final = (
         (
             Missing(
                 "detectors",
-                "No video labelled real or fake was shown to a detector of fakes: a manifest labels videos, or a folder of "
-                "that name above them.",
+                "No video labelled real or fake was shown to a detector of fakes: a manifest labels videos, or a "
+                "folder of that name above them.",
                 "python -m pipelines explain MANIFEST --lake LAKE",
             ),
         ),

@@ -181,8 +181,10 @@ def _block(ask: Ask, table: pa.Table, lake: Path) -> Block:
     picture = None
     if ask.name in CHARTS:
         chart, rows = CHARTS[ask.name], table.to_pylist()
-        drawn = svg(chart.draw(rows), ask.name)
-        picture = Picture(Markup(drawn), width(drawn), chart.says(rows))
+        spec = chart.draw(rows)
+        if spec["data"]["values"]:
+            drawn = svg(spec, ask.name)
+            picture = Picture(Markup(drawn), width(drawn), chart.says(rows))
     return Block(ask, said, show(table), sql, shell, picture)
 
 
@@ -200,6 +202,7 @@ def _page(told: dict[str, Any], cards: list[Card], n_videos: int, media: str) ->
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {}  # detectors stay in the order of the run
     return environment.get_template("page.html").render(
         **told,
         cards=cards,

@@ -73,7 +73,10 @@ final as (
         located.localisation,
         outer_heat.outside,
         verdicts.said = videos.label as is_right,
-        ln(1 / greatest(verdicts.p_label, exp(-16.0))) as loss
+        case
+            when verdicts.p_label > exp(-16.0) then ln(1 / verdicts.p_label)
+            when verdicts.p_label is not null then 16
+        end as loss
     from explained
     inner join videos using (run_id, video_id)
     left join verdicts using (run_id, video_id, model)

@@ -1,6 +1,7 @@
 """Lakes made of hand-written rows, laid out as a run writes them."""
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,6 +78,25 @@ def make_lake(tmp_path: Path) -> Callable[..., Path]:
 def views(make_lake: Callable[..., Path]) -> Callable[..., "duckdb.DuckDBPyConnection"]:
     """views(videos=[...], masks=[...]) -> the views over these rows."""
     return lambda **tables: open_lake(make_lake({"runs": [{}]} | tables))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Chromium and the folder of its downloads; skips where there is none."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium here: it is in the extra dev")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("no browser here: Debian has chromium and chromium-driver")
+    folder = tmp_path_factory.mktemp("downloads")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1200,1000"):
+        options.add_argument(argument)
+    options.add_experimental_option("prefs", {"download.default_directory": str(folder)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield chrome, folder
+    chrome.quit()
 
 
 def _write(table: pa.Table, stem: Path) -> None:

@@ -1,7 +1,6 @@
 """The annotation page in a real browser: filled in by mouse and keys, closed and opened again, downloaded, imported."""
 
 import json
-import shutil
 import time
 
 import pytest
@@ -18,23 +17,6 @@ QUIET = Console(quiet=True)
 #: an answer for each place of the order: regions by key, and confidence
 GIVEN = [("14", 3), ("0", 5), ("2", 1), ("356", 2), ("6", 4)]
 REGIONS = dict(zip("123456", ["mouth", "edges", "brows", "nose", "outside", "chin"], strict=True))
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("no browser here: Debian has chromium and chromium-driver")
-    folder = tmp_path_factory.mktemp("downloads")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1200,1000"):
-        options.add_argument(argument)
-    options.add_experimental_option("prefs", {"download.default_directory": str(folder)})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield chrome, folder
-    chrome.quit()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ COLUMNS = {
 
 
 def test_there_are_queries():
-    folders = {"annotate", "checks", "judge", "league", "render", "samples", "summary", "tables"}
+    folders = {"annotate", "checks", "judge", "league", "render", "report", "samples", "summary", "tables"}
     assert {file.split("/")[0] for file in FILES} == folders
 
 

@@ -1,0 +1,369 @@
+"""The page of a run: what is in it, how it is asked, and that nothing in a lake can break it."""
+
+import base64
+import csv
+import gzip
+import io
+import json
+import re
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from rich.console import Console
+from scipy.optimize import brentq
+
+from pipelines.errors import UserError
+from pipelines.lake.read import QUERIES, queries
+from pipelines.report import gallery
+from pipelines.report.charts import CHARTS
+from pipelines.report.sections import FAILURES, RUN, TESTED
+from pipelines.report.tables import csv_uri, header, show
+from pipelines.report.write import report
+from tests.queries import report_lake
+
+QUIET = Console(quiet=True)
+SECTIONS = (RUN, *TESTED, FAILURES)
+HOSTILE = "</script><script>alert(1)</script>"
+
+
+def asked(connection, name):
+    return connection.sql(queries("report")[name]).to_arrow_table().to_pylist()
+
+
+def scored(**scores):
+    """Videos by name, real-... or fake-..., with their score at two frames whose mean it is."""
+    names = [name.replace("_", "-") for name in scores]
+    return {
+        "videos": [{"video_id": name, "label": name[:4]} for name in names],
+        "predictions": [
+            {"video_id": name, "frame": frame, "prob_fake": score + shift}
+            for name, score in zip(names, scores.values(), strict=True)
+            for frame, shift in ((0, -0.0625), (1, 0.0625))
+        ],
+    }
+
+
+def test_every_table_of_the_page_says_what_it_is():
+    asks = [ask for section in SECTIONS for ask in section.asks]
+    names = [ask.name for ask in asks]
+    assert len(set(names)) == len(names)
+    assert set(CHARTS) <= set(names)
+    for ask in asks:
+        said = header(queries(ask.folder)[ask.name]) if ask.folder else ask
+        assert ask.chance
+        assert said.title
+        assert said.grain.startswith("one row per ")
+    for section in SECTIONS:
+        assert {missing.name for missing in section.missing} <= set(names)
+    # every question of the folder is asked by a section, but the gallery's
+    assert set(queries("report")) - set(names) == {"videos"}
+
+
+def test_auc_is_the_share_of_pairs_that_are_told_apart(views):
+    given = scored(real_a=0.125, real_b=0.25, real_c=0.625, fake_a=0.5, fake_b=0.75, fake_c=0.25)
+    with views(**given, frames=[{}]) as lake:
+        (row,) = asked(lake, "detectors")
+    # a beats two of three, b all three, c one and a half
+    assert (row["model"], row["n_real"], row["n_fake"]) == ("m", 3, 3)
+    assert row["auc"] == pytest.approx(6.5 / 9)
+
+
+@pytest.mark.parametrize("forged", [0.75, 0.25])
+def test_the_interval_of_an_auc_is_where_newcombes_equation_holds(views, forged):
+    given = scored(real_a=0.5, real_b=0.5, fake_a=forged, fake_b=forged, fake_c=forged)
+    with views(**given) as lake:
+        (row,) = asked(lake, "detectors")
+    auc, m, n = float(forged > 0.5), 3, 2
+    assert row["auc"] == auc
+
+    def excess(theta):
+        spread = (1 - theta) / (2 - theta) + theta / (1 + theta)
+        return abs(theta - auc) - 1.96 * np.sqrt(theta * (1 - theta) / (m * n) * (1 + ((m + n) / 2 - 1) * spread))
+
+    bound = brentq(excess, 0.01, 0.99)
+    low, high = (bound, 1) if auc else (0, bound)
+    assert (row["auc_low"], row["auc_high"]) == (pytest.approx(low, abs=0.002), pytest.approx(high, abs=0.002))
+
+
+def test_a_detector_without_both_labels_has_no_auc(views):
+    with views(**scored(fake_a=0.5)) as lake:
+        assert asked(lake, "detectors") == [
+            {"model": "m", "n_real": 0, "n_fake": 1, "auc": None, "auc_low": None, "auc_high": None}
+        ]
+        assert asked(lake, "thresholds") == []
+
+
+def test_scores_by_tenth_and_threshold(views):
+    with views(**scored(real_a=0.125, real_b=0.1875, real_c=0.625, fake_a=0.9375, fake_b=0.625)) as lake:
+        scores, reliability = asked(lake, "scores"), asked(lake, "reliability")
+        thresholds = {row["threshold"]: (row["recall"], row["false_alarms"]) for row in asked(lake, "thresholds")}
+    assert [(row["label"], row["bin"], row["n_videos"]) for row in scores] == [
+        ("fake", 0.6, 1),
+        ("fake", 0.9, 1),
+        ("real", 0.1, 2),
+        ("real", 0.6, 1),
+    ]
+    assert [(row["bin"], row["n_videos"], row["score"], row["share_fake"]) for row in reliability] == [
+        (0.1, 2, pytest.approx(0.15625), 0.0),
+        (0.6, 2, pytest.approx(0.625), 0.5),
+        (0.9, 1, pytest.approx(0.9375), 1.0),
+    ]
+    assert len(thresholds) == 21
+    assert thresholds[0.5] == (1.0, pytest.approx(1 / 3))
+    assert thresholds[0.65] == (0.5, 0.0)
+    assert thresholds[1.0] == (0.0, 0.0)
+
+
+def test_regions_curves_and_sanity_are_means_over_videos(views):
+    with views(
+        videos=[{"video_id": "a"}, {"video_id": "b"}],
+        regions=[
+            {"video_id": "a", "frame": 0, "heat": 0.5},
+            {"video_id": "a", "frame": 1, "heat": 1.0},
+            {"video_id": "a", "frame": 2, "heat": None},
+            {"video_id": "b", "frame": 0, "heat": 0.25},
+        ],
+        faithfulness_curves=[
+            {"video_id": "a", "frame": 0, "probability": [1.0, 0.5]},
+            {"video_id": "a", "frame": 1, "probability": [1.0, 0.0]},
+            {"video_id": "b", "frame": 0, "probability": [0.5, 0.75]},
+            {"video_id": "b", "frame": 0, "variant": "blur8", "probability": [0.0, 0.0]},
+        ],
+        sanity=[{"video_id": "a", "similarity": -0.5}, {"video_id": "b", "similarity": 0.25}],
+        judged=[{"video_id": "a"}, {"video_id": "b"}],
+    ) as lake:
+        (region,), curves, (sanity,) = asked(lake, "regions"), asked(lake, "curves"), asked(lake, "sanity")
+    assert (region["n_videos"], region["heat"], region["area"]) == (2, 0.5, 0.25)
+    assert [(row["removed"], row["n_videos"], row["probability"]) for row in curves] == [(0.0, 2, 0.75), (1.0, 2, 0.5)]
+    assert sanity["similarity"] == 0.375
+
+
+def test_a_gallery_is_sorted_by_what_its_videos_say(views):
+    with views(
+        videos=[{"video_id": "a", "label": "real"}, {"video_id": "b", "label": None}, {"video_id": "c"}],
+        predictions=[
+            {"video_id": "a", "frame": 0, "prob_fake": 0.75},
+            {"video_id": "a", "frame": 1, "prob_fake": 0.5},
+            {"video_id": "b", "frame": 0, "prob_fake": 0.25},
+        ],
+        masks=[{"video_id": "a"}, {"video_id": "a", "frame": 1, "method": "cam"}, {"video_id": "b"}],
+        localisation_frames=[{"video_id": "a", "auroc": 0.5}, {"video_id": "a", "frame": 1, "auroc": 1.0}],
+    ) as lake:
+        rows = asked(lake, "videos")
+    names = ("video_id", "said", "sure", "p_label", "is_right", "loss", "localisation", "outside")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        ("a", "fake", 0.625, 0.375, False, pytest.approx(-np.log(0.375)), 0.75, None),
+        ("b", "real", 0.75, None, None, None, None, None),
+    ]
+
+
+def test_the_choice_takes_one_of_each_kind_in_turn():
+    def row(video_id, loss=None, sure=None, right=None, localisation=None, outside=None):
+        own = {"loss": loss, "sure": sure, "is_right": right, "localisation": localisation, "outside": outside}
+        return {"video_id": video_id, **own}
+
+    rows = [
+        row("wrong", 5.0, 0.99, False),
+        row("little wrong", 1.0, 0.7, False),
+        row("unsure", 0.69, 0.5, True),
+        row("found", 0.1, 0.9, True, localisation=0.9),
+        row("missed", 0.1, 0.9, True, localisation=0.1),
+        row("outside", 0.1, 0.9, True, outside=0.9),
+        row("plain"),
+    ]
+    order = gallery.order(rows)
+    assert order[:6] == ["wrong", "unsure", "found", "missed", "outside", "little wrong"]
+    assert sorted(order) == sorted(each["video_id"] for each in rows)
+    assert gallery.order(rows[::-1]) == order
+
+
+def test_methods_that_draw_the_same_do_not_differ():
+    def drawn(method, saliency, **more):
+        own = {"model": "m", "method": method, "frame": 0, "target": "fake", "empty": False, "scale": 2.0}
+        return own | {"height": 2, "width": 2, "saliency": saliency} | more
+
+    hot = drawn("a", [1.0, 0.0, 0.0, 0.0])
+    assert gallery.differ([hot, drawn("b", [0.5, 0.0, 0.0, 0.0])], "m") == pytest.approx(0, abs=1e-3)
+    assert gallery.differ([hot, drawn("b", [0.0, 1.0, 1.0, 1.0])], "m") == pytest.approx(2, abs=1e-3)
+    # another frame, another model, an empty map and one that is the same everywhere are compared with nothing
+    for other in ({"frame": 1}, {"model": "n"}, {"empty": True}, {"saliency": [1.0] * 4}, {"target": "real"}):
+        assert gallery.differ([hot, drawn("b", [0.0, 1.0, 0.0, 0.0]) | other], "m") is None
+
+
+def test_a_figure_and_its_interval_are_one_cell_and_what_is_missing_says_so():
+    table = pa.table(
+        {
+            "model": ["m", "m"],
+            "srg": [0.5, None],
+            "srg_low": [0.25, None],
+            "srg_high": [0.75, None],
+            "n": [1, 2],
+        }
+    )
+    shown = show(table)
+    assert shown.same == [("model", "m")]
+    assert shown.heads == [("srg", True), ("n", True)]
+    assert [[cell.text for cell in row] for row in shown.rows] == [["0.500 [0.250, 0.750]", "1"], ["–", "2"]]
+    assert [row[0].value for row in shown.rows] == [0.5, None]
+    assert read_csv(shown.csv)[0] == table.column_names
+
+
+def read_csv(uri):
+    text = base64.b64decode(uri.partition("base64,")[2]).decode()
+    return list(csv.reader(io.StringIO(text)))
+
+
+def test_a_cell_that_a_spreadsheet_would_run_is_quoted():
+    table = pa.table({"detail": ["=cmd()", "-1", "@x", "a=b", None], "value": [-1.0, 1.0, 2.0, 3.0, None]})
+    assert read_csv(csv_uri(table)) == [
+        ["detail", "value"],
+        ["'=cmd()", "-1.0"],
+        ["'-1", "1.0"],
+        ["'@x", "2.0"],
+        ["a=b", "3.0"],
+        ["", ""],
+    ]
+
+
+@pytest.fixture
+def page(make_lake, tmp_path):
+    """page(tables, ...) -> the text of the page."""
+
+    def make(tables, **options):
+        out = report(make_lake(tables), out=tmp_path / "page.html", console=QUIET, **options)
+        return out.read_text(encoding="utf-8")
+
+    return make
+
+
+def told(text):
+    return json.loads(text.partition('id="data">')[2].partition("</script>")[0])["videos"]
+
+
+def packed(text):
+    return [gzip.decompress(base64.b64decode(each)) for each in re.findall(r'class="maps">([^<]*)<', text)]
+
+
+def test_the_page_of_a_run(page, tmp_path):
+    text = page(report_lake.rows(tmp_path / "clips"))
+    ids = [section.id for section in (RUN, *TESTED)] + ["findings", "gallery", "failures", "method"]
+    for each in ids:
+        assert text.count(f'<section id="{each}">') == 1
+        assert f'href="#{each}"' in text
+    assert "zoo has AUC 0.75" in text or "zoo does no better than chance: AUC 0.75" in text
+    assert "All 4 videos with a map." in text
+    # its own sections say what is not there, and how to have it
+    assert "This run was not judged." in text
+    assert f"python -m pipelines judge --lake {tmp_path / 'lake'}" in text
+    # nothing is fetched: the only addresses are names of XML
+    assert set(re.findall(r"https?://[^\"'\s<]+", text)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+    # the SQL that is shown is what the lake's own command runs
+    assert (QUERIES / "tables/table2.sql").read_text().splitlines()[0] in text
+    assert "$(cat queries/tables/table2.sql)" in text
+    assert len(set(re.findall(r'\bid="([^"]+)"', text))) == len(re.findall(r'\bid="([^"]+)"', text))
+
+
+def test_maps_travel_as_numbers_on_one_scale(page, tmp_path):
+    text = page(report_lake.rows(tmp_path / "clips"), media="none")
+    video, numbers = next(
+        (video, numbers) for video, numbers in zip(told(text), packed(text), strict=True) if video["id"] == "real-001"
+    )
+    assert list(video["models"]) == ["zoo", "flow"]
+    names = [(series["model"], series["method"]) for series in video["series"]]
+    assert names == [("zoo", "iba"), ("zoo", "gradcam"), ("flow", "iba"), ("flow", "gradcam")]
+    first, second = video["series"][0]["maps"]
+    assert list(numbers[first["at"] : first["at"] + 4]) == [255, 0, 0, 0]
+    assert second["empty"]
+    assert "at" not in second
+    assert video["series"][0]["top"] == pytest.approx(2.0, rel=0.02)
+    assert told(text)[0]["truth"] == [] or told(text)[0]["label"] == "fake"
+    # no picture of anybody
+    assert 'class="clip"' not in text
+    assert "data:image" not in text
+
+
+def test_over_its_budget_the_page_holds_fewer_videos_and_says_which(page, tmp_path):
+    tables = report_lake.rows(tmp_path / "clips")
+    whole = page(tables)
+    budget = (len(whole.encode()) - 1000) / 1e6
+    text = page(tables, max_mb=budget)
+    assert len(text.encode()) <= budget * 1e6
+    assert 0 < len(told(text)) < 4
+    assert f"<b>{len(told(text))} of 4 videos</b>" in text
+    assert gallery.RULE in text
+    # the one that the detector gets wrong comes first
+    assert told(text)[0]["id"] == "fake-000"
+
+
+def test_a_video_whose_file_is_gone_has_maps_and_no_clip(page, tmp_path):
+    tables = report_lake.rows(tmp_path / "clips")
+    for video in tables["videos"][1:]:
+        video["uri"] += ".gone"
+    text = page(tables)
+    assert text.count("the file cannot be read any more (not_found)") == 3
+    assert text.count('class="clip"') == 2  # what the picture's detector sees, and the other one's flow
+    assert len(packed(text)) == 4
+
+
+def test_no_name_breaks_out_of_the_page(page, make_lake, tmp_path):
+    tables = report_lake.rows(tmp_path / "clips")
+    for video in tables["videos"]:
+        video |= {
+            "uri": f"/nowhere/{HOSTILE}.mp4",
+            "dataset": '"><img src=x onerror=alert(1)>',
+            "manipulation": HOSTILE,
+        }
+    tables["videos"].append(
+        {"video_id": "e", "status": "error", "uri": f"=cmd|{HOSTILE}", "error_code": "not_found"}
+        | {"error_stage": HOSTILE, "error_detail": "{{ 7 * 7 }} <b>"}
+    )
+    tables["runs"][0]["starts"] = [
+        {"started_at": datetime(2026, 1, 1, tzinfo=UTC), "versions": json.dumps({HOSTILE: None}), "hardware": "{}"}
+    ]
+    text = page(tables)
+    assert "<script>alert" not in text
+    assert "<img src=x" not in text
+    assert "{{ 7 * 7 }} &lt;b&gt;" in text
+    assert text.count("<script") == text.count("</script>") == 4 + 2
+    assert told(text)[0]["name"].startswith("script>.mp4")
+
+
+def test_a_run_of_failures_alone(page):
+    text = page(
+        {
+            "runs": [{"config": json.dumps(report_lake.CONFIG)}],
+            "videos": [
+                {"video_id": "a", "status": "error", "error_stage": "prepare", "error_code": "empty_file", "uri": "x"},
+                {"video_id": "b", "status": "no_face", "uri": "y"},
+            ],
+        }
+    )
+    assert "1 of 2 videos failed and 1 show no face." in text
+    assert "No map was made." in text
+    assert "No video has a map." in text
+    assert "empty_file" in text
+    assert told(text) == []
+
+
+def test_a_run_without_a_video(page):
+    text = page({"runs": [{"config": json.dumps(report_lake.CONFIG)}]})
+    assert "Nothing was found, for nothing was explained." in text
+    assert "Every file was read and explained." in text
+
+
+def test_no_lake_and_no_such_run(make_lake, tmp_path):
+    with pytest.raises(UserError, match="no lake at"):
+        report(tmp_path / "nowhere", console=QUIET)
+    lake = make_lake({"runs": [{}]})
+    with pytest.raises(UserError, match="no run r9"):
+        report(lake, "r9", console=QUIET)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write"):
+        report(
+            make_lake({"runs": [{"config": json.dumps(report_lake.CONFIG)}]}), out=tmp_path / "file/x", console=QUIET
+        )

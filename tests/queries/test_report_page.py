@@ -1,0 +1,192 @@
+"""The page of a run in a real browser: sorted, filtered, opened, played, switched, downloaded; nothing is fetched."""
+
+import csv
+import json
+import time
+
+import pytest
+from rich.console import Console
+
+from pipelines.report.write import report
+from tests.queries import report_lake
+
+#: a file cannot be called </script>, for the slash, but a folder and a file together can
+NAME = "<script>alert(1)<" + "b>{}.mp4"
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    return report_lake.rows(tmp_path_factory.mktemp("clips"), NAME)
+
+
+@pytest.fixture
+def opened(browser, make_lake, tables, tmp_path):
+    """The page in the browser, with an empty log."""
+    chrome, folder = browser
+    page = report(make_lake(tables), out=tmp_path / "page.html", console=Console(quiet=True))
+    chrome.get_log("browser")
+    chrome.get_log("performance")
+    chrome.get(page.as_uri())
+    return chrome, folder
+
+
+def find(chrome, selector):
+    return chrome.find_element("css selector", selector)
+
+
+def until(true, what):
+    for _ in range(100):
+        if true():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"never: {what}")
+
+
+def names(chrome):
+    shown = [card for card in chrome.find_elements("css selector", ".card") if card.is_displayed()]
+    return [int(card.get_attribute("id").removeprefix("card-")) for card in shown]
+
+
+def choose(chrome, select, value):
+    find(chrome, f"#{select} option[value='{value}']").click()
+
+
+def pressed(chrome):
+    return [button.text for button in chrome.find_elements("css selector", "dialog [aria-pressed=true]")]
+
+
+def pixel(chrome, x, y):
+    """Opacity of the heat's canvas at a share of its sides."""
+    script = (
+        "const c = document.getElementById('heat');"
+        "return c.getContext('2d').getImageData(c.width * arguments[0], c.height * arguments[1], 1, 1).data[3]"
+    )
+    return chrome.execute_script(script, x, y)
+
+
+def severe(chrome):
+    return [entry for entry in chrome.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def requests(chrome):
+    sent = [json.loads(entry["message"])["message"] for entry in chrome.get_log("performance")]
+    urls = [each["params"]["request"]["url"] for each in sent if each["method"] == "Network.requestWillBeSent"]
+    assert any(url.startswith("file:") for url in urls), "the log says nothing"
+    return [url for url in urls if url.split(":")[0] not in ("file", "data", "blob")]
+
+
+def test_a_heading_sorts_numbers_by_value_and_what_is_missing_last(opened):
+    chrome, _ = opened
+    details = "document.querySelectorAll('details').forEach((each) => (each.open = true))"
+    chrome.execute_script(details)
+    head = next(each for each in chrome.find_elements("css selector", "#t-explained th") if each.text == "mean_bits")
+    place = chrome.execute_script("return arguments[0].cellIndex", head)
+    bits = (
+        f"return [...document.querySelectorAll('#t-explained tbody tr')].map((row) => row.cells[{place}].textContent)"
+    )
+    head.find_element("tag name", "button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert chrome.execute_script(bits) == ["9", "100", "–", "–"]
+    head.find_element("tag name", "button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    assert chrome.execute_script(bits) == ["100", "9", "–", "–"]
+    assert "mean_bits, descending" in find(chrome, "#live").get_attribute("textContent")
+
+
+def test_cards_are_sorted_filtered_and_downloaded(opened):
+    chrome, folder = opened
+    videos = chrome.execute_script("return JSON.parse(document.getElementById('data').textContent).videos")
+    by_id = {video["id"]: number for number, video in enumerate(videos)}
+    assert names(chrome) == [0, 1, 2, 3]
+    choose(chrome, "sort", "loss")
+    # p of the own label: .25, .625, .75, .875
+    wanted = [by_id[each] for each in ("fake-000", "real-001", "fake-001", "real-000")]
+    assert names(chrome) == wanted
+    # where two are not known they come last, in the order of choice
+    choose(chrome, "sort", "localisation")
+    assert names(chrome)[:2] == [by_id["fake-000"], by_id["fake-001"]]
+    choose(chrome, "verdict", "wrong")
+    assert names(chrome) == [by_id["fake-000"]]
+    assert find(chrome, "#count").text == "1 of 1 videos shown"
+    choose(chrome, "verdict", "")
+    find(chrome, "#find").send_keys("fake right")
+    assert names(chrome) == [by_id["fake-001"]]
+    find(chrome, "#pick").click()
+    find(chrome, "#chosen").click()
+    path = folder / "videos.csv"
+    until(lambda: path.is_file() and path.stat().st_size, "downloaded")
+    with path.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["uri"] == videos[by_id["fake-001"]]["uri"]
+    assert (row["label"], row["dataset"]) == ("fake", "d")
+
+
+def test_a_video_plays_and_its_methods_switch(opened):
+    chrome, _ = opened
+    videos = chrome.execute_script("return JSON.parse(document.getElementById('data').textContent).videos")
+    number = next(i for i, video in enumerate(videos) if video["id"] == "fake-001")
+    find(chrome, f"#card-{number} .opens").click()
+    clip = find(chrome, "#clip")
+    until(lambda: clip.get_property("readyState") >= 2, "decoded")
+    assert (clip.get_property("videoWidth"), clip.get_property("error")) == (224, None)
+    assert pressed(chrome)[:3] == ["zoo", "iba", "l"]
+    find(chrome, "#outline").click()
+    # iba is hot in the upper left, Grad-CAM everywhere else
+    assert pixel(chrome, 0.1, 0.1) > 150
+    assert pixel(chrome, 0.9, 0.9) == 0
+    find(chrome, "#by-method button:nth-child(2)").click()
+    assert pressed(chrome)[:2] == ["zoo", "gradcam"]
+    assert pixel(chrome, 0.1, 0.1) == 0
+    assert pixel(chrome, 0.9, 0.9) > 150
+    before = clip.get_property("src")
+    find(chrome, "#by-model button:nth-child(2)").click()
+    assert pressed(chrome)[:2] == ["flow", "gradcam"]
+    assert clip.get_property("src") != before
+    # the link in the address opens the same video, frame and method again
+    find(chrome, "#seek").send_keys("\ue014")
+    link = chrome.current_url
+    chrome.get("about:blank")
+    chrome.get(link)
+    until(lambda: find(chrome, "#player").is_displayed(), "opened")
+    assert pressed(chrome)[:2] == ["flow", "gradcam"]
+    assert "Keyframe 2 of 2, frame 4" in find(chrome, "#where").text
+    until(lambda: find(chrome, "#clip").get_property("readyState") >= 2, "decoded")
+    find(chrome, "#play").click()
+    until(lambda: find(chrome, "#clip").get_property("currentTime") < 0.5, "played")
+    chrome.switch_to.active_element.send_keys("\ue00c")
+    until(lambda: not find(chrome, "#player").is_displayed(), "closed")
+    assert chrome.switch_to.active_element.get_attribute("class") == "opens"
+    assert not severe(chrome)
+    assert not requests(chrome)
+
+
+def test_an_empty_map_is_grey_and_says_so(opened):
+    chrome, _ = opened
+    chrome.get(chrome.current_url.partition("#")[0] + "#v=real-001&f=4&model=zoo&method=iba")
+    until(lambda: "empty map: nothing was needed for real" in find(chrome, "#where").text, "said")
+    assert "empty" in find(chrome, ".stage").get_attribute("class")
+    assert pixel(chrome, 0.1, 0.1) == 0
+    find(chrome, "#by-method button:nth-child(2)").click()
+    assert "empty" not in find(chrome, ".stage").get_attribute("class").split()
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_page_fits_and_every_control_has_a_name(opened, width):
+    chrome, _ = opened
+    screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 400}
+    chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    try:
+        chrome.refresh()
+        assert chrome.execute_script("return document.documentElement.scrollWidth") <= width
+        assert chrome.find_elements("css selector", "figure svg")
+        controls = chrome.find_elements("css selector", "main button, main input, main select, main a")
+        unnamed = [each for each in controls if each.is_displayed() and not each.accessible_name]
+        assert len(controls) > 20
+        assert [each.get_attribute("outerHTML") for each in unnamed] == []
+        levels = [int(each.tag_name[1]) for each in chrome.find_elements("css selector", "h1, h2, h3")]
+        assert levels.count(1) == 1
+        assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+        assert not severe(chrome)
+        assert not requests(chrome)
+    finally:
+        chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

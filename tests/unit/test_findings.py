@@ -1,0 +1,160 @@
+"""What the page says a run found: every rule on rows made by hand."""
+
+import pytest
+
+from pipelines.report import findings as rules
+
+EMPTY = {
+    name: [] for name in ("detectors", "league", "gate", "explained", "statistics", "status", "agreement", "table4")
+}
+
+
+def tables(**rows):
+    return EMPTY | rows
+
+
+def scores(method, srg=None, auroc=None, loses_to=None, model="m", layer="l"):
+    """A row of the league; a figure is (mean, low, high)."""
+    row = {"model": model, "layer": layer, "method": method, "loses_to": loses_to}
+    for name, figure in (("srg", srg), ("auroc", auroc)):
+        mean, low, high = figure or (None, None, None)
+        row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
+    return row
+
+
+def auc(low, value=0.8, model="m"):
+    return {"model": model, "n_real": 5, "n_fake": 6, "auc": value, "auc_low": low, "auc_high": 0.9}
+
+
+def test_nothing_is_found_in_nothing():
+    assert rules.findings(EMPTY) == []
+
+
+@pytest.mark.parametrize(("low", "kind"), [(0.51, "good"), (0.5, "bad"), (0.3, "bad")])
+def test_a_detector_is_better_than_chance_where_its_interval_is(low, kind):
+    found = rules.detectors(tables(detectors=[auc(low)]))
+    assert found.kind == kind
+    assert f"AUC 0.80 [{low:.2f}, 0.90] on 5 genuine and 6 forged videos" in found.text
+    assert ("no better than chance" in found.text) == (kind == "bad")
+
+
+def test_one_detector_by_chance_makes_the_line_bad():
+    found = rules.detectors(tables(detectors=[auc(0.7, model="a"), auc(0.4, model="b")]))
+    assert found.kind == "bad"
+    assert "a has AUC" in found.text
+    assert "b does no better than chance: AUC" in found.text
+
+
+def test_without_both_labels_nothing_is_said_of_a_detector():
+    assert rules.detectors(tables(detectors=[auc(None, value=None)])) is None
+
+
+def test_the_best_method_is_told_with_its_interval_and_controls_are_none():
+    league = [
+        scores("centre", (0.9, 0.8, 1.0), layer=""),
+        scores("iba+blur8", (0.8, 0.7, 0.9)),
+        scores("gradcam", (0.3, 0.1, 0.5)),
+        scores("iba", (0.4, 0.2, 0.6)),
+    ]
+    found = rules.best_by_removal(tables(league=league))
+    assert (found.kind, found.section) == ("good", "league")
+    assert found.text == "What it calls relevant is relevant to the detector: m l iba, SRG 0.40 [0.20, 0.60]."
+
+
+def test_what_cannot_be_told_from_chance_is_not_praised():
+    for figure in ((0.3, -0.1, 0.6), (0.3, None, None), (4e-7, 3e-7, 5e-7)):
+        found = rules.best_by_removal(tables(league=[scores("iba", figure)]))
+        assert found.kind == "warning"
+        assert "no method is told from chance (0)" in found.text
+    found = rules.best_on_truth(tables(league=[scores("iba", auroc=(0.8, 0.5, 0.9))]))
+    assert found.kind == "warning"
+    assert "-0.00" not in rules.best_by_removal(tables(league=[scores("iba", (1e-9, -1e-9, 2e-9))])).text
+
+
+def test_of_two_models_one_may_be_told_from_chance():
+    league = [scores("iba", auroc=(0.8, 0.7, 0.9)), scores("iba", auroc=(0.6, 0.4, 0.8), model="n")]
+    found = rules.best_on_truth(tables(league=league))
+    assert found.kind == "good"
+    assert "m l iba, AUROC on the true mask 0.80 [0.70, 0.90]; otherwise no method is told from chance" in found.text
+
+
+def test_who_does_not_beat_a_control_is_named():
+    league = [scores("iba"), scores("rise", loses_to="does not beat centre (srg)", layer="")]
+    found = rules.below_controls(tables(league=league))
+    assert found.kind == "bad"
+    assert found.text.endswith(": m rise does not beat centre (srg).")
+    assert rules.below_controls(tables(league=league[:1])) is None
+
+
+def test_who_fails_the_gate_is_named():
+    gate = [
+        {"model": "m", "layer": "l", "method": "edges", "sanity": "fails: the map stays 1.00 the same"},
+        {"model": "m", "layer": "l", "method": "iba", "sanity": "passes"},
+        {"model": "m", "layer": "l", "method": "lime", "sanity": "not tested"},
+    ]
+    assert rules.insane(tables(gate=gate)).text == "m l edges fails: the map stays 1.00 the same."
+    assert rules.insane(tables(gate=gate[1:])) is None
+
+
+@pytest.mark.parametrize(("n_empty", "n_failed", "kind"), [(5, 0, "note"), (6, 0, "warning"), (0, 1, "warning")])
+def test_empty_maps_are_counted(n_empty, n_failed, kind):
+    explained = [
+        {"n_maps": 8, "n_empty": n_empty, "n_failed": n_failed},
+        {"n_maps": 2, "n_empty": 0, "n_failed": 0},
+    ]
+    found = rules.empty_maps(tables(explained=explained))
+    assert found.kind == kind
+    assert found.text.startswith(f"{n_empty} of 10 maps ({n_empty}0%)" if n_empty else "0 of 10 maps (0%)")
+    assert ("1 could not be made" in found.text) == bool(n_failed)
+
+
+def test_few_samples_are_called_out_below_a_thousand():
+    statistics = [{"model": "m", "layer": layer, "n": n} for layer, n in (("a", 999), ("b", 1000))]
+    found = rules.few_samples(tables(statistics=statistics))
+    assert found.kind == "warning"
+    assert "m a from 999" in found.text
+    assert "m b" not in found.text
+    assert rules.few_samples(tables(statistics=statistics[1:])) is None
+
+
+def test_failures_are_counted():
+    status = [{"status": "ok", "n_videos": 5}, {"status": "error", "n_videos": 2}, {"status": "no_face", "n_videos": 1}]
+    assert rules.failures(tables(status=status)).text == "2 of 8 videos failed and 1 show no face."
+    assert rules.failures(tables(status=status)).kind == "warning"
+    assert rules.failures(tables(status=[status[0], status[2]])).kind == "note"
+    assert rules.failures(tables(status=status[:1])) is None
+
+
+def test_people_who_agree_by_chance_are_called_out():
+    def answers(low):
+        return [{"who": "people", "item": "answer", "alpha": 0.2, "low": low, "high": 0.4}]
+
+    def f1(p, method="iba"):
+        own = {"measure": "f1", "value": 0.6, "chance": 0.5, "p": p}
+        return {"model": "m", "layer": "l", "method": method, **own}
+
+    assert rules.people(tables(agreement=answers(0.0))).kind == "warning"
+    assert rules.people(tables(agreement=answers(0.1))).text == (
+        "People agree with each other more than by chance (alpha 0.20 [0.10, 0.40])."
+    )
+    both = rules.people(tables(table4=[f1(0.01), f1(0.06, "rise")]))
+    assert both.kind == "warning"
+    assert "no more agreement with people than by chance: m l rise" in both.text.casefold()
+    assert rules.people(tables(table4=[f1(0.05)])).kind == "good"
+
+
+def test_the_worst_come_first_and_no_more_than_eight():
+    told = tables(
+        detectors=[auc(0.7)],
+        league=[scores("iba", (0.4, 0.2, 0.6), (0.8, 0.7, 0.9), "does not beat centre (srg)")],
+        gate=[{"model": "m", "layer": "l", "method": "iba", "sanity": "fails: x"}],
+        explained=[{"n_maps": 4, "n_empty": 1, "n_failed": 0}],
+        statistics=[{"model": "m", "layer": "l", "n": 1}],
+        status=[{"status": "error", "n_videos": 1}],
+        agreement=[{"who": "people", "item": "answer", "alpha": 0.2, "low": 0.0, "high": 0.4}],
+    )
+    found = rules.findings(told)
+    assert len(found) == rules.MOST == 8
+    kinds = [rules.ORDER.index(finding.kind) for finding in found]
+    assert kinds == sorted(kinds)
+    assert (kinds.count(0), kinds.count(1), kinds.count(2)) == (2, 3, 3)
