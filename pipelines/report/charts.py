@@ -233,7 +233,7 @@ def _regions(rows: list[Row]) -> Spec:
 def _regions_says(rows: list[Row]) -> str:
     most = max(rows, key=lambda row: row["heat"] - row["area"])
     return (
-        f"The most over its area (the black tick, what uniform heat scores) lies in {most['region']}: {most['heat']:.2f} "
+        f"The most over its area (the tick, what uniform heat scores) lies in {most['region']}: {most['heat']:.2f} "
         f"of the heat of {most['model']} {_of_layer(most)} on {most['area']:.2f} of the picture."
     )
 

@@ -1,6 +1,7 @@
 """The page of a run in a real browser: sorted, filtered, opened, played, switched, downloaded; nothing is fetched."""
 
 import csv
+import itertools
 import json
 import time
 
@@ -185,7 +186,7 @@ def test_the_page_fits_and_every_control_has_a_name(opened, width):
         assert [each.get_attribute("outerHTML") for each in unnamed] == []
         levels = [int(each.tag_name[1]) for each in chrome.find_elements("css selector", "h1, h2, h3")]
         assert levels.count(1) == 1
-        assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+        assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
         assert not severe(chrome)
         assert not requests(chrome)
     finally:
