@@ -17,7 +17,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from operators.methods.bottleneck import ALPHA_START, Beta, Bottleneck, Sigma, Smoothing, fit, information
+from operators.methods.bottleneck import ALPHA_START, Beta, Bottleneck, Sigma, fit
+from operators.methods.mix import information
+from operators.methods.smoothing import Smoothing
 from operators.methods.statistics import LayerStatistics
 from operators.models.activations import LOGITS, read
 from operators.models.cut import Split

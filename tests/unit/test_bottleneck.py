@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from bench.plain import explain_one
-from operators.methods.bottleneck import PRESETS, Bottleneck, Smoothing, cut_for, explain, fit, noise_draws
+from operators.methods.bottleneck import PRESETS, Bottleneck, cut_for, explain, fit, noise_draws
+from operators.methods.smoothing import Smoothing
 from operators.models.cut import frozen
 
 
