@@ -3,22 +3,17 @@
 import torch
 
 from operators.methods import statistics
-from operators.methods.method import LAYER, STATISTICS
+from operators.methods.method import LAYER
 from operators.models.activations import LOGITS, read
 from operators.models.running import to_input
 from operators.models.weights import Detector
 from pipelines.config import Config
 from pipelines.errors import UserError
 
-#: smoothing mirrors a map at its edges, so far and no farther than it has cells
-_KERNEL_SIGMAS = 2
-
 
 def probe(config: Config) -> None:
-    """Raises UserError for weights that do not fit or give nothing finite, for layers that give no (N, C, h, w), are
-    too small to be smoothed, or have statistics of another shape."""
-    smoothed = any(STATISTICS in method.needs for method in config.made_methods)
-    reach = round(_KERNEL_SIGMAS * config.bottleneck.smooth_sigma) if smoothed else 0
+    """Raises UserError for weights that do not fit or give nothing finite, for layers that give no (N, C, h, w) or
+    have statistics of another shape."""
     for detector in config.detectors:
         shapes = _shapes(detector, any(LAYER in method.needs for method in config.made_methods))
         for layer, shape in shapes.items():
@@ -27,11 +22,6 @@ def probe(config: Config) -> None:
                 raise UserError(
                     f"{name} gives {shape} for each input, and maps need channels, height and width: take another "
                     "--layer, or an architecture whose layers keep the picture's form"
-                )
-            if min(shape[1:]) <= reach:
-                raise UserError(
-                    f"{name} has {shape[1]}x{shape[2]} cells, too few for bottleneck.smooth_sigma "
-                    f"{config.bottleneck.smooth_sigma:g}: take a layer with more than {reach} to a side"
                 )
             given = config.statistics.paths.get((detector.spec.name, layer))
             if given is not None and (known := statistics.shape(given)) != shape:

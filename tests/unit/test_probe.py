@@ -9,7 +9,7 @@ import torch
 from operators.inputs.view import View
 from operators.methods import statistics
 from operators.models.spec import spec_for
-from operators.models.weights import Detector, load_model, save_model
+from operators.models.weights import load_model, save_model
 from pipelines import config as configs
 from pipelines.errors import UserError
 from pipelines.probe import probe
@@ -23,13 +23,6 @@ def test_layers_with_their_channels_last_serve_and_tokens_do_not():
     probe(config("swin_tiny_patch4_window7_224", "layers.1"))
     with pytest.raises(UserError, match=r"^vit_tiny_patch16_224 blocks.11 gives \(197, 192\) for each input, and maps"):
         probe(config("vit_tiny_patch16_224", "blocks.11"))
-
-
-def test_a_map_has_to_be_larger_than_what_smooths_it():
-    small = Detector(replace(spec_for("resnet10t"), view=View(64)), ("layer4",))  # 2x2 cells
-    with pytest.raises(UserError, match=r"layer4 has 2x2 cells, too few for bottleneck\.smooth_sigma 1"):
-        probe(configs.Config((small,)))
-    probe(replace(configs.Config((small,)), methods=("gradcam",)))
 
 
 def test_weights_that_give_nothing_finite_are_refused(tmp_path):
