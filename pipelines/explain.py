@@ -35,10 +35,13 @@ def explain(config: Config, paths: list[Path], lake: Path, console: Console) -> 
     _check_labels(config, manifest)
     _write_manifest(manifest, layout, run_id)
     _announce(config, manifest, layout, console)
-    probe(config)
+    cuts = probe(config)
+    for (model, _), cut in cuts.items():
+        if cut.slower is not None:
+            say(console, f"{model} {cut.slower}", "yellow")
 
     cluster = connect(config.resources)
-    runs.begin(config, layout)
+    runs.begin(config, layout, cuts)
     if any(STATISTICS in method.needs for method in config.made_methods):
         keep_statistics(config, layout.manifest(run_id), layout.statistics(run_id), cluster, console)
 

@@ -114,6 +114,30 @@ RUNS: Final = _table(
             ),
             "every start of the run, the first one first",
         ),
+        _column(
+            "layers",
+            pa.list_(
+                pa.struct(
+                    [
+                        _MODEL,
+                        _column("layer", pa.string(), "dotted name of the explained layer"),
+                        _column(
+                            "cut",
+                            pa.string(),
+                            "how the model is cut there: graph, or hooks where it cannot be traced, so that every pass "
+                            "of a fit runs the whole model",
+                        ),
+                        _column(
+                            "folded",
+                            pa.bool_(),
+                            "whether batch norm above it is part of the weights in a fit; NULL without a bottleneck",
+                            null=True,
+                        ),
+                    ]
+                )
+            ),
+            "every layer that is explained",
+        ),
     ],
 )
 

@@ -121,6 +121,8 @@ def test_a_finished_run_goes_on_and_keeps_its_end_and_what_it_began_with(undistu
     assert first == row["starts"][0]
     assert json.loads(second["versions"])["viba"] == own
     assert row["ended_at"] < second["started_at"] < found["ended_at"]
+    (layer,) = found["layers"]
+    assert (layer["model"], layer["layer"], layer["cut"], layer["folded"]) == ("resnet10t", "layer3", "graph", True)
 
 
 def test_one_map_for_each_class_that_is_asked_about(videos, viba, tmp_path):

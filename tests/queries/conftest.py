@@ -21,7 +21,7 @@ _EXPLAINED = {"model": "m", "method": "iba", "layer": "l", "target": "fake"}
 #: what a row says unless told; a sample begins with its map, and a prediction row with `prob_fake` stands for the two
 #: rows of a detector of forgeries
 DEFAULTS: dict[str, dict] = {
-    "runs": {"started_at": datetime(2026, 1, 1, tzinfo=UTC), "starts": []}
+    "runs": {"started_at": datetime(2026, 1, 1, tzinfo=UTC), "starts": [], "layers": []}
     | {"config": json.dumps({"detectors": [{"spec": {"name": "m", "classes": LABELS}}]})},
     "videos": {"video_id": "v", "dataset": "d", "status": "ok", "width": 64, "height": 48, "n_frames": 9},
     "frames": {"video_id": "v", "keyframe_score": 1.0, "status": "ok", "has_flow": True}

@@ -49,7 +49,7 @@ def _commit(lake, *video_ids, run=RUN):
 def _run_row(lake, started=1, run=RUN, xception=("block4",)):
     detectors = (Detector(XCEPTION, xception), Detector(VGG11_FLOW, ("features.9",)))
     at = datetime(2025, 1, started, tzinfo=UTC)
-    _write(lake, RUNS, [{"config": Config(detectors).to_json(), "started_at": at, "starts": []}], run)
+    _write(lake, RUNS, [{"config": Config(detectors).to_json(), "started_at": at, "starts": [], "layers": []}], run)
 
 
 def _quarter(side, bits):
