@@ -13,8 +13,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from operators.methods import statistics
-from operators.methods.method import LAYER, READOUT, STATISTICS, Maps, Method, Outputs, Place, Ready
+from operators.methods import choice, statistics
+from operators.methods.method import CHOICE, LAYER, READOUT, STATISTICS, Maps, Method, Outputs, Place, Ready
 from operators.models.activations import read
 from operators.models.batches import Batches
 from operators.models.cut import split_all
@@ -46,6 +46,7 @@ class Files:
     def of(self, model: str, layer: str) -> dict[str, Path]:
         """The files of one layer by what they are; READOUT only where there is one."""
         found = {STATISTICS: statistics.path_in(self.statistics, model, layer)}
+        found[CHOICE] = choice.path_in(self.statistics, model, layer)
         readout = self.readouts.get((model, layer))
         return found if readout is None else found | {READOUT: readout}
 

@@ -14,6 +14,7 @@ from pipelines.cluster import Cluster, connect
 from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.estimate import keep_statistics
+from pipelines.fidelity import keep_choices
 from pipelines.lake import runs
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import committed
@@ -44,6 +45,8 @@ def explain(config: Config, paths: list[Path], lake: Path, console: Console) -> 
     runs.begin(config, layout, cuts)
     if any(STATISTICS in method.needs for method in config.made_methods):
         keep_statistics(config, layout.manifest(run_id), layout.statistics(run_id), cluster, console)
+    choices = keep_choices(config, layout.manifest(run_id), layout.statistics(run_id), cluster, console)
+    runs.choose(config, layout, choices)
 
     finished = set(committed(layout, EXPLAIN, [run_id])["video_id"].to_pylist())
     todo = len(set(manifest.table["video_id"].to_pylist()) - finished)

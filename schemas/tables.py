@@ -92,6 +92,22 @@ MANIFEST: Final = _table(
     ],
 )
 
+#: one number of draws that a run compared with the reference
+TRIED: Final = pa.struct(
+    [
+        _column("draws", pa.int32(), "noise draws"),
+        _column("samples", pa.int32(), "samples with evidence that were fitted by the reference, too"),
+        _column("pearson", pa.float64(), "correlation with the mean of the reference's maps, mean over the samples"),
+        _column("pearson_least", pa.float64(), "of the sample where it is least"),
+        _column("own_pearson", pa.float64(), "correlation of one run of the reference with the others"),
+        _column("own_pearson_least", pa.float64(), "of the sample where it is least"),
+        _column("iou", pa.float64(), "overlap of the hottest tenth with that of a run of the reference"),
+        _column("own_iou", pa.float64(), "the same of one run of the reference with the others"),
+        _column("bits", pa.float64(), "total bits over the reference's, minus 1, mean over the samples"),
+        _column("bits_error", pa.float64(), "standard error of that mean"),
+    ]
+)
+
 RUNS: Final = _table(
     "runs",
     "one row per run",
@@ -133,6 +149,15 @@ RUNS: Final = _table(
                             "whether batch norm above it is part of the weights in a fit; NULL without a bottleneck",
                             null=True,
                         ),
+                        _column("draws", pa.int32(), "noise draws of a fit; NULL without one", null=True),
+                        _column(
+                            "holds",
+                            pa.bool_(),
+                            "whether maps with so many draws held fidelity on the run's own samples; NULL where none "
+                            "were compared",
+                            null=True,
+                        ),
+                        _column("tried", pa.list_(TRIED), "what was compared, in the order of trying"),
                     ]
                 )
             ),

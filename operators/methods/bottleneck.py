@@ -42,6 +42,8 @@ class Bottleneck:
                 first two asks disagree: with so few draws they were mostly noise. 0: none is explained again
     quiet       while its class pulls with less than this share of Adam's step, a sample is asked with one draw, and for
                 a gradient only where its cross-entropy lets expect more. 0: every ask is of all draws
+    auto        a run compares a few of its own samples with the reference first, and takes more draws where these do
+                not hold (`operators.choose`); a fit itself takes `draws`
     """
 
     beta: Beta = 10.0
@@ -56,6 +58,7 @@ class Bottleneck:
     precision: Literal["float32", "fastest"] = "float32"
     sure_draws: Annotated[int, Ge(0), Le(100)] = 0
     quiet: Annotated[float, Ge(0), Le(1)] = 0.0
+    auto: bool = False
 
     @property
     def asks(self) -> range:
@@ -68,12 +71,11 @@ class Bottleneck:
         return replace(self, draws=self.sure_draws, asks_from=1, sure_draws=0)
 
 
-#: `reference` is the published algorithm, `fast` gives nearly its maps for a fraction of the time (bench/RESULTS.md)
-PRESETS: Final = {
-    "reference": Bottleneck(),
-    "fast": Bottleneck(draws=2, asks_from=4, antithetic=True, precision="fastest", sure_draws=10, quiet=0.05),
-}
-DEFAULT_PRESET: Final = "fast"
+_FAST: Final = Bottleneck(draws=2, asks_from=4, antithetic=True, precision="fastest", sure_draws=10, quiet=0.05)
+#: `reference` is the published algorithm, `fast` gives nearly its maps for a fraction of the time (bench/RESULTS.md),
+#: `auto` makes sure of that
+PRESETS: Final = {"auto": replace(_FAST, auto=True), "fast": _FAST, "reference": Bottleneck()}
+DEFAULT_PRESET: Final = "auto"
 #: a map that ends within this of the bits that pass without a class is one of nothing
 AT_ITS_FLOOR: Final = 1.05
 

@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from operators.methods import statistics
-from operators.methods.bottleneck import AT_ITS_FLOOR, DEFAULT_PRESET, PRESETS, Bottleneck, Explanation, fit, prepared
-from operators.methods.method import LAYER, READOUT, STATISTICS, Maps, Outputs, Place
+from operators.methods import choice, statistics
+from operators.methods.bottleneck import AT_ITS_FLOOR, PRESETS, Bottleneck, Explanation, fit, prepared
+from operators.methods.method import CHOICE, LAYER, READOUT, STATISTICS, Maps, Outputs, Place
 from operators.methods.readout import Readout, load
 from operators.models.cut import Split
 
@@ -42,12 +42,12 @@ class Site:
 
 @dataclass(frozen=True)
 class Iba:
-    """The bottleneck is fitted anew for every sample (VIBA section 3.3)."""
+    """The bottleneck is fitted anew for every sample (VIBA section 3.3); with `auto`, as the place's choice says."""
 
     name: ClassVar[str] = "iba"
     unit: ClassVar[str] = "bits per pixel"
 
-    bottleneck: Bottleneck = field(default=PRESETS[DEFAULT_PRESET])
+    bottleneck: Bottleneck = field(default=PRESETS["fast"])
 
     @property
     def needs(self) -> frozenset[str]:
@@ -55,7 +55,10 @@ class Iba:
 
     def ready(self, place: Place) -> "_ReadyIba":
         readout = load(place.files[READOUT]).to(place.example.device) if READOUT in self.needs else None
-        return _ReadyIba(Site.of(place, self.bottleneck), self.bottleneck, readout)
+        bottleneck = self.bottleneck
+        if bottleneck.auto:
+            bottleneck = replace(bottleneck, draws=choice.load(place.files[CHOICE]).draws)
+        return _ReadyIba(Site.of(place, bottleneck), bottleneck, readout)
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class ReadoutIba:
     name: ClassVar[str] = "readout"
     unit: ClassVar[str] = "bits per pixel"
 
-    bottleneck: Bottleneck = field(default=PRESETS[DEFAULT_PRESET])
+    bottleneck: Bottleneck = field(default=PRESETS["fast"])
 
     @property
     def needs(self) -> frozenset[str]:

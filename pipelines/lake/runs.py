@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 
+from operators.methods.choice import Choice
+from operators.methods.iba import Iba
 from pipelines.config import Config
 from pipelines.lake.layout import Layout
 from pipelines.manifest import write_table
@@ -33,10 +35,28 @@ def begin(config: Config, layout: Layout, cuts: Mapping[tuple[str, str], Cut]) -
     row = _read(layout, config.run_id) or {"started_at": now, "ended_at": None, "starts": []}
     start = {"started_at": now, "versions": json.dumps(_versions()), "hardware": json.dumps(_hardware())}
     row |= {"run_id": config.run_id, "config": config.to_json(), "starts": [*row["starts"], start]}
+    unknown = {"holds": None, "tried": []}
     row["layers"] = [
-        {"model": model, "layer": layer, "cut": cut.kind, "folded": cut.folded} for (model, layer), cut in cuts.items()
+        {"model": model, "layer": layer, "cut": cut.kind, "folded": cut.folded, "draws": _draws(config)} | unknown
+        for (model, layer), cut in cuts.items()
     ]
     _write(layout, row)
+
+
+def choose(config: Config, layout: Layout, choices: Mapping[tuple[str, str], Choice]) -> None:
+    """Note how many noise draws the run takes at each layer, and why."""
+    row = _read(layout, config.run_id)
+    assert row is not None, "chosen before it began"
+    for each in row["layers"]:
+        choice = choices.get((each["model"], each["layer"]))
+        if choice is not None:
+            each |= {"draws": choice.draws, "holds": choice.holds, "tried": list(choice.tried)}
+    _write(layout, row)
+
+
+def _draws(config: Config) -> int | None:
+    """Those the config says; None where it leaves them to the run, and without a fit."""
+    return config.bottleneck.draws if Iba.name in config.methods and not config.bottleneck.auto else None
 
 
 def end(config: Config, layout: Layout) -> None:

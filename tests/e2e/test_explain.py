@@ -125,6 +125,35 @@ def test_a_finished_run_goes_on_and_keeps_its_end_and_what_it_began_with(undistu
     assert (layer["model"], layer["layer"], layer["cut"], layer["folded"]) == ("resnet10t", "layer3", "graph", True)
 
 
+def test_a_small_run_takes_the_draws_it_is_told_and_says_so(undisturbed, explain, videos, tmp_path):
+    lake = tmp_path / "lake"
+    shutil.copytree(undisturbed, lake)
+    said = explain(videos, lake)
+    assert "resnet10t layer3: 1 noise draws, not compared with the reference: fewer than 1,500 samples" in said.out
+    (layer,) = rows(lake, RUNS)[0]["layers"]
+    assert (layer["draws"], layer["holds"], layer["tried"]) == (1, None, [])
+
+
+def test_a_run_compares_some_of_its_samples_and_keeps_what_it_chose(videos, explain, known, tmp_path, monkeypatch):
+    """Under statistics that are given, too. What it chose before more videos came stays, even if it were another."""
+    monkeypatch.setattr("pipelines.fidelity.LEAST_SAMPLES", 1)
+    lake, first = tmp_path / "lake", videos / "real"
+    said = explain(first, lake, "--statistics", known)
+    assert "comparing fits of a few samples with the reference, of 3 videos" in said.out
+    (layer,) = rows(lake, RUNS)[0]["layers"]
+    assert layer["draws"] in (1, 4, 6, 10)
+    (file,) = lake.glob("_statistics/run_id=*/resnet10t/layer3.json")
+    choice = json.loads(file.read_text())
+    assert (choice["draws"], choice["holds"], choice["tried"]) == (layer["draws"], layer["holds"], layer["tried"])
+    assert choice["tried"] or choice["why"]
+
+    file.write_text(json.dumps(choice | {"draws": 3}))
+    said = explain(videos / "fake", lake, "--statistics", known)
+    assert "comparing" not in said.out
+    (run,) = rows(lake, RUNS)
+    assert run["layers"][0]["draws"] == 3
+
+
 def test_one_map_for_each_class_that_is_asked_about(videos, viba, tmp_path):
     """Grad-CAM of `fake`, of what is predicted and of what the video is labelled: a class named twice has one map."""
     lake, pair = tmp_path / "lake", [min((videos / label).iterdir()) for label in ("real", "fake")]

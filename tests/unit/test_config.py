@@ -111,7 +111,7 @@ def test_a_toml_file_and_settings(tmp_path):
         ("mask_rules=[]", r"mask_rules: \[\] is not an array of at least 1"),
         ('mask_rules=["max0.5", "max.5"]', "mask_rules: a mask rule is named twice"),
         ('prepare.keyframes.selection="all"', '"all" is not "peaks" or "uniform"'),
-        ('bottleneck.preset="slow"', 'bottleneck.preset: "slow" is not "reference" or "fast"'),
+        ('bottleneck.preset="slow"', 'bottleneck.preset: "slow" is not "auto" or "fast" or "reference"'),
         ("bottleneck.preset=[1]", r"bottleneck.preset: \[1\] is not"),
         ('bottleneck.precision="float16"', '"float16" is not "float32" or "fastest"'),
         ("bottleneck.draws=0", "0 is not a whole number from 1 up to 100"),
@@ -170,7 +170,7 @@ def test_one_value_of_a_table_leaves_the_others():
     assert configs.fill(XCEPTION_PARAMS, {"max_epochs": 2}, "train") == dataclasses.replace(
         XCEPTION_PARAMS, max_epochs=2
     )
-    assert build({"bottleneck": {"beta": 3}}).bottleneck == dataclasses.replace(PRESETS["fast"], beta=3.0)
+    assert build({"bottleneck": {"beta": 3}}).bottleneck == dataclasses.replace(PRESETS["auto"], beta=3.0)
 
 
 def test_one_file_for_every_command(tmp_path):
