@@ -119,7 +119,10 @@ class Killable:
         return said.out
 
     def kill_when(self, reached: Callable[[], bool], jitter: random.Random | None = None) -> None:
-        """`kill -9` of driver, Ray and workers as soon as it has `reached` a point, or up to half a second later."""
+        """`kill -9` of driver, Ray and workers as soon as it has `reached` a point, or up to half a second later.
+
+        Until then nothing may be on standard error: what Ray says there of its own accord stays off the screen.
+        """
         deadline = time.monotonic() + 300
         while not reached() and self.process.poll() is None:
             assert time.monotonic() < deadline, "no progress"
@@ -133,6 +136,7 @@ class Killable:
                     os.kill(pid, signal.SIGKILL)
         said = Said(*self.process.communicate())
         assert alive, f"it was over before it was killed:\n{said.out}{said.err}"
+        assert not said.err
 
     def _processes(self) -> list[int]:
         """Every living process with the mark, whoever its parent is by now."""
