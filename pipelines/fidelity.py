@@ -25,8 +25,8 @@ from pipelines.stream import streamed
 
 #: videos whose samples are tried, of all labels alike
 _VIDEOS: Final = 12
-#: Samples of a run below which nothing is tried. Trying takes as long as explaining 190 samples on Xception, 80 on the
-#: flow detector (bench/RESULTS.md): an eighth of such a run, or less.
+#: Samples of a run below which nothing is tried. Trying takes as long as explaining 200 samples on Xception, 80 on the
+#: flow detector (bench/RESULTS.md): a seventh of such a run, or less.
 LEAST_SAMPLES: Final = 1500
 
 
