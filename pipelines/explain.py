@@ -31,8 +31,8 @@ def explain(config: Config, paths: list[Path], lake: Path, console: Console) -> 
     Raises UserError for paths without a video, a lake that cannot be written and a cluster that is too small.
     """
     layout, run_id = Layout(lake.resolve()), config.run_id
-    manifest = manifests.build(paths)
-    _check_labels(config, manifest)
+    manifest = manifests.build(paths, config.classes)
+    _check_labels(config, manifest, console)
     _write_manifest(manifest, layout, run_id)
     _announce(config, manifest, layout, console)
     probe(config)
@@ -82,17 +82,21 @@ def stages(config: Config, kept_statistics: Path, cluster: Cluster) -> list[Stag
     ]
 
 
-def _check_labels(config: Config, manifest: manifests.Manifest) -> None:
-    """UserError where videos are to be explained for their label and have none that a model knows."""
-    if LABELLED in config.targets:
-        known = {name for detector in config.detectors for name in detector.spec.classes}
-        without = [label not in known for label in manifest.table["label"].to_pylist()]
-        if any(without):
-            first = manifest.table["uri"][without.index(True)].as_py()
-            raise UserError(
-                f"--target {LABELLED}: {sum(without)} of {len(without)} videos have no label that a model knows, the "
-                f"first is {first}"
-            )
+def _check_labels(config: Config, manifest: manifests.Manifest, console: Console) -> None:
+    """UserError where videos are to be explained for their label and have none that a model knows; says which labels
+    no model knows."""
+    labels = manifest.table["label"].to_pylist()
+    without = [label not in config.classes for label in labels]
+    if LABELLED in config.targets and any(without):
+        first = manifest.table["uri"][without.index(True)].as_py()
+        raise UserError(
+            f"--target {LABELLED}: {sum(without)} of {len(without)} videos have no label that a model knows, the "
+            f"first is {first}"
+        )
+    strange = [label for label in labels if label is not None and label not in config.classes]
+    if strange:
+        what = f"{len(strange)} of {len(labels)} videos have a label that is no class of a model, as {strange[0]!r}"
+        say(console, f"{what}: Table 2 leaves them out", "yellow")
 
 
 def _write_manifest(manifest: manifests.Manifest, layout: Layout, run_id: str) -> None:

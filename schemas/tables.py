@@ -12,7 +12,7 @@ import pyarrow as pa
 STATUS_OK: Final = "ok"
 STATUS_NO_FACE: Final = "no_face"
 STATUS_ERROR: Final = "error"
-#: the classes of a forgery detector, in the order of its outputs; the labels of its videos
+#: the classes of a forgery detector, in the order of its outputs; what `train` and `forge` call their videos
 LABELS: Final = ("real", "fake")
 REAL, FAKE = LABELS
 CLASS_REAL: Final = 0
@@ -73,7 +73,7 @@ MANIFEST: Final = _table(
         _VIDEO_ID,
         _column("uri", pa.string(), "path or URI of the file"),
         _column("dataset", pa.string(), "source dataset"),
-        _column("label", pa.string(), "real or fake; NULL where unknown", null=True),
+        _column("label", pa.string(), "class the video belongs to, as real or fake; NULL where unknown", null=True),
         _column("split", pa.string(), "train, val or test; NULL where unknown", null=True),
         _column(
             "truth_uri",
