@@ -10,6 +10,7 @@ from operators.methods.method import STATISTICS
 from operators.stage import Stage
 from pipelines import manifest as manifests
 from pipelines import summary
+from pipelines.closed import keep_closed
 from pipelines.cluster import Cluster, connect
 from pipelines.config import Config
 from pipelines.errors import UserError
@@ -41,6 +42,7 @@ def explain(config: Config, paths: list[Path], lake: Path, console: Console) -> 
     runs.begin(config, layout)
     if any(STATISTICS in method.needs for method in config.made_methods):
         keep_statistics(config, layout.manifest(run_id), layout.statistics(run_id), cluster, console)
+        keep_closed(config, layout)
 
     finished = set(committed(layout, EXPLAIN, [run_id])["video_id"].to_pylist())
     todo = len(set(manifest.table["video_id"].to_pylist()) - finished)

@@ -39,8 +39,8 @@ def build(paths: list[Path], labels: tuple[str, ...] = LABELS) -> Manifest:
     """The manifest of folders (read recursively), single files and manifests (Parquet or CSV with at least `uri`).
 
     A file's label is the one of `labels` that its nearest parent folder of such a name has, whatever the case; the
-    given folder is the last that is looked at. A manifest may have other labels, too. Raises UserError for a path that is not
-    there, nothing to explain, and a manifest without `uri`.
+    given folder is the last that is looked at. A manifest may have other labels, too. Raises UserError for a path that
+    is not there, nothing to explain, and a manifest without `uri`.
     """
     known: dict[str, str] = {}
     for label in labels:

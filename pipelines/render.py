@@ -14,6 +14,7 @@ import numpy as np
 from operators.inputs.faces import Box
 from operators.inputs.flow import FlowParams
 from operators.inputs.view import View
+from operators.methods.iba import Iba
 from operators.pictures.overlay import OverlayParams, Panel, Scale, draw_page, draw_panel
 from operators.pictures.sheet import CELL_PX, Cell, Column, Row, draw_sheet
 from operators.video.decode import read_frames
@@ -38,7 +39,7 @@ _NO_TRUTH: Final = np.zeros((1, 1), np.uint8)
 
 @dataclass(frozen=True)
 class _Map:
-    """One row of masks with what belongs to it; an empty map has no heat, whatever the fit left behind."""
+    """One row of masks with what belongs to it; an empty map says why, and has no heat, whatever the fit left behind."""
 
     frame: int
     time_s: float
@@ -46,6 +47,7 @@ class _Map:
     saliency: np.ndarray
     empty: bool
     figure: str
+    why: str
     probability: str
     lines: tuple[str, ...]
 
@@ -134,7 +136,11 @@ def _read(lake: Path, video_id: str) -> tuple[dict[str, Any], list[_Layer], dict
             + (f" ({video['error_detail']})" if video["error_detail"] else "")
         )
     grids = {row["frame"]: np.asarray(row["mask"], np.uint8).reshape(row["height"], row["width"]) for row in truth}
-    return video, _layers(json.loads(video["config"]), maps), grids
+    config = json.loads(video["config"])
+    passes = config["bottleneck"]["steps"]
+    for row in maps:
+        row["why"] = _why_empty(row, passes) if row["empty"] else ""
+    return video, _layers(config, maps), grids
 
 
 def _layers(config: dict[str, Any], maps: list[dict[str, Any]]) -> list[_Layer]:
@@ -168,6 +174,19 @@ def _layers(config: dict[str, Any], maps: list[dict[str, Any]]) -> list[_Layer]:
     return layers
 
 
+def _why_empty(row: dict[str, Any], passes: int) -> str:
+    """What the view empty_maps says of the map, in words."""
+    if row["why"] is None:
+        return ""
+    p, left = f"{row['p_noise']:.2f}", f"{row['probability_bottleneck']:.2f}"
+    what = f"{passes} passes leave" if row["method"] == Iba.name else "it leaves"
+    return {
+        "noise": f"noise alone is judged so (p {p})",
+        "enough": f"the little that {what} is enough (p of noise alone {p})",
+        "neither": f"nothing speaks for it (p {left} of what {what}, {p} of noise alone)",
+    }[row["why"]]
+
+
 def _rows(connection: duckdb.DuckDBPyConnection, sql: str, **params: str) -> list[dict[str, Any]]:
     return connection.sql(sql, params=params).to_arrow_table().to_pylist()
 
@@ -176,7 +195,7 @@ def _map(row: dict[str, Any]) -> _Map:
     through = row["probability_bottleneck"]
     bits = "" if row["total_bits"] is None else f"{row['total_bits']:,.0f} bits"
     if row["empty"]:
-        bits = " • ".join(filter(None, ("empty", bits)))
+        bits = "empty" + (f", {bits}" if bits else "")
     saliency = np.asarray(row["saliency"], np.float32).reshape(row["height"], row["width"]) * np.float32(row["scale"])
     probability = f"p({row['target']}) {row['probability']:.2f}"
     return _Map(
@@ -186,6 +205,7 @@ def _map(row: dict[str, Any]) -> _Map:
         np.zeros_like(saliency) if row["empty"] else saliency,
         row["empty"],
         bits,
+        row["why"],
         probability,
         (
             " • ".join(filter(None, (f"explains {row['target']}", bits))),
@@ -217,7 +237,8 @@ def _page(
     if picture.shape[:2] != (video["height"], video["width"]):
         raise UserError(f"{video['uri']} has changed: it was {video['width']}x{video['height']} when explained")
     time_s = _any_map(layers, frame).time_s
-    panels = [draw_panel(_panel(layer, frame, picture, following, flow), params) for layer in layers]
+    with_why = any(found.why for layer in layers for found in layer.maps.values())
+    panels = [draw_panel(_panel(layer, frame, picture, following, flow, with_why), params) for layer in layers]
     return draw_page(panels, Path(video["uri"]).name, f"{time_s:.2f} s • frame {frame}", params)
 
 
@@ -226,17 +247,22 @@ def _any_map(layers: list[_Layer], frame: int) -> _Map:
     return next(layer.maps[frame] for layer in layers if frame in layer.maps)
 
 
-def _panel(layer: _Layer, frame: int, picture: np.ndarray, following: np.ndarray | None, flow: FlowParams) -> Panel:
+def _panel(
+    layer: _Layer, frame: int, picture: np.ndarray, following: np.ndarray | None, flow: FlowParams, with_why: bool
+) -> Panel:
+    """`with_why`: there is a line for why maps are empty, so that the panels of all frames have the same size."""
     found = layer.maps.get(frame)
     title = " • ".join([layer.model, *layer.names])
     if found is None:  # a model of motion has no map where no frame follows
         blank = _BLANK if layer.motion else picture
-        return Panel(blank, np.zeros((1, 1)), None, layer.scale, title, ("no map for this frame", ""))
+        lines = ("no map for this frame", *[""] * (1 + with_why))
+        return Panel(blank, np.zeros((1, 1)), None, layer.scale, title, lines)
+    lines = (*found.lines, *[found.why] * with_why)
     if layer.motion:
         motion = _shown(_seen(layer, found, picture, following, flow), found)
-        return Panel(motion, found.saliency, None, layer.scale, title, found.lines)
+        return Panel(motion, found.saliency, None, layer.scale, title, lines)
     box = (found.box.x, found.box.y, found.box.width, found.box.height)
-    return Panel(_shown(picture, found), found.saliency, box, layer.scale, title, found.lines)
+    return Panel(_shown(picture, found), found.saliency, box, layer.scale, title, lines)
 
 
 def _seen(
@@ -252,6 +278,10 @@ def _seen(
 def _shown(picture: np.ndarray, found: _Map) -> np.ndarray:
     """The picture, grey where its map is empty."""
     return picture.mean(2, keepdims=True).repeat(3, 2).astype(np.uint8) if found.empty else picture
+
+
+def _figure(found: _Map) -> str:
+    return f"{found.figure}: {found.why}" if found.why else found.figure
 
 
 def _sheet_columns(layers: list[_Layer], truth: dict[int, np.ndarray]) -> list[Column]:
@@ -287,7 +317,7 @@ def _sheet_row(
         labels += [] if seen is None else [model, seen.probability]
         cells.append(Cell(shown))
         cells += [
-            Cell(shown, "no map") if each is None else Cell(_shown(shown, each), each.figure, each.saliency)
+            Cell(shown, "no map") if each is None else Cell(_shown(shown, each), _figure(each), each.saliency)
             for each in found
         ]
     return Row(tuple(labels), tuple(cells))

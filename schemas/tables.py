@@ -247,6 +247,26 @@ MASKS: Final = _table(
     chain=EXPLAIN,
 )
 
+CLOSED: Final = _table(
+    "closed",
+    "one row per (model, layer, class) of the layers that there are statistics of; none where other paths lead round "
+    "the layer",
+    ("run_id", "model", "layer", "class"),
+    [
+        _RUN_ID,
+        _MODEL,
+        _LAYER,
+        _column("class", pa.string(), "class the row is about, by name"),
+        _column(
+            "probability",
+            pa.float64(),
+            "its probability with the bottleneck closed (lambda 0): of noise alone, mean over 64 draws",
+        ),
+        _column("rank", pa.int32(), "1 for the most probable class"),
+    ],
+    parents=(RUNS,),
+)
+
 METRICS: Final = _table(
     "metrics",
     "one row per (video, model, method, layer, target, mask rule)",
@@ -343,7 +363,7 @@ NESTED: Final = (FRAMES, TRUTH, PREDICTIONS, MASKS, METRICS, LOCALISATION_FRAMES
 #: tables the sink writes, one file each per block of videos
 SINK_TABLES: Final = (VIDEOS, *NESTED)
 #: tables of a run in a lake; CURVES belongs to no run
-LAKE_TABLES: Final = (RUNS, *SINK_TABLES)
+LAKE_TABLES: Final = (RUNS, CLOSED, *SINK_TABLES)
 
 
 def item(table: Table) -> pa.StructType:

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Final
 
-from timm.data import ImageNetInfo
+from timm.data.imagenet_info import ImageNetInfo
 
 IMAGENET: Final = "imagenet"
 
