@@ -27,11 +27,11 @@ from schemas.tables import STATUS_ERROR, STATUS_NO_FACE
 
 _FPS: Final = 10
 _STILL_S: Final = 1.0
-#: the share of a panel's saliency that its colour scale covers: single hot pixels must not darken the rest
-_SCALE_PERCENTILE: Final = 99.5
+_ONE_SCALE: Final = "one scale for all maps of the run"
 _NOTE: Final = (
-    "each layer on a scale of its own; below a map of a bottleneck the bits that pass it in all; grey: an empty map, "
-    "through which no more passes than if no class were asked about"
+    "each layer on a scale of its own, the same in all pictures of the run: nine of ten maps stay below its end; below "
+    "a map of a bottleneck the bits that pass it in all; grey: an empty map, through which no more passes than if no "
+    "class were asked about"
 )
 _BLANK: Final = np.zeros((1, 1, 3), np.uint8)
 _NO_TRUTH: Final = np.zeros((1, 1), np.uint8)
@@ -39,7 +39,7 @@ _NO_TRUTH: Final = np.zeros((1, 1), np.uint8)
 
 @dataclass(frozen=True)
 class _Map:
-    """One row of masks with what belongs to it; an empty map says why, and has no heat, whatever the fit left behind."""
+    """One row of masks with what belongs to it; an empty map says why and has no heat, whatever the fit left."""
 
     frame: int
     time_s: float
@@ -54,7 +54,7 @@ class _Map:
 
 @dataclass(frozen=True)
 class _Layer:
-    """All maps of one (model, layer, method), and target where a run has several, on one colour scale.
+    """All maps of one (model, layer, method), and target where a run has several, on the run's colour scale.
 
     A panel of every page, a column of the sheet.
     """
@@ -86,7 +86,7 @@ def render(lake: Path, video_id: str, out: Path | None = None) -> tuple[Path, Pa
     frames between. Detectors of crops show the original frame with the heat at the face's box, detectors of motion the
     flow map computed from the keyframe and its next frame. The sheet has a row for each of the same keyframes: the
     crop, the forged region where the run knows it, and every layer of every detector over what the detector saw. Each
-    layer keeps one scale in bits per pixel for the whole video, so that frames compare.
+    layer keeps one scale for the whole run, so that frames and videos compare.
 
     Raises UserError for an unknown id, a video without explained frames, a source file that is gone or has changed,
     and an `out` that ends in .png.
@@ -129,6 +129,7 @@ def _read(lake: Path, video_id: str) -> tuple[dict[str, Any], list[_Layer], dict
         video = found[0]
         maps = _rows(connection, queries("render")["maps"], run_id=video["run_id"], video_id=video["video_id"])
         truth = _rows(connection, queries("render")["truth"], run_id=video["run_id"], video_id=video["video_id"])
+        scales = _rows(connection, queries("render")["scales"], run_id=video["run_id"])
     if not maps:
         reason = {STATUS_NO_FACE: "no face was found in it", STATUS_ERROR: f"{video['error_code']}"}
         raise UserError(
@@ -140,11 +141,17 @@ def _read(lake: Path, video_id: str) -> tuple[dict[str, Any], list[_Layer], dict
     passes = config["bottleneck"]["steps"]
     for row in maps:
         row["why"] = _why_empty(row, passes) if row["empty"] else ""
-    return video, _layers(config, maps), grids
+    tops = {(row["model"], row["layer"], row["method"]): row["top"] for row in scales}
+    return video, _layers(config, maps, tops), grids
 
 
-def _layers(config: dict[str, Any], maps: list[dict[str, Any]]) -> list[_Layer]:
-    """What `maps` explain: models of pictures before those of motion, layers in the order of the config."""
+def _layers(
+    config: dict[str, Any], maps: list[dict[str, Any]], tops: dict[tuple[str, str, str], float]
+) -> list[_Layer]:
+    """What `maps` explain: models of pictures before those of motion, layers in the order of the config.
+
+    `tops` say what full heat means by (model, layer, method); nothing is hot where all maps of the run are empty.
+    """
     detectors = config["detectors"]
     views = {each["spec"]["name"]: View(**each["spec"]["view"]) for each in detectors}
     order = ["", *(layer for each in detectors for layer in each["layers"])]
@@ -164,11 +171,10 @@ def _layers(config: dict[str, Any], maps: list[dict[str, Any]]) -> list[_Layer]:
     ):
         rows = found[model, layer, method, target]
         own = [_map(row) for row in rows]
-        heat = [each.saliency.ravel() for each in own if not each.empty]
-        top = float(np.percentile(np.concatenate(heat), _SCALE_PERCENTILE)) if heat else 0.0
+        top = tops.get((model, layer, method), 0.0)
         bits = [row["total_bits"] for row in rows if row["total_bits"] is not None]
         mean = f"mean {np.mean(bits):,.0f} bits" if bits else ""
-        scale = Scale(max(top, 0.0), rows[0]["unit"])
+        scale = Scale(max(top, 0.0), rows[0]["unit"], _ONE_SCALE)
         by_frame = {each.frame: each for each in own}
         layers.append(_Layer(model, layer, method, target or None, views[model], scale, mean, by_frame))
     return layers

@@ -46,6 +46,21 @@ def test_table_has_the_columns(views, name):
         assert lake.sql(queries("tables")[name]).columns == COLUMNS[name].split()
 
 
+def test_full_heat_is_what_nine_of_ten_maps_stay_below(views):
+    maps = [{"frame": frame, "saliency": [frame / 16, 0.0], "scale": 4.0} for frame in range(1, 11)]
+    with views(
+        masks=[
+            *maps,
+            *({**row, "frame": 20 + row["frame"], "empty": True, "scale": 64.0} for row in maps),
+            {"frame": 1, "layer": "all empty", "empty": True},
+            {"frame": 1, "method": "cam", "saliency": [-1.0, 0.5]},
+            {"frame": 2, "method": "cam", **FAILED_MAP},
+        ]
+    ) as lake:
+        found = lake.sql(queries("render")["scales"], params={"run_id": "r1"}).fetchall()
+    assert sorted(found) == [("m", "cam", "l", 1.0), ("m", "iba", "l", 9 / 4)]
+
+
 def test_report_counts(views):
     failed = {"status": "error", "error_stage": "prepare"}
     with views(

@@ -1,5 +1,6 @@
 """A rendered video shows the planted heat, on the right frame, at the right place, on one scale."""
 
+import shutil
 from datetime import UTC, datetime
 
 import av
@@ -313,6 +314,30 @@ def test_a_source_that_is_gone_or_changed(lake, tmp_path):
     finally:
         source.write_bytes(kept)
     assert [each.name for each in tmp_path.iterdir()] == ["lake"]
+
+
+def test_heat_is_on_the_scale_of_the_run(lake, tmp_path):
+    """Another video of the run has maps twice as hot as the hottest of this one, and empty ones a hundred times."""
+    other = tmp_path / "lake"
+    shutil.copytree(lake, other)
+    folder = other / f"run_id={RUN}" / MASKS.name
+    hot = [_maps(t, "xception", "block4", 8, 299, 0.04)[0] | {"video_id": "other"} for t in range(40)]
+    hot += [row | {"frame": 40 + row["frame"], "scale": 25.0, "empty": True} for row in hot]
+    _write(other, MASKS, [*pq.read_table(folder / "x.parquet").to_pylist(), *hot])
+    _commit(other, VIDEO, "other")
+    shown = []
+    for each in (lake, other):
+        path, _ = render(each, VIDEO, tmp_path / "out.mp4")
+        with av.open(str(path)) as container:
+            shown.append(next(container.decode(video=0)).to_ndarray(format="rgb24"))
+    x, y = 2 * BOX[0] + 40, 2 * BOX[1] + 40
+    alone, among = (_picture(still)[y : y + 40, x : x + 60].mean((0, 1)) for still in shown)
+    # frame 3, at full heat where it is the hottest, is at half of it here: inferno's (188, 55, 84), 0.4 over the grey
+    assert alone[1] > 180
+    grey = float(GREYS[3])
+    expected = 0.4 * np.array([188, 55, 84]) + 0.6 * grey
+    assert abs(among - expected).max() < 25
+    assert among[1] < alone[1] / 2
 
 
 def _lines(rows):
