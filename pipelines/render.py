@@ -29,9 +29,9 @@ _FPS: Final = 10
 _STILL_S: Final = 1.0
 _ONE_SCALE: Final = "one scale for all maps of the run"
 _NOTE: Final = (
-    "each layer on a scale of its own, the same in all pictures of the run: nine of ten maps stay below its end; below "
-    "a map of a bottleneck the bits that pass it in all; grey: an empty map, through which no more passes than if no "
-    "class were asked about"
+    "each layer on a scale of its own, the same in all pictures of the run: three of four maps stay below its end; "
+    "below a map of a bottleneck the bits that pass it in all; grey: an empty map, through which no more passes than "
+    "if no class were asked about"
 )
 _BLANK: Final = np.zeros((1, 1, 3), np.uint8)
 _NO_TRUTH: Final = np.zeros((1, 1), np.uint8)
