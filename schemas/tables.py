@@ -231,8 +231,8 @@ MASKS: Final = _table(
         _column(
             "floor_bits",
             pa.float64(),
-            "bits that would pass if no class pulled: what the same fit leaves without the network. A map of less than "
-            "1.05 times as many is empty",
+            "bits that would pass if no class pulled: what the same fit leaves without the network; of a readout what "
+            "passes at alpha's lower bound. A map of less than 1.05 times as many is empty",
             null=True,
         ),
         _column(
