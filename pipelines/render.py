@@ -15,6 +15,7 @@ from operators.inputs.faces import Box
 from operators.inputs.flow import FlowParams
 from operators.inputs.view import View
 from operators.methods.iba import Iba
+from operators.pictures.captions import wrapped
 from operators.pictures.overlay import OverlayParams, Panel, Scale, draw_page, draw_panel
 from operators.pictures.sheet import CELL_PX, Cell, Column, Row, draw_sheet
 from operators.video.decode import read_frames
@@ -243,8 +244,9 @@ def _page(
     if picture.shape[:2] != (video["height"], video["width"]):
         raise UserError(f"{video['uri']} has changed: it was {video['width']}x{video['height']} when explained")
     time_s = _any_map(layers, frame).time_s
-    with_why = any(found.why for layer in layers for found in layer.maps.values())
-    panels = [draw_panel(_panel(layer, frame, picture, following, flow, with_why), params) for layer in layers]
+    # as many lines in every panel of every page as the longest reason takes
+    n_why = max(len(_why_lines(found, params)) for layer in layers for found in layer.maps.values())
+    panels = [draw_panel(_panel(layer, frame, picture, following, flow, n_why), params) for layer in layers]
     return draw_page(panels, Path(video["uri"]).name, f"{time_s:.2f} s • frame {frame}", params)
 
 
@@ -254,21 +256,26 @@ def _any_map(layers: list[_Layer], frame: int) -> _Map:
 
 
 def _panel(
-    layer: _Layer, frame: int, picture: np.ndarray, following: np.ndarray | None, flow: FlowParams, with_why: bool
+    layer: _Layer, frame: int, picture: np.ndarray, following: np.ndarray | None, flow: FlowParams, n_why: int
 ) -> Panel:
-    """`with_why`: there is a line for why maps are empty, so that the panels of all frames have the same size."""
+    """Its last `n_why` lines are for why a map is empty."""
     found = layer.maps.get(frame)
     title = " • ".join([layer.model, *layer.names])
     if found is None:  # a model of motion has no map where no frame follows
         blank = _BLANK if layer.motion else picture
-        lines = ("no map for this frame", *[""] * (1 + with_why))
+        lines = ("no map for this frame", *[""] * (1 + n_why))
         return Panel(blank, np.zeros((1, 1)), None, layer.scale, title, lines)
-    lines = (*found.lines, *[found.why] * with_why)
+    why = _why_lines(found, OverlayParams())
+    lines = (*found.lines, *why, *[""] * (n_why - len(why)))
     if layer.motion:
         motion = _shown(_seen(layer, found, picture, following, flow), found)
         return Panel(motion, found.saliency, None, layer.scale, title, lines)
     box = (found.box.x, found.box.y, found.box.width, found.box.height)
     return Panel(_shown(picture, found), found.saliency, box, layer.scale, title, lines)
+
+
+def _why_lines(found: _Map, params: OverlayParams) -> list[str]:
+    return wrapped(found.why, params.picture_height_px - 2 * params.margin_px, params.font_px)
 
 
 def _seen(

@@ -370,6 +370,8 @@ def test_an_empty_map_is_a_grey_picture_that_says_so(lake, tmp_path, monkeypatch
     path, sheet = render(other, VIDEO)
     with av.open(str(path)) as container:
         empty, full, _ = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)][5::10]
+    # the last letters of the reason are in the picture: nothing is written into the margin at the right
+    assert not (np.ptp(empty[530:700, 12 + 640 - 10 :].astype(int), axis=(0, 1)) > 20).any()
     x, y = 2 * BOX[0] + 40, 2 * BOX[1] + 40
     assert _colourfulness(_picture(empty)[y : y + 40, x : x + 60]).max() < 12
     # frame 3 has twice the bits of the others, which do not count: the others are at full heat
