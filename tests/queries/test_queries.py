@@ -11,7 +11,7 @@ FILES = sorted(path.relative_to(QUERIES).as_posix() for path in QUERIES.rglob("*
 COLUMNS = {
     "table1": "dataset label n_videos",
     "table2": "model method n accuracy precision recall ece",
-    "table3": "model method layer target mask_rule label n_videos n_maps n_empty iou iou_adjusted tcs persistence rpi",
+    "table3": "model method layer target mask_rule label iou iou_adjusted tcs persistence rpi n_videos n_maps n_empty",
     "emptiness": "model method layer target label n_maps n_empty n_noise n_enough n_neither p_noise most_empty "
     "least_other median_other",
     "localisation": "model method layer target n_maps n_empty heat_inside rra chance ehr",

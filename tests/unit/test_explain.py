@@ -23,7 +23,6 @@ from schemas.tables import NESTED, VIDEO_ROW
 SPEC = replace(spec_for("resnet10t"), view=View(64))
 DETECTOR = Detector(SPEC, ("layer2", "layer3"))
 DRAWS = 2
-CPU_MESSAGE = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: {}: you tried to allocate 9 bytes."
 
 
 @pytest.fixture(autouse=True)
@@ -113,24 +112,17 @@ def assert_same(found: pa.Table, expected: pa.Table) -> None:
                         assert value == by_key[1][k][column]
 
 
-def test_maps_are_the_same_in_every_batch(folder):
-    assert_same(explainer(folder, 7)(table()), explainer(folder, 1)(table()))
+@pytest.fixture(scope="module")
+def expected(folder) -> pa.Table:
+    return explainer(folder, 7)(table())
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
-        RuntimeError(CPU_MESSAGE.format("can't allocate memory")),
-        RuntimeError(CPU_MESSAGE.format("not enough memory")),
-        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
-        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-        torch.AcceleratorError("CUDA error: out of memory"),
-    ],
-)
-def test_where_memory_runs_out_the_same_samples_are_explained_in_smaller_batches(folder, memory_for, error):
-    expected = explainer(folder, 7)(table())
-    passed = memory_for(2, error)
+def test_maps_are_the_same_in_every_batch(folder, expected):
+    assert_same(explainer(folder, 1)(table()), expected)
+
+
+def test_where_memory_runs_out_the_same_samples_are_explained_in_smaller_batches(folder, expected, memory_for):
+    passed = memory_for(2, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."))
     found = explainer(folder, 7)
     # 7 samples are too many for a fit and for the plain pass, 3 for a fit alone, 1 fits
     assert_same(found(table()), expected)
