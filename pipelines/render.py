@@ -185,13 +185,18 @@ def _why_empty(row: dict[str, Any], passes: int) -> str:
     """What the view empty_maps says of the map, in words."""
     if row["why"] is None:
         return ""
-    p, left = f"{row['p_noise']:.2f}", f"{row['probability_bottleneck']:.2f}"
+    p, left = _probability(row["p_noise"]), _probability(row["probability_bottleneck"])
     what = f"{passes} passes leave" if row["method"] == Iba.name else "it leaves"
     return {
         "noise": f"noise alone is judged so (p {p})",
         "enough": f"the little that {what} is enough (p of noise alone {p})",
         "neither": f"nothing speaks for it (p {left} of what {what}, {p} of noise alone)",
     }[row["why"]]
+
+
+def _probability(value: float) -> str:
+    """Two decimals, or one digit of what would read as none: of a thousand classes the most probable may have .002."""
+    return f"{value:.2f}" if value >= 0.005 or value == 0 else f"{value:.1g}"
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, sql: str, **params: str) -> list[dict[str, Any]]:
@@ -204,7 +209,7 @@ def _map(row: dict[str, Any]) -> _Map:
     if row["empty"]:
         bits = "empty" + (f", {bits}" if bits else "")
     saliency = np.asarray(row["saliency"], np.float32).reshape(row["height"], row["width"]) * np.float32(row["scale"])
-    probability = f"p({row['target']}) {row['probability']:.2f}"
+    probability = f"p({row['target']}) {_probability(row['probability'])}"
     return _Map(
         row["frame"],
         row["time_s"],
