@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -13,8 +13,10 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from operators.inputs.view import View
+from operators.measures.maps import stored
 from operators.methods import statistics
-from operators.methods.method import LAYER, READOUT, STATISTICS, Maps, Method, Outputs, Place, Ready
+from operators.methods.method import LAYER, PICTURE, READOUT, STATISTICS, Maps, Method, Outputs, Place, Ready
 from operators.models.activations import read
 from operators.models.batches import Batches
 from operators.models.cut import split_all
@@ -67,6 +69,10 @@ class _Loaded:
                 if READOUT in found or READOUT not in method.needs:
                     place = Place(self.spec, self.model, layer, example, cuts.get(layer), found)
                     self.ready.append((method, layer, method.ready(place)))
+        picture = self.spec.view.picture
+        wanted = picture != self.spec.view and any(PICTURE in method.needs for method in methods)
+        #: of which view methods want the pictures, besides the inputs
+        self.picture = picture if wanted else None
         self._reads = sorted({name for _, _, ready in self.ready for name in ready.reads})
 
     @torch.no_grad()
@@ -113,7 +119,7 @@ class Explainer:
                 self._explain(detector, samples)
         for row in rows:
             try:
-                _require_explained(row)
+                _require_explained(row, {str(detector.spec.view) for detector in self._detectors})
             except SampleError as error:
                 _fail(row, error)
             row["inputs"] = []
@@ -142,9 +148,11 @@ class Explainer:
         started = time.perf_counter()
         spec = loaded.spec
         size = spec.view.size
-        pixels = np.stack([np.frombuffer(item["pixels"], np.uint8).reshape(size, size, 3) for _, item in batch])
-        images = to_input(pixels, spec, self._device)
+        images = to_input(_pixels([item for _, item in batch], size), spec, self._device)
         logits, outputs = loaded.plain(images)
+        if loaded.picture is not None:
+            pictures = _pixels([_picture_of(row, item, loaded.picture) for row, item in batch], size)
+            outputs = replace(outputs, pictures=torch.tensor(pictures, device=self._device).permute(0, 3, 1, 2) / 255)
         chosen = [
             _classes(row, predicted, spec.classes, self._targets)
             for (row, _), predicted in zip(batch, logits.argmax(1).tolist(), strict=True)
@@ -177,6 +185,16 @@ class Explainer:
                     found[i][0].extend(_predictions(batch[i][1], spec.name, spec.classes, *through))
         seconds = (time.perf_counter() - started) / len(batch)
         return [(predictions, masks, seconds) for predictions, masks in found]
+
+
+def _pixels(items: list[Row], size: int) -> np.ndarray:
+    """(N, S, S, 3) uint8."""
+    return np.stack([np.frombuffer(item["pixels"], np.uint8).reshape(size, size, 3) for item in items])
+
+
+def _picture_of(row: Row, item: Row, view: View) -> Row:
+    """The input of the same frame that shows it as it is."""
+    return next(each for each in row["inputs"] if each["view"] == str(view) and each["frame"] == item["frame"])
 
 
 def _classes(row: Row, predicted: int, classes: tuple[str, ...], targets: tuple[str, ...]) -> list[int]:
@@ -234,16 +252,12 @@ def _masks(maps: Maps, items: list[Row], input_size: int) -> list[Row]:
 
 def _map(values: np.ndarray, figures: Mapping[str, float], empty: bool | None) -> Row:
     """The columns of `masks` that hold one map (h, w)."""
-    height, width = values.shape
-    row: Row = {"height": height, "width": width, "saliency": None, "scale": None, "empty": None, "error_code": None}
     if not (np.isfinite(values).all() and all(map(math.isfinite, figures.values()))):
-        return row | dict.fromkeys(figures) | {"error_code": "explain_failed"}
-    # a power of two: what float16 holds is then exact, however small the map's values are
-    scale = 2.0 ** math.ceil(math.log2(most)) if (most := float(np.abs(values).max())) > 0 else 1.0
-    scale = min(max(scale, 2.0**-126), 2.0**127)
-    halves = (values.astype(np.float64) / scale).astype(np.float16)
+        height, width = values.shape
+        failed: Row = {"height": height, "width": width, "saliency": None, "scale": None, "empty": None}
+        return failed | dict.fromkeys(figures) | {"error_code": "explain_failed"}
     nothing = bool((values <= 0).all()) if empty is None else empty
-    return row | {"saliency": halves.ravel(), "scale": scale, "empty": nothing}
+    return stored(values) | {"empty": nothing, "error_code": None}
 
 
 def _numpy(values: Tensor) -> np.ndarray:
@@ -255,8 +269,8 @@ def _fail(row: Row, error: SampleError) -> None:
     row |= {"inputs": [], **{table.name: [] for table in NESTED}}
 
 
-def _require_explained(row: Row) -> None:
-    if row["status"] == STATUS_OK and not row["inputs"]:
+def _require_explained(row: Row, views: set[str]) -> None:
+    if row["status"] == STATUS_OK and not any(item["view"] in views for item in row["inputs"]):
         raise SampleError("no_flow", "no keyframe that something was cut from has a next frame")
     if row["status"] == STATUS_OK and not row["masks"]:
         raise SampleError("no_target", "no model that has an input of it has a class that is asked about")

@@ -7,6 +7,7 @@ import tomllib
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
@@ -19,8 +20,10 @@ from operators.measures.rules import MaskRule
 from operators.methods import METHODS
 from operators.methods import readout as readouts
 from operators.methods.bottleneck import DEFAULT_PRESET, PRESETS, Bottleneck
+from operators.methods.budget import BUDGETS, DEFAULT_BUDGET, Budget
+from operators.methods.face import Face
 from operators.methods.iba import Iba, ReadoutIba
-from operators.methods.method import Method
+from operators.methods.method import PICTURE, Method
 from operators.methods.statistics import about, crops, path_in, why_not
 from operators.models.spec import PAPER_LAYERS, ModelSpec, spec_for
 from operators.models.weights import Detector, digest, spec_of
@@ -109,6 +112,7 @@ class Config:
     prepare: PrepareParams = field(default_factory=PrepareParams)
     limits: Limits = field(default_factory=Limits)
     bottleneck: Bottleneck = PRESETS[DEFAULT_PRESET]
+    budget: Budget = BUDGETS[DEFAULT_BUDGET]
     statistics: StatisticsParams = field(default_factory=StatisticsParams)
     readouts: GivenReadouts = field(default_factory=GivenReadouts)
     methods: Annotated[tuple[str, ...], MinLen(1)] = (Iba.name,)
@@ -128,8 +132,11 @@ class Config:
 
     @property
     def views(self) -> tuple[View, ...]:
-        """The distinct views of the detectors, to be cut from each keyframe."""
-        return tuple(sorted({each.spec.view for each in self.detectors}, key=str))
+        """The distinct views of the detectors and methods, to be cut from each keyframe."""
+        views = {each.spec.view for each in self.detectors}
+        if any(PICTURE in method.needs for method in self.made_methods):
+            views |= {view.picture for view in views}
+        return tuple(sorted(views, key=str))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -148,8 +155,9 @@ class Config:
     def made_methods(self) -> tuple[Method, ...]:
         """The methods with their parameters; given readouts are a method of their own."""
         names = [*self.methods, *([ReadoutIba.name] if self.readouts.files else [])]
-        bottlenecks = {Iba.name: Iba(self.bottleneck), ReadoutIba.name: ReadoutIba(self.bottleneck)}
-        return tuple(bottlenecks.get(name) or METHODS[name]() for name in dict.fromkeys(names))
+        made = (Iba(self.bottleneck), ReadoutIba(self.bottleneck), Face(self.prepare.faces.margin), *self.budget)
+        with_parameters = {method.name: method for method in made}
+        return tuple(with_parameters.get(name) or METHODS[name]() for name in dict.fromkeys(names))
 
 
 def _plain(value: Any, identity_only: bool) -> Any:
@@ -225,7 +233,7 @@ def build(
     values: dict[str, Any] = {}
     for name, hint in _sections().items():
         if name in tables:
-            values[name] = _bottleneck(tables[name]) if name == "bottleneck" else _filled(hint, tables[name], name)
+            values[name] = _WITH_PRESETS.get(name, partial(_filled, hint, where=name))(tables[name])
     for name, flag in _BY_FLAG.items():
         if name in tables and {"folder", "files"} & set(tables[name]):
             raise UserError(f"config {name}: its folder and files are set by {flag} DIR")
@@ -250,6 +258,9 @@ def _check_methods(config: Config) -> None:
             raise UserError(f"unknown method {name!r}; there are {', '.join(METHODS)}")
     if ReadoutIba.name in config.methods and not config.readouts.files:
         raise UserError("the method readout needs trained ones: give their folder with --readout DIR")
+    if Face.name in config.methods:
+        for spec in (each.spec for each in config.detectors if each.spec.view.part != "face"):
+            raise UserError(f"the method {Face.name} is for models that look at faces; {spec.name} does not")
     for target in config.targets:
         if target not in (PREDICTED, LABELLED, *config.classes):
             raise UserError(f"unknown target {target!r}: {PREDICTED}, {LABELLED} or one of {_some(config.classes)}")
@@ -275,6 +286,22 @@ def _bottleneck(table: Any) -> Bottleneck:
         return _filled(Bottleneck, table, "bottleneck")
     preset = _filled(Literal[tuple(PRESETS)], table.get("preset", DEFAULT_PRESET), "bottleneck.preset")
     return fill(PRESETS[preset], {key: value for key, value in table.items() if key != "preset"}, "bottleneck")
+
+
+def _budget(table: Any) -> Budget:
+    """A preset with the values of the table's own tables over it."""
+    if not isinstance(table, Mapping):
+        return _filled(Budget, table, "budget")
+    preset = BUDGETS[_filled(Literal[tuple(BUDGETS)], table.get("preset", DEFAULT_BUDGET), "budget.preset")]
+    given = {name: value for name, value in table.items() if name != "preset"}
+    if unknown := given.keys() - {each.name for each in dataclasses.fields(Budget)}:
+        return _filled(Budget, {name: given[name] for name in unknown}, "budget")
+    own = {name: fill(getattr(preset, name), value, f"budget.{name}") for name, value in given.items()}
+    return dataclasses.replace(preset, **own)
+
+
+#: sections that begin with a preset
+_WITH_PRESETS: Final[dict[str, Callable[[Any], Any]]] = {"bottleneck": _bottleneck, "budget": _budget}
 
 
 def _given_statistics(config: Config, folder: Path) -> StatisticsParams:
@@ -343,7 +370,8 @@ def _wrong(hint: Any, path: tuple[int | str, ...], value: Any, said: Exception |
         if isinstance(step, int):
             hint, where = get_args(get_args(hint)[0] if get_origin(hint) is Annotated else hint)[0], f"{where}[{step}]"
             continue
-        known = get_type_hints(hint, include_extras=True)
+        hints = get_type_hints(hint, include_extras=True)
+        known = {each.name: hints[each.name] for each in dataclasses.fields(hint)}
         if step not in known:
             return f"unknown config field {where}.{step}; there are {', '.join(known)}"
         hint, where = known[step], f"{where}.{step}"

@@ -226,6 +226,12 @@ MASKS: Final = _table(
         _column("unit", pa.string(), "of saliency * scale"),
         _column("empty", pa.bool_(), "true where the map says that nothing was needed; NULL without a map", null=True),
         _column("seconds", pa.float64(), "the sample's share of the time its batch took"),
+        _column(
+            "evaluations",
+            pa.int32(),
+            "passes of the network made for the map, one with a gradient like one without; NULL where it is not told",
+            null=True,
+        ),
         _column("error_code", pa.string(), "key of schemas.errors.ERROR_CODES; NULL where there is a map", null=True),
         _column("total_bits", pa.float64(), "bits that pass the bottleneck, over all elements", null=True),
         _column(

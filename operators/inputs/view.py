@@ -1,6 +1,6 @@
 """What a model looks at, and how it is cut from frames."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Final, Literal
 
 import numpy as np
@@ -34,6 +34,11 @@ class View:
         """Under this name inputs find their model."""
         share = "" if self.share == _WHOLE else f" {self.share:g}"
         return f"{self.part}{share} {self.shows} {self.size}"
+
+    @property
+    def picture(self) -> "View":
+        """The same as it is, where this one shows how it moves."""
+        return replace(self, shows="picture")
 
     @property
     def span_frames(self) -> int:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from operators.methods.method import LAYER, Maps, Outputs, Place
+from operators.methods import gradients
+from operators.methods.method import LAYER, Maps, Outputs, Place, evaluations
 from operators.models.cut import Split
 
 
@@ -37,12 +37,7 @@ class _Ready:
     reads: tuple[str, ...] = ()
 
     def run(self, inputs: Tensor, targets: Tensor, outputs: Outputs) -> Maps:
-        layer, rest = outputs.crossings[self.layer]
-        layer = layer.detach().requires_grad_()
-        with torch.enable_grad():
-            # a copy goes on: the next module may be a ReLU that works in place
-            chosen = self.cut.above(layer.clone(), rest).gather(1, targets[:, None])
-            (gradient,) = torch.autograd.grad(chosen.sum(), layer)
+        layer, gradient = gradients.at_layer(self.cut, outputs.crossings[self.layer], targets)
         cells = tuple(range(2, layer.ndim))
-        cam = (gradient.mean(cells, keepdim=True) * layer.detach()).sum(1).relu()
-        return Maps(cam.float() if cam.ndim == 4 else cam.float().unsqueeze(1))
+        cam = (gradient.mean(cells, keepdim=True) * layer).sum(1).relu()
+        return Maps(gradients.of_time(cam), evaluations(inputs, 1))

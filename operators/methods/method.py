@@ -5,15 +5,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from operators.models.cut import Crossing, Split
+from operators.models.running import to_rgb
 from operators.models.spec import ModelSpec
 
 #: what a method can need besides the model
 LAYER: Final = "layer"
 STATISTICS: Final = "statistics"
 READOUT: Final = "readout"
+#: the picture that an input was cut from, where it is none itself
+PICTURE: Final = "picture"
 
 
 @dataclass(frozen=True)
@@ -35,17 +39,24 @@ class Place:
 @dataclass(frozen=True)
 class Outputs:
     """What one plain pass of N samples kept: `layers` those that methods read (N, ...), by name, and what crosses the
-    cut at each explained layer."""
+    cut at each explained layer. `pictures` (N, 3, H, W) in [0, 1] are what inputs that are no pictures were cut from,
+    None where nobody asked."""
 
     layers: Mapping[str, Tensor] = field(default_factory=dict)
     crossings: Mapping[str, Crossing] = field(default_factory=dict)
+    pictures: Tensor | None = None
 
     def of(self, index: Tensor) -> "Outputs":
         """Those of the samples `index` (M,), which may name one several times."""
         return Outputs(
             {name: values[index] for name, values in self.layers.items()},
             {name: (r[index], tuple(each[index] for each in rest)) for name, (r, rest) in self.crossings.items()},
+            None if self.pictures is None else self.pictures[index],
         )
+
+    def rgb(self, inputs: Tensor, spec: ModelSpec) -> Tensor:
+        """The pictures of the inputs of a model: what was kept of them, else the inputs as RGB in [0, 1]."""
+        return to_rgb(inputs, spec) if self.pictures is None else self.pictures
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,12 @@ class Maps:
     empty: Tensor | None = None
     logits: Tensor | None = None
     probabilities: Tensor | None = None
+
+
+def evaluations(inputs: Tensor, each: int) -> dict[str, Tensor]:
+    """The figure `evaluations` of maps of N inputs: passes of the network per map, one with a gradient like one
+    without."""
+    return {"evaluations": torch.full((len(inputs),), each)}
 
 
 class Ready(Protocol):
@@ -90,7 +107,8 @@ class Method(Protocol):
 
     @property
     def needs(self) -> frozenset[str]:
-        """Of LAYER, STATISTICS and READOUT; a method that needs no layer explains a model once, not once a layer."""
+        """Of LAYER, STATISTICS, READOUT and PICTURE; a method that needs no layer explains a model once, not once a
+        layer."""
         ...
 
     def ready(self, place: Place) -> Ready:

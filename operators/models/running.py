@@ -17,6 +17,18 @@ def to_input(pixels: np.ndarray, spec: ModelSpec, device: torch.device | None = 
     return images.sub_(mean).div_(std)
 
 
+def to_rgb(inputs: Tensor, spec: ModelSpec) -> Tensor:
+    """The way back from `to_input`: (N, 3, S, S) float32 in [0, 1]."""
+    mean, std = (inputs.new_tensor(each).view(1, 3, 1, 1) for each in (spec.mean, spec.std))
+    return inputs * std + mean
+
+
+def black(spec: ModelSpec, device: torch.device) -> Tensor:
+    """(1, 3, 1, 1): a black pixel as an input."""
+    mean, std = (torch.tensor(each, device=device).view(1, 3, 1, 1) for each in (spec.mean, spec.std))
+    return -mean / std
+
+
 def fast_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 matrices in hardware; elsewhere it is slower than float32."""
     if device.type == "cuda":

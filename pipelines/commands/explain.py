@@ -9,6 +9,7 @@ from rich.console import Console
 from operators.explain import LABELLED, PREDICTED
 from operators.methods import METHODS
 from operators.methods.bottleneck import DEFAULT_PRESET, PRESETS
+from operators.methods.budget import BUDGETS, DEFAULT_BUDGET
 from pipelines import config as configs
 from pipelines.commands.detectors import add_detectors, detectors
 from pipelines.commands.flags import add_config, add_lake
@@ -51,7 +52,12 @@ def flags(parser: argparse.ArgumentParser) -> None:
         "--method",
         action="append",
         choices=tuple(METHODS),
-        help=f"how maps are made; may be repeated (default: {Config.methods[0]})",
+        help=f"how maps are made; may be repeated; see docs/methods.md (default: {Config.methods[0]})",
+    )
+    parser.add_argument(
+        "--budget",
+        choices=tuple(BUDGETS),
+        help=f"how often the other methods ask the network; see docs/methods.md (default: {DEFAULT_BUDGET})",
     )
     parser.add_argument(
         "--target",
@@ -68,6 +74,7 @@ def run(options: argparse.Namespace) -> None:
     flags = {
         "prepare.keyframes.max_keyframes": options.max_keyframes,
         "bottleneck.preset": options.preset,
+        "budget.preset": options.budget,
         "methods": options.method and list(dict.fromkeys(options.method)),
         "targets": options.target and list(dict.fromkeys(options.target)),
     }

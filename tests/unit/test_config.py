@@ -16,7 +16,11 @@ from operators.inputs.faces import FaceParams
 from operators.inputs.view import View
 from operators.measures.rules import MaskRule
 from operators.methods.bottleneck import PRESETS
+from operators.methods.budget import BUDGETS
+from operators.methods.face import Face
+from operators.methods.lime import Lime
 from operators.methods.readout import ReadoutParams
+from operators.methods.rise import Rise
 from operators.models.spec import spec_for
 from operators.models.training import XCEPTION_PARAMS, TrainParams
 from operators.models.weights import save_model
@@ -125,6 +129,13 @@ def test_a_toml_file_and_settings(tmp_path):
         ('bottleneck.preset="slow"', 'bottleneck.preset: "slow" is not "reference" or "fast"'),
         ("bottleneck.preset=[1]", r"bottleneck.preset: \[1\] is not"),
         ('bottleneck.precision="float16"', '"float16" is not "float32" or "fastest"'),
+        ('budget.preset="slow"', 'budget.preset: "slow" is not "fast" or "paper"'),
+        ("budget.rize.masks=9", "unknown config field budget.rize; there are ig, smoothgrad, occlusion, rise, lime"),
+        ("budget.rise.mask=9", "unknown config field budget.rise.mask; there are masks, cells, keep, seed"),
+        ("budget.rise.masks=1", "budget.rise.masks: 1 is not a whole number from 2"),
+        ("budget.rise=3", "budget.rise: 3 is not a table"),
+        ("budget=3", "budget: 3 is not a table"),
+        ("budget.occlusion.positions=2", "budget.occlusion: 2 windows of 0.25 leave gaps along a side"),
         ("bottleneck.draws=0", "0 is not a whole number from 1 up to 100"),
         ("bottleneck.beta=nan", "bottleneck.beta: NaN is not a number from 0"),
         ("bottleneck.lr=-1", "bottleneck.lr: -1 is not a number above 0"),
@@ -182,6 +193,26 @@ def test_one_value_of_a_table_leaves_the_others():
         XCEPTION_PARAMS, max_epochs=2
     )
     assert build({"bottleneck": {"beta": 3}}).bottleneck == dataclasses.replace(PRESETS["fast"], beta=3.0)
+
+
+def test_a_budget_is_a_preset_with_values_over_it():
+    config = build({"budget": {"preset": "paper", "rise": {"cells": 5}}, "methods": ["rise", "lime"]})
+    assert config.made_methods == (Rise(masks=4000, cells=5), Lime(samples=1000))
+    ids = {build(each).run_id for each in ({}, {"budget": {"preset": "paper"}}, {"budget": {"rise": {"seed": 1}}})}
+    assert len(ids) == 3
+
+
+def test_the_face_is_where_the_crop_was_enlarged_from():
+    config = build({"methods": ["face"], "prepare": {"faces": {"margin": 2.0}}})
+    assert config.made_methods == (Face(2.0),)
+
+
+def test_of_flow_maps_the_pictures_are_cut_where_a_method_wants_them():
+    views = [build({"methods": methods}, ["vgg11-flow"]).views for methods in (["rise"], ["iba", "lime"])]
+    assert [[str(view) for view in each] for each in views] == [
+        ["face flow 256"],
+        ["face flow 256", "face picture 256"],
+    ]
 
 
 def test_one_file_for_every_command(tmp_path):
@@ -260,8 +291,9 @@ def test_a_wrong_value_is_refused_in_python_too(make):
 def leaves(default, prefix: str = "") -> dict[str, tuple[Any, Any]]:
     """Every field of a filled dataclass with its type and value."""
     found = {}
-    for name, hint in get_type_hints(type(default), include_extras=True).items():
-        value = getattr(default, name)
+    hints = get_type_hints(type(default), include_extras=True)
+    for name in (each.name for each in dataclasses.fields(default)):
+        hint, value = hints[name], getattr(default, name)
         if dataclasses.is_dataclass(value):
             found |= leaves(value, f"{prefix}{name}.")
         elif name != "detectors":
@@ -280,10 +312,12 @@ def written(value) -> str:
 
 
 def test_every_field_is_documented_with_its_default_and_what_it_may_be():
-    rows, reference = documented("config.md"), leaves(PRESETS["reference"], "bottleneck.")
+    rows = documented("config.md")
+    presets = {"reference": leaves(PRESETS["reference"], "bottleneck."), "paper": leaves(BUDGETS["paper"], "budget.")}
     for name, (hint, value) in leaves(Config(())).items():
-        other = reference.get(name, (hint, value))[1]
-        default = written(value) if other == value else f"{written(value)}; reference {written(other)}"
+        others = {preset: fields[name][1] for preset, fields in presets.items() if name in fields}
+        told = [written(value), *(f"{preset} {written(each)}" for preset, each in others.items() if each != value)]
+        default = "; ".join(told)
         section, _, field = name.partition(".")
         flag = FLAGS.get(section) if field in ("folder", "files") else None
         assert rows[name][:2] == [default, f"only by {flag}" if flag else configs.allowed(hint)], name
