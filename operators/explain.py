@@ -272,7 +272,7 @@ def _fail(row: Row, error: SampleError) -> None:
 
 def _require_explained(row: Row, views: set[str]) -> None:
     if row["status"] == STATUS_OK and not any(item["view"] in views for item in row["inputs"]):
-        raise SampleError("no_flow", "no keyframe with a face has a next frame")
+        raise SampleError("no_flow", "no keyframe that something was cut from has a next frame")
     if row["status"] == STATUS_OK and not row["masks"]:
         raise SampleError("no_target", "no model that has an input of it has a class that is asked about")
     for prediction in row["predictions"]:

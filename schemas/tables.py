@@ -12,7 +12,7 @@ import pyarrow as pa
 STATUS_OK: Final = "ok"
 STATUS_NO_FACE: Final = "no_face"
 STATUS_ERROR: Final = "error"
-#: the classes of a forgery detector, in the order of its outputs; the labels of its videos
+#: the classes of a forgery detector, in the order of its outputs; what `train` and `forge` call their videos
 LABELS: Final = ("real", "fake")
 REAL, FAKE = LABELS
 CLASS_REAL: Final = 0
@@ -73,7 +73,7 @@ MANIFEST: Final = _table(
         _VIDEO_ID,
         _column("uri", pa.string(), "path or URI of the file"),
         _column("dataset", pa.string(), "source dataset"),
-        _column("label", pa.string(), "real or fake; NULL where unknown", null=True),
+        _column("label", pa.string(), "class the video belongs to, as real or fake; NULL where unknown", null=True),
         _column("split", pa.string(), "train, val or test; NULL where unknown", null=True),
         _column(
             "truth_uri",
@@ -286,8 +286,8 @@ MASKS: Final = _table(
         _column(
             "floor_bits",
             pa.float64(),
-            "bits that would pass if no class pulled: what the same fit leaves without the network. A map of less than "
-            "1.05 times as many is empty",
+            "bits that would pass if no class pulled: what the same fit leaves without the network; of a readout what "
+            "passes at alpha's lower bound. A map of less than 1.05 times as many is empty",
             null=True,
         ),
         _column(
@@ -300,6 +300,26 @@ MASKS: Final = _table(
     ],
     parents=(FRAMES,),
     chain=EXPLAIN,
+)
+
+CLOSED: Final = _table(
+    "closed",
+    "one row per (model, layer, class) of the layers that there are statistics of; none where other paths lead round "
+    "the layer",
+    ("run_id", "model", "layer", "class"),
+    [
+        _RUN_ID,
+        _MODEL,
+        _LAYER,
+        _column("class", pa.string(), "class the row is about, by name"),
+        _column(
+            "probability",
+            pa.float64(),
+            "its probability with the bottleneck closed (lambda 0): of noise alone, mean over 64 draws",
+        ),
+        _column("rank", pa.int32(), "1 for the most probable class"),
+    ],
+    parents=(RUNS,),
 )
 
 METRICS: Final = _table(
@@ -398,7 +418,7 @@ NESTED: Final = (FRAMES, TRUTH, PREDICTIONS, MASKS, METRICS, LOCALISATION_FRAMES
 #: tables the sink writes, one file each per block of videos
 SINK_TABLES: Final = (VIDEOS, *NESTED)
 #: tables of a run in a lake; CURVES belongs to no run
-LAKE_TABLES: Final = (RUNS, *SINK_TABLES)
+LAKE_TABLES: Final = (RUNS, CLOSED, *SINK_TABLES)
 
 
 def item(table: Table) -> pa.StructType:

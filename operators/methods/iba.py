@@ -9,7 +9,7 @@ from torch import Tensor
 from operators.methods import choice, statistics
 from operators.methods.bottleneck import AT_ITS_FLOOR, PRESETS, Bottleneck, Explanation, fit, prepared
 from operators.methods.method import CHOICE, LAYER, READOUT, STATISTICS, Maps, Outputs, Place
-from operators.methods.readout import Readout, load
+from operators.methods.readout import Readout, least_bits, load
 from operators.models.cut import Split
 
 
@@ -108,7 +108,10 @@ class _ReadyReadout:
     def run(self, inputs: Tensor, targets: Tensor, outputs: Outputs) -> Maps:
         with torch.no_grad():
             start = self.readout(outputs.layers)
-        maps = maps_of(self.site.fit(inputs, targets, outputs, self.bottleneck, start), inputs)
+            r, _ = outputs.crossings[self.site.layer]
+            floor = least_bits(r, self.site.mean, self.site.std, self.site.active)
+        found = self.site.fit(inputs, targets, outputs, self.bottleneck, start)
+        maps = maps_of(replace(found, floor=floor), inputs)  # not the fit's own, which is where the readout begins it
         # without a step there is but one pass, and its loss is the last
         return replace(maps, figures={name: each for name, each in maps.figures.items() if name != "loss_first"})
 

@@ -12,19 +12,21 @@ COLUMNS = {
     "table1": "dataset label n_videos",
     "table2": "model method n accuracy precision recall ece",
     "table3": "model method layer target mask_rule label iou iou_adjusted tcs persistence rpi n_videos n_maps n_empty",
+    "emptiness": "model method layer target label n_maps n_empty n_noise n_enough n_neither p_noise most_empty "
+    "least_other median_other",
     "localisation": "model method layer target n_maps n_empty heat_inside rra chance ehr",
 }
 
 
 def test_there_are_queries():
-    assert {file.split("/")[0] for file in FILES} == {"checks", "render", "samples", "summary", "tables"}
+    assert {file.split("/")[0] for file in FILES} == {"checks", "render", "samples", "summary", "tables", "views"}
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_query_runs_on_empty_tables(views, file):
     query = (QUERIES / file).read_text()
     names = set(re.findall(r"(?<=\$)\w+", query))
-    with views() as lake:
+    with views(runs=[]) as lake:
         assert lake.sql(query, params=dict.fromkeys(names, "") if names else None).fetchall() == []
 
 
@@ -42,6 +44,21 @@ def test_query_has_the_form(file):
 def test_table_has_the_columns(views, name):
     with views() as lake:
         assert lake.sql(queries("tables")[name]).columns == COLUMNS[name].split()
+
+
+def test_full_heat_is_what_three_of_four_maps_stay_below(views):
+    maps = [{"frame": frame, "saliency": [frame / 16, 0.0], "scale": 4.0} for frame in range(1, 11)]
+    with views(
+        masks=[
+            *maps,
+            *({**row, "frame": 20 + row["frame"], "empty": True, "scale": 64.0} for row in maps),
+            {"frame": 1, "layer": "all empty", "empty": True},
+            {"frame": 1, "method": "cam", "saliency": [-1.0, 0.5]},
+            {"frame": 2, "method": "cam", **FAILED_MAP},
+        ]
+    ) as lake:
+        found = lake.sql(queries("render")["scales"], params={"run_id": "r1"}).fetchall()
+    assert sorted(found) == [("m", "cam", "l", 1.0), ("m", "iba", "l", 8 / 4)]
 
 
 def test_report_counts(views):

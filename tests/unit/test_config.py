@@ -67,6 +67,17 @@ def test_the_run_id_follows_the_content_of_weights_and_not_their_path(tmp_path):
     assert a != other
 
 
+def test_a_weights_file_says_what_its_model_looks_at_and_tells_apart(tmp_path):
+    spec, path = spec_for("resnet10t", "frame", ("a", "b", "c")), tmp_path / "w.safetensors"
+    save_model(timm.create_model("resnet10t", num_classes=3), spec, path)
+    told = {"weights": {"resnet10t": path}, "view": "frame", "classes": ("a", "b", "c")}
+    assert configs.build({}, ["resnet10t"], [], **told).run_id == build(weights=told["weights"]).run_id
+    with pytest.raises(UserError, match=r"--view face: the model in .* looks at the frame"):
+        configs.build({}, ["resnet10t"], [], **told | {"view": "face"})
+    with pytest.raises(UserError, match=r"--classes: the model in .* has its own, a, b, c"):
+        configs.build({}, ["resnet10t"], [], **told | {"classes": ("a", "b")})
+
+
 def test_layers_go_to_the_models_that_have_them():
     config = build(models=["xception", "vgg11-flow"], layers=["block4", "bn3", "features.12"])
     assert [each.layers for each in config.detectors] == [("block4", "bn3"), ("features.12",)]
