@@ -94,6 +94,7 @@ def test_report_counts(views):
         # of three maps with bits the mean is 10; a map that failed took its time all the same
         "explained": [("m", "cam", "", 1, 1, 0, 0, None, 0.5), ("m", "iba", "l", 1, 4, 1, 1, 10.0, 4.0)],
         "sources": [("d", None, None, 0, 0, 0, 5)],
+        "layers": [],
         "seconds": [
             ("prepare", 3, 3.5, pytest.approx(3.5 / 3), 2.0),
             ("explain", 1, 4.0, 4.0, 4.0),
