@@ -456,7 +456,8 @@ SANITY: Final = _table(
         _column(
             "similarity",
             pa.float64(),
-            "Spearman correlation of the two maps on the common grid; NULL where one of them is constant",
+            "Spearman correlation of the two maps on the common grid, 0 where only the new one is constant; NULL where "
+            "the stored one is",
             null=True,
         ),
     ],
