@@ -21,6 +21,8 @@ from pipelines.sql import write_csv
 from pipelines.tables import print_table
 
 _SHOWN_ROWS: Final = 20
+#: long tables that are written and not printed
+_NOT_PRINTED: Final = ("table3_thresholds",)
 _REST: Final = "--wide shows them"
 
 
@@ -54,9 +56,10 @@ def evaluate(lake: Path, run_id: str | None = None, wide: bool = False) -> int:
 
 def _tell(name: str, title: str, table: pa.Table, run_id: str, lake: Path, console: Console, wide: bool) -> None:
     """Print a table and write it."""
-    console.print()
-    say(console, title, "bold")
-    print_table(table, console, rest=_REST, wide=wide)
+    if name not in _NOT_PRINTED or wide:
+        console.print()
+        say(console, title, "bold")
+        print_table(table, console, rest=_REST, wide=wide)
     _write(table.replace_schema_metadata({"run_id": run_id}), Layout(lake).evaluation / name)
 
 

@@ -49,8 +49,8 @@ def test_judged_from_the_lake_alone(judged, explained):
     assert "models are asked about 5 of" in said
     with open_lake(lake) as connection:
         (n_maps, n_variants, n_frames, passes, failed) = connection.sql(
-            "select (select count(*) from masks), (select count(*) from judged_maps), (select sum(n_frames) from judged), "
-            "(select sum(passes) from judged), (select count(error_code) from judged)"
+            "select (select count(*) from masks), (select count(*) from judged_maps), sum(n_frames), sum(passes), "
+            "count(error_code) from judged"
         ).fetchall()[0]
         metrics = dict(
             connection.sql("select metric, count(distinct (video_id, frame)) from faithfulness group by all").fetchall()

@@ -18,6 +18,7 @@ COLUMNS = {
     "agreement": "who item n_videos n_values same alpha low high",
     "localisation": "model method layer target rightly n_maps n_empty heat_inside rra chance ehr auroc "
     "heat_inside_adjusted rra_adjusted pointing pointing_chance pointing_adjusted",
+    "table3_thresholds": "model method layer target label threshold n_videos n_maps iou iou_adjusted tcs",
     "league": "model layer method srg auroc adv_drop adv_gain srg_mean road sensitivity_n iou_adjusted gini empty "
     "failed seconds sanity n_persons n_videos n_frames",
 }

@@ -333,3 +333,27 @@ def test_localisation_has_no_row_without_a_held_out_clip(views):
         videos=[{"video_id": "a", "label": "fake", "split": None}], localisation_frames=[{"video_id": "a"}]
     ) as lake:
         assert rows(lake, "localisation") == []
+
+
+def test_table3_by_threshold(views):
+    maps = [[1.0, 0.5, 0.25, 0.0], [0.5, 0.5, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]
+    shape = {"height": 1, "width": 4, "scale": 8.0}
+    with views(
+        videos=[{"label": "fake"}, {"video_id": "w", "label": "fake"}],
+        masks=[{"frame": 4 * t, "saliency": cells, **shape} for t, cells in enumerate(maps)]
+        + [{"video_id": "w", "saliency": [1.0, 1.0, 0.0, 0.0], **shape}]
+        + [{"video_id": "w", "frame": 4, "saliency": [1.0, 0.0, 0.0, 0.0], **shape, "empty": True}],
+    ) as lake:
+        found = {row["threshold"]: row for row in rows(lake, "table3_thresholds")}
+    assert sorted(found) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+    same = {"model": "m", "method": "iba", "layer": "l", "target": "fake", "label": "fake", "n_videos": 2, "n_maps": 5}
+    # v: masks 3, 2 and 4 of 4 cells, IoU 2/3 and 2/4, of chance 6/14 and 8/16; w: 2 and, being empty, none of 4, IoU 0
+    assert found[0.2] == same | {
+        "threshold": 0.2,
+        "iou": pytest.approx(((2 / 3 + 2 / 4) / 2 + 0) / 2),
+        "iou_adjusted": pytest.approx(((2 / 3 - 6 / 14) / (1 - 6 / 14) + 0) / 2 / 2),
+        "tcs": pytest.approx((9 / 12 + 2 / 8) / 2),
+    }
+    # v: 1, 2 and 4 cells, IoU 1/2 and 2/4
+    assert found[0.6]["iou"] == pytest.approx(0.25)
+    assert found[0.6]["tcs"] == pytest.approx((7 / 12 + 2 / 8) / 2)

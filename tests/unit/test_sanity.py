@@ -57,7 +57,9 @@ def test_the_cascade_permutes_weights_from_the_top_and_nothing_else():
             for name, module in model.named_modules()
             if any(
                 not torch.equal(new, old)
-                for new, old in zip(module.parameters(recurse=False), before.get_submodule(name).parameters(False))
+                for new, old in zip(
+                    module.parameters(recurse=False), before.get_submodule(name).parameters(False), strict=True
+                )
             )
         }
         assert changed == set(layers[: layers.index(place) + 1])
@@ -88,14 +90,25 @@ def judged(tmp_path_factory) -> list[dict]:
     save_model(load_model(SPEC, seed=7), SPEC, folder / "permuted.safetensors")
     methods = (Iba(Bottleneck(draws=1, steps=3)), METHODS["gradcam"](), METHODS["edges"]())
     files = Explanations(frozenset({("v", 0)}), methods, folder, {}, {"toy": folder / "permuted.safetensors"})
-    made = Again(SPEC, model, ("layer3",), methods, files.files_of("toy")).maps(images[:1], 1, None)
+    again = Again(SPEC, model, ("layer3",), methods, files.files_of("toy"))
+    # an untrained network's Grad-CAM of one of the classes may well be empty
+    of = [again.maps(images[:1], target, None) for target in (0, 1)]
+    target = int(of[1]["gradcam", "layer3"].max() > of[0]["gradcam", "layer3"].max())
+    made = of[target]
     row = dict.fromkeys(VIDEO_ROW.names) | {table.name: [] for table in NESTED}
     where = {"view": str(SPEC.view), "span_frames": 1, "box_x": 0, "box_y": 0, "box_width": 9, "box_height": 9}
     masks = []
     for (method, layer), values in made.items():
         most = float(values.abs().max()) or 1.0
         mask = {"first_frame": 0, "frame": 0, "span_frames": 1, "model": "toy", "method": method, "layer": layer}
-        mask |= {"target": "fake", "box_x": 0, "box_y": 0, "box_width": 9, "box_height": 9, "input_size": 64}
+        mask |= {
+            "target": SPEC.classes[target],
+            "box_x": 0,
+            "box_y": 0,
+            "box_width": 9,
+            "box_height": 9,
+            "input_size": 64,
+        }
         mask |= {"height": len(values), "width": values.shape[1], "scale": most, "unit": "u", "empty": False}
         mask |= {"saliency": (values / most).numpy().ravel().astype(np.float16), "seconds": 0.0}
         masks.append(dict.fromkeys(("error_code", "total_bits", "floor_bits", "loss_first", "loss_last")) | mask)
@@ -114,7 +127,7 @@ def test_every_method_is_explained_again(judged):
     assert len(depths) == 3
     assert depths == sorted(depths)
     assert depths[-1] == 1
-    assert {row["place"] for row in judged if row["test"] == "class"} == {"real"}
+    assert all(row["place"] != row["target"] for row in judged if row["test"] == "class")
     assert {row["frame"] for row in judged} == {0}
 
 
