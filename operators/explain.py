@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from operators.inputs.view import View
+from operators.measures.maps import stored
 from operators.methods import statistics
 from operators.methods.method import LAYER, PICTURE, READOUT, STATISTICS, Maps, Method, Outputs, Place, Ready
 from operators.models.activations import read
@@ -251,16 +252,12 @@ def _masks(maps: Maps, items: list[Row], input_size: int) -> list[Row]:
 
 def _map(values: np.ndarray, figures: Mapping[str, float], empty: bool | None) -> Row:
     """The columns of `masks` that hold one map (h, w)."""
-    height, width = values.shape
-    row: Row = {"height": height, "width": width, "saliency": None, "scale": None, "empty": None, "error_code": None}
     if not (np.isfinite(values).all() and all(map(math.isfinite, figures.values()))):
-        return row | dict.fromkeys(figures) | {"error_code": "explain_failed"}
-    # a power of two: what float16 holds is then exact, however small the map's values are
-    scale = 2.0 ** math.ceil(math.log2(most)) if (most := float(np.abs(values).max())) > 0 else 1.0
-    scale = min(max(scale, 2.0**-126), 2.0**127)
-    halves = (values.astype(np.float64) / scale).astype(np.float16)
+        height, width = values.shape
+        failed: Row = {"height": height, "width": width, "saliency": None, "scale": None, "empty": None}
+        return failed | dict.fromkeys(figures) | {"error_code": "explain_failed"}
     nothing = bool((values <= 0).all()) if empty is None else empty
-    return row | {"saliency": halves.ravel(), "scale": scale, "empty": nothing}
+    return stored(values) | {"empty": nothing, "error_code": None}
 
 
 def _numpy(values: Tensor) -> np.ndarray:

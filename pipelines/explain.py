@@ -14,8 +14,9 @@ from pipelines.cluster import Cluster, connect
 from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.estimate import keep_statistics
-from pipelines.lake import runs
+from pipelines.lake import blocks, runs
 from pipelines.lake.layout import Layout
+from pipelines.lake.lock import locked
 from pipelines.lake.read import committed
 from pipelines.lake.sink import LakeSink, checkpointed
 from pipelines.prepare import prepare_stage
@@ -28,13 +29,21 @@ from schemas.tables import EXPLAIN, SINK_TABLES, VIDEO_ROW
 def explain(config: Config, paths: list[Path], lake: Path, console: Console) -> None:
     """Explain every video of `paths` that the run has not finished, and write the tables.
 
-    Raises UserError for paths without a video, a lake that cannot be written and a cluster that is too small.
+    Raises UserError for paths without a video, a lake that cannot be written or a run that another process writes, and
+    a cluster that is too small.
     """
-    layout, run_id = Layout(lake.resolve()), config.run_id
+    layout = Layout(lake.resolve())
     manifest = manifests.build(paths)
     _check_labels(config, manifest)
+    with locked(layout, EXPLAIN, config.run_id):
+        _explain(config, manifest, layout, console)
+
+
+def _explain(config: Config, manifest: manifests.Manifest, layout: Layout, console: Console) -> None:
+    run_id = config.run_id
     _write_manifest(manifest, layout, run_id)
     _announce(config, manifest, layout, console)
+    _mend(layout, run_id, console)
     probe(config)
 
     cluster = connect(config.resources)
@@ -80,6 +89,17 @@ def stages(config: Config, kept_statistics: Path, cluster: Cluster) -> list[Stag
         ),
         Stage("metrics", measure, VIDEO_ROW, batch_size=1, kwargs={"rules": config.mask_rules}),
     ]
+
+
+def _mend(layout: Layout, run_id: str, console: Console) -> None:
+    """Clear away what no finished video belongs to, and say so."""
+    found = blocks.damage(layout, EXPLAIN, run_id)
+    blocks.clear(layout, EXPLAIN, run_id, found)
+    if found.lost:
+        files = [path for paths in found.lost.values() for path in paths]
+        say(console, f"{len(files)} files of finished videos are gone, the first is {files[0]}: these are done again")
+    if found.stray:
+        say(console, f"{len(found.stray)} files that belong to no finished video are removed")
 
 
 def _check_labels(config: Config, manifest: manifests.Manifest) -> None:

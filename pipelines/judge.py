@@ -24,7 +24,9 @@ from operators.stage import Stage
 from pipelines.cluster import Cluster, connect
 from pipelines.config import Config, of_run
 from pipelines.errors import UserError
+from pipelines.lake import blocks
 from pipelines.lake.layout import Layout
+from pipelines.lake.lock import locked
 from pipelines.lake.read import committed, open_lake, queries, runs
 from pipelines.lake.sink import LakeSink, checkpointed
 from pipelines.screen import command, say
@@ -79,25 +81,24 @@ def judge(
         plan = _plan(connection, params)
         if not plan.videos:
             raise UserError(f"run {run_id} has no map to judge: explain videos with --lake {lake}")
-        _begin(layout, run_id, params, plan, landmarks, permuted, again)
-        todo = len(set(plan.videos) - set(committed(layout, JUDGE, [run_id])["video_id"].to_pylist()))
-        _announce(console, run_id, plan, params, todo)
-        whole: dict[Series, Totals] = {}
-        if todo:
-            whole = _write_maps(connection, plan, layout.maps_to_judge(run_id))
-    if todo:
-        cluster = connect(config.resources)
-        per_block = config.resources.videos_per_block
-        frames = frozenset(plan.chosen[: params.sanity_frames])
-        kept = layout.statistics(run_id)
-        explanations = Explanations(frames, config.made_methods, kept, config.readouts.paths, permuted)
-        chain = stages(config, params, plan, whole, landmarks, explanations, cluster)
-        with (
-            checkpointed(layout, JUDGE, run_id),
-            streamed(layout.maps_to_judge(run_id), chain, per_block, todo, console) as videos,
-        ):
-            videos.write_datasink(LakeSink(layout, run_id, JUDGE_TABLES))
-        layout.maps_to_judge(run_id).unlink()
+        with locked(layout, JUDGE, run_id):
+            _begin(layout, run_id, params, plan, landmarks, permuted, again)
+            blocks.clear(layout, JUDGE, run_id, blocks.damage(layout, JUDGE, run_id))
+            todo = len(set(plan.videos) - set(committed(layout, JUDGE, [run_id])["video_id"].to_pylist()))
+            _announce(console, run_id, plan, params, todo)
+            if todo:
+                whole = _write_maps(connection, plan, layout.maps_to_judge(run_id))
+                frames, kept = frozenset(plan.chosen[: params.sanity_frames]), layout.statistics(run_id)
+                explanations = Explanations(frames, config.made_methods, kept, config.readouts.paths, permuted)
+                cluster = connect(config.resources)
+                chain = stages(config, params, plan, whole, landmarks, explanations, cluster)
+                per_block = config.resources.videos_per_block
+                with (
+                    checkpointed(layout, JUDGE, run_id),
+                    streamed(layout.maps_to_judge(run_id), chain, per_block, todo, console) as videos,
+                ):
+                    videos.write_datasink(LakeSink(layout, run_id, JUDGE_TABLES))
+                layout.maps_to_judge(run_id).unlink()
     _show(lake, run_id, console)
 
 

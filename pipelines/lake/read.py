@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from pipelines.errors import UserError
+from pipelines.errors import UserError, one_line
 from pipelines.lake.layout import Layout, parquet
 from schemas.tables import ANNOTATIONS, CURVES, LAKE_TABLES, RUNS, VIDEOS
 
@@ -50,6 +50,7 @@ def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnectio
     _rows(connection, said, ANNOTATIONS.schema).create_view(ANNOTATIONS.name)
     for setting in (
         "set timezone = 'UTC'",
+        "set memory_limit = '50%'",  # the rest is Arrow's, and others'
         "set enable_progress_bar = false",  # it would be drawn into the rows on stdout
         "set autoinstall_known_extensions = false",
         "set autoload_known_extensions = false",
@@ -69,7 +70,10 @@ def runs(lake: Path) -> list[str]:
     if not found:
         raise UserError(f"no run in {lake}: start one with python -m pipelines explain PATH --lake {lake}")
     files = [file for run_id in found for file in parquet(layout.table(run_id, RUNS.name))]
-    rows = _dataset(files, RUNS.schema).to_table(columns=["run_id", "started_at"]).to_pylist()
+    try:
+        rows = _dataset(files, RUNS.schema).to_table(columns=["run_id", "started_at"]).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"a file of the table runs is damaged, delete it: {one_line(error)}") from error
     starts = {row["run_id"]: row["started_at"].timestamp() for row in rows}
     return sorted(found, key=lambda run_id: starts.get(run_id, 0.0))
 
@@ -84,7 +88,10 @@ def committed(layout: Layout, chain: str, run_ids: list[str]) -> pa.Table:
     tables = [_COMMITTED.empty_table()]
     for run_id in run_ids:
         for path in layout.committed(chain, run_id):
-            ids = pq.ParquetFile(path).read(columns=["video_id"])["video_id"].cast(pa.string())
+            try:
+                ids = pq.ParquetFile(path).read(columns=["video_id"])["video_id"].cast(pa.string())
+            except (pa.ArrowException, OSError) as error:
+                raise UserError(f"{path} is damaged: explain with the run's own command mends it") from error
             tables.append(pa.table([pa.array([run_id] * len(ids), pa.string()), ids], schema=_COMMITTED))
     return pa.concat_tables(tables)
 

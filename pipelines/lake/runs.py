@@ -47,7 +47,10 @@ def _path(layout: Layout, run_id: str) -> Path:
 
 def _read(layout: Layout, run_id: str) -> dict[str, Any] | None:
     path = _path(layout, run_id)
-    return pq.read_table(path, schema=RUNS.schema).to_pylist()[0] if path.is_file() else None
+    try:
+        return pq.read_table(path, schema=RUNS.schema).to_pylist()[0] if path.is_file() else None
+    except pa.ArrowException:  # cut short: its starts are lost, and no video is
+        return None
 
 
 def _write(layout: Layout, row: dict[str, Any]) -> None:

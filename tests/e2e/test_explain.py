@@ -169,7 +169,7 @@ def test_killed_and_killed_again_and_resumed_as_if_nothing_had_happened(
     undisturbed, videos, killable, fast, viba, tmp_path
 ):
     """kill -9 of driver, Ray and workers at random moments between the first commit and the last, a resumed run too;
-    another process, on another Ray, ends it."""
+    then a table's file and a checkpoint are lost, and another process, on another Ray, ends it."""
     seed = time.time_ns()
     print(f"seed {seed}")
     rng = random.Random(seed)
@@ -177,14 +177,17 @@ def test_killed_and_killed_again_and_resumed_as_if_nothing_had_happened(
     command = ("explain", videos, "--lake", lake, *fast)
     run_id = Layout(undisturbed).run_ids()[0]
 
-    def committed() -> int:
-        return len(Layout(lake).committed(EXPLAIN, run_id))
+    def committed() -> list[Path]:
+        return Layout(lake).committed(EXPLAIN, run_id)
 
     for _ in range(2):
-        before = committed()
-        killable(*command).kill_when(lambda before=before: committed() > before, jitter=rng)
-    assert committed() < len(rows(undisturbed, VIDEOS)), "nothing was left to do"
-    viba(*command)
+        before = len(committed())
+        killable(*command).kill_when(lambda before=before: len(committed()) > before, jitter=rng)
+    assert len(committed()) < len(rows(undisturbed, VIDEOS)), "nothing was left to do"
+    without_masks, without_checkpoint = committed()[:2]
+    (Layout(lake).table(run_id, MASKS.name) / without_masks.name).unlink()
+    without_checkpoint.unlink()
+    assert "1 files of finished videos are gone" in viba(*command).out
     for table in SINK_TABLES:
         expected, found = rows(undisturbed, table), rows(lake, table)
         assert [tuple(row[name] for name in table.key) for row in found] == [

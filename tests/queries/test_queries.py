@@ -12,7 +12,7 @@ FILES = sorted(path.relative_to(QUERIES).as_posix() for path in QUERIES.rglob("*
 COLUMNS = {
     "table1": "dataset label n_videos",
     "table2": "model method n accuracy precision recall ece",
-    "table3": "model method layer target mask_rule label n_videos n_maps n_empty iou iou_adjusted tcs persistence rpi",
+    "table3": "model method layer target mask_rule label iou iou_adjusted tcs persistence rpi n_videos n_maps n_empty",
     "table4": "model method layer target measure n_videos n_people n_map value chance p",
     "figure2": "model method layer target region n_videos people map match chance p",
     "agreement": "who item n_videos n_values same alpha low high",

@@ -119,11 +119,11 @@ def test_every_column_of_a_manifest_is_kept(tmp_path, suffix):
 
 def test_paths_count_from_the_manifest(tmp_path, monkeypatch):
     write(tmp_path / "clips" / "a.mp4")
-    (tmp_path / "m.csv").write_text("uri,truth_uri\nclips/a.mp4,clips/a.mkv\ns3://bucket/b.mp4,\n")
+    (tmp_path / "m.csv").write_text("uri,truth_uri\nclips/a.mp4,clips/a.mkv\nhttp://127.0.0.1:9/b.mp4,\n")
     monkeypatch.chdir("/")
     first, second = rows(tmp_path / "m.csv")
     assert (first["uri"], first["truth_uri"]) == (str(tmp_path / "clips/a.mp4"), str(tmp_path / "clips/a.mkv"))
-    assert (second["uri"], second["truth_uri"], second["dataset"]) == ("s3://bucket/b.mp4", None, "m")
+    assert (second["uri"], second["truth_uri"], second["dataset"]) == ("http://127.0.0.1:9/b.mp4", None, "m")
 
 
 def test_missing_ids_are_made_with_the_manipulation(tmp_path):
