@@ -24,7 +24,7 @@ from schemas.tables import LAKE_TABLES
 
 _SHOWN_ROWS: Final = 20
 #: long tables that are written and not printed
-_NOT_PRINTED: Final = ("table3_thresholds",)
+_NOT_PRINTED: Final = ("table3_thresholds", "league_pairs", "league_ranks", "reliability")
 _REST: Final = "--wide shows them"
 
 
