@@ -15,8 +15,8 @@ from torch import Tensor
 
 from operators.inputs.view import View
 from operators.measures.maps import stored
-from operators.methods import statistics
-from operators.methods.method import LAYER, PICTURE, READOUT, STATISTICS, Maps, Method, Outputs, Place, Ready
+from operators.methods import choice, statistics
+from operators.methods.method import CHOICE, LAYER, PICTURE, READOUT, STATISTICS, Maps, Method, Outputs, Place, Ready
 from operators.models.activations import read
 from operators.models.batches import Batches
 from operators.models.cut import split_all
@@ -48,6 +48,7 @@ class Files:
     def of(self, model: str, layer: str) -> dict[str, Path]:
         """The files of one layer by what they are; READOUT only where there is one."""
         found = {STATISTICS: statistics.path_in(self.statistics, model, layer)}
+        found[CHOICE] = choice.path_in(self.statistics, model, layer)
         readout = self.readouts.get((model, layer))
         return found if readout is None else found | {READOUT: readout}
 
@@ -271,7 +272,7 @@ def _fail(row: Row, error: SampleError) -> None:
 
 def _require_explained(row: Row, views: set[str]) -> None:
     if row["status"] == STATUS_OK and not any(item["view"] in views for item in row["inputs"]):
-        raise SampleError("no_flow", "no keyframe with a face has a next frame")
+        raise SampleError("no_flow", "no keyframe that something was cut from has a next frame")
     if row["status"] == STATUS_OK and not row["masks"]:
         raise SampleError("no_target", "no model that has an input of it has a class that is asked about")
     for prediction in row["predictions"]:

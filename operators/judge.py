@@ -54,8 +54,9 @@ from operators.measures.localisation import auroc, region
 from operators.measures.maps import Heat, heat
 from operators.measures.regions import region_rows
 from operators.measures.sanity import cascade, similarity
+from operators.methods import choice
 from operators.methods.again import Again, Files, with_own_statistics
-from operators.methods.method import READOUT, STATISTICS, Method
+from operators.methods.method import CHOICE, READOUT, STATISTICS, Method
 from operators.methods.statistics import path_in
 from operators.models.batches import Batches
 from operators.models.precision import tf32
@@ -181,7 +182,10 @@ class Explanations:
         """The files of each of a model's layers, as it was explained."""
 
         def files(layer: str) -> dict[str, Path]:
-            found = {STATISTICS: path_in(self.statistics, model, layer)}
+            found = {
+                STATISTICS: path_in(self.statistics, model, layer),
+                CHOICE: choice.path_in(self.statistics, model, layer),
+            }
             readout = self.readouts.get((model, layer))
             return found if readout is None else found | {READOUT: readout}
 

@@ -53,7 +53,7 @@ def estimate(config: Config, paths: list[Path], out: Path, console: Console, lab
             say(console, f"{model} {layer}: kept, n = {_about(path)['n']}, in {path}")
     if missing:
         probe(config)
-        table = _training(manifests.build(paths).table)
+        table = _training(manifests.build(paths, config.classes).table)
         if label is not None:
             table = table.filter(pc.field("label") == label)
             if not len(table):

@@ -11,7 +11,7 @@ from pipelines.lake import blocks
 from pipelines.lake.layout import Layout, parquet
 from pipelines.lake.lock import locked
 from pipelines.screen import say
-from schemas.tables import LAKE_TABLES, RUNS
+from schemas.tables import CLOSED, LAKE_TABLES, RUNS
 
 
 def verify(lake: Path, repair: bool) -> int:
@@ -50,8 +50,9 @@ def verify(lake: Path, repair: bool) -> int:
 
 
 def _damaged(layout: Layout, run_id: str) -> list[Path]:
-    """Files of a run that no block of videos has: its row, manifest and statistics."""
-    tables = [*parquet(layout.table(run_id, RUNS.name)), layout.manifest(run_id)]
+    """Files of a run that no block of videos has: its row, manifest, statistics, and what is said of noise alone."""
+    whole = [path for table in (RUNS, CLOSED) for path in parquet(layout.table(run_id, table.name))]
+    tables = [*whole, layout.manifest(run_id)]
     found = [path for path in tables if path.is_file() and not blocks.readable(path)]
     for path in sorted(layout.statistics(run_id).rglob("*.safetensors")):
         try:

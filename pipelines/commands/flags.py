@@ -11,26 +11,6 @@ def add_lake(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lake", type=Path, required=True, metavar="DIR", help="folder of the tables")
 
 
-def add_detectors(parser: argparse.ArgumentParser) -> None:
-    """--model, --layer and --weights."""
-    parser.add_argument(
-        "--model",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="xception, vgg11-flow or a timm architecture; may be repeated (default: the first two)",
-    )
-    parser.add_argument(
-        "--layer",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="dotted name of a layer, for every model that has it, or 'paper': those that the paper compares; may be "
-        "repeated (default: the model's own)",
-    )
-    add_weights(parser, "safetensors or state dict of a detector, FaceForensics++ Xception files included")
-
-
 def add_weights(parser: argparse.ArgumentParser, what: str) -> None:
     """--weights MODEL=FILE, repeated."""
     parser.add_argument("--weights", action="append", default=[], metavar="MODEL=FILE", help=f"{what}; may be repeated")

@@ -17,7 +17,8 @@ _COMMITTED: Final = pa.schema([VIDEOS.schema.field(name) for name in VIDEOS.key]
 
 
 def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnection:
-    """A connection with a view per table of schemas.tables.LAKE_TABLES, of all runs or of one, CURVES and ANNOTATIONS.
+    """A connection with the views of schemas.tables.LAKE_TABLES, of all runs or of one, of CURVES and ANNOTATIONS, and
+    queries/views.
 
     A video's rows are visible once the chain that writes the table has committed them; a lake may hold trainings and
     no run. The views read through Arrow; DuckDB itself is locked away from every file and from the network, so no
@@ -48,6 +49,8 @@ def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnectio
     _rows(connection, trainings, CURVES.schema).create_view(CURVES.name)
     said = [layout.annotations] if layout.annotations.is_file() else []
     _rows(connection, said, ANNOTATIONS.schema).create_view(ANNOTATIONS.name)
+    for name, query in queries("views").items():
+        connection.execute(f"create view {name} as {query}")
     for setting in (
         "set timezone = 'UTC'",
         "set memory_limit = '50%'",  # the rest is Arrow's, and others'

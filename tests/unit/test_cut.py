@@ -135,7 +135,7 @@ def test_an_untraceable_model_is_cut_by_hooks():
     torch.manual_seed(0)
     _equal(Branching().eval(), "layer", torch.randn(IMAGE), "hooks")
     cut = split(Branching().eval(), "layer", torch.randn(IMAGE))
-    assert "layer: cut by hooks" in str(cut.slower)
+    assert "several times as long" in str(cut.slower)
 
 
 class BatchInShape(nn.Module):
