@@ -70,6 +70,8 @@ def recut_video(
     or boxes.
     """
     faces = {row["frame"]: _face(row) for row in frames if row["status"] == STATUS_OK}
+    if not faces:
+        return []
     pictures, missing = [], set(faces)
     for frame, following in _with_next(uri, set(faces)):
         face = faces[frame.index]

@@ -74,8 +74,17 @@ def run_table(stage: Stage, fn: TableFunction, table: pa.Table, kwargs: Mapping[
         failed = [status == STATUS_ERROR for status in table["status"].to_pylist()]
         todo = table.filter(pa.array([not each for each in failed], pa.bool_()))
         if "status" in stage.schema.names:
-            parts.append(conform(table.filter(pa.array(failed, pa.bool_())), stage.schema))
+            parts.append(_passing(table.filter(pa.array(failed, pa.bool_())), stage.schema))
     parts.append(conform(fn(todo, **kwargs), stage.schema) if len(todo) else stage.schema.empty_table())
     if stage.counter is not None:
         stage.counter.add.remote(stage.name, len(table))
     return pa.concat_tables(parts)
+
+
+def _passing(failed: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Failed rows as `schema` has them: what they lack is NULL, or a list of nothing."""
+    for column in schema:
+        if column.name not in failed.column_names:
+            nothing = [[] if pa.types.is_list(column.type) else None] * len(failed)
+            failed = failed.append_column(column, pa.array(nothing, column.type))
+    return conform(failed.select(schema.names), schema)

@@ -18,10 +18,12 @@ from pipelines.errors import UserError, told
 COMMANDS: Final = {
     "explain": "explain every video of folders, files or manifests",
     "estimate": "estimate mean and deviation of layers for explain --statistics",
+    "judge": "judge the maps of a run: faithfulness, localisation, sanity",
     "evaluate": "check the tables and make the evaluation tables",
     "verify": "read every file of a lake and name those that are damaged or lost",
     "sql": "ask the tables a question, read-only",
     "render": "draw a video's explanation as MP4 and contact sheet",
+    "annotate": "make pages that ask people where videos look manipulated, and take their answers",
     "manifest": "list, check and split a published dataset",
     "train": "train a detector on the splits train and val of a manifest or a lake",
     "train-readout": "train a network that predicts a layer's bottleneck",

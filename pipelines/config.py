@@ -33,8 +33,8 @@ from pipelines.errors import UserError
 from schemas.params import checked
 from schemas.tables import LABELS
 
-#: sections of a config file that are not a run's: `train` and `train-readout` take them
-_OTHERS: Final = ("train", "readout")
+#: sections of a config file that are not a run's: `train`, `train-readout` and `judge` take them
+_OTHERS: Final = ("train", "readout", "judge")
 #: the flag that fills `folder` and `files` of a section
 _BY_FLAG: Final = {"statistics": "--statistics", "readouts": "--readout"}
 #: what Ray makes its blocks of; a row it cannot cut
@@ -158,6 +158,14 @@ class Config:
         made = (Iba(self.bottleneck), ReadoutIba(self.bottleneck), Face(self.prepare.faces.margin), *self.budget)
         with_parameters = {method.name: method for method in made}
         return tuple(with_parameters.get(name) or METHODS[name]() for name in dict.fromkeys(names))
+
+
+def of_run(text: str) -> Config:
+    """The config in a row of `runs`. Raises UserError for one that is not of this version."""
+    try:
+        return TypeAdapter(Config).validate_json(text, strict=True)
+    except ValidationError as error:
+        raise UserError("the run's config is of another version of viba: explain the videos again") from error
 
 
 def _plain(value: Any, identity_only: bool) -> Any:

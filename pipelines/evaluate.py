@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from pipelines import league
 from pipelines.errors import UserError
 from pipelines.lake import blocks
 from pipelines.lake.checks import checks
@@ -22,6 +23,8 @@ from pipelines.tables import print_table
 from schemas.tables import LAKE_TABLES
 
 _SHOWN_ROWS: Final = 20
+#: long tables that are written and not printed
+_NOT_PRINTED: Final = ("table3_thresholds", "league_pairs", "league_ranks", "reliability")
 _REST: Final = "--wide shows them"
 
 
@@ -40,12 +43,13 @@ def evaluate(lake: Path, run_id: str | None = None, wide: bool = False) -> int:
             say(console, f"check files: {len(lost)} of finished videos are gone, the first is {lost[0]}")
             say(console, "verify --repair takes these videos back; the run's own explain command does them again")
             failed.append("files")
+        league.prepare(connection)
         for name, query in queries("tables").items():
             table = connection.sql(query).to_arrow_table()
-            console.print()
-            say(console, _title(name, query), "bold")
-            print_table(table, console, rest=_REST, wide=wide)
-            _write(table.replace_schema_metadata({"run_id": run_id}), Layout(lake).evaluation / name)
+            if name != league.NAME:
+                _tell(name, _title(name, query), table, run_id, lake, console, wide)
+            else:
+                _league(league.league(connection, table), _title(name, query), run_id, lake, console, wide)
     console.print()
     say(console, f"written to {Layout(lake).evaluation} as Parquet and CSV")
     if failed:
@@ -54,6 +58,28 @@ def evaluate(lake: Path, run_id: str | None = None, wide: bool = False) -> int:
     say(console, "next: ask the tables a question")
     command(console, f'python -m pipelines sql --lake {shlex.quote(str(lake))} "{question}"')
     return 1 if failed else 0
+
+
+def _tell(name: str, title: str, table: pa.Table, run_id: str, lake: Path, console: Console, wide: bool) -> None:
+    """Print a table and write it."""
+    if name not in _NOT_PRINTED or wide:
+        console.print()
+        say(console, title, "bold")
+        print_table(table, console, rest=_REST, wide=wide)
+    _write(table.replace_schema_metadata({"run_id": run_id}), Layout(lake).evaluation / name)
+
+
+def _league(tables: dict[str, pa.Table], title: str, run_id: str, lake: Path, console: Console, wide: bool) -> None:
+    """The league where a run was judged; where it was not, none of another run is left behind."""
+    titles = {league.NAME: title} | league.TITLES
+    for name, said in titles.items():
+        if name in tables and len(tables[name]):
+            _tell(name, said if name == league.NAME else f"{name}: {said}", tables[name], run_id, lake, console, wide)
+        else:
+            for stale in Layout(lake).evaluation.glob(f"{name}.*"):
+                stale.unlink()
+    for line in league.not_better(tables[league.NAME]):
+        say(console, line, "yellow")
 
 
 def _lost(layout: Layout, run_id: str) -> list[Path]:

@@ -19,8 +19,11 @@ CLASS_REAL: Final = 0
 CLASS_FAKE: Final = 1
 #: between the identities of one video
 IDENTITY_SEPARATOR: Final = ";"
-#: the chain that `explain` runs
+#: the regions of a face that people are asked about (VIBA, figure 2), in the order of the keys 1 to 6
+FACE_REGIONS: Final = ("mouth", "edges", "brows", "nose", "outside", "chin")
+#: the chains that `explain` and `judge` run
 EXPLAIN: Final = "explain"
+JUDGE: Final = "judge"
 
 
 def _column(name: str, type_: pa.DataType, meaning: str, *, null: bool = False) -> pa.Field:
@@ -63,6 +66,12 @@ _MODEL = _column("model", pa.string(), "name of the detector")
 _METHOD = _column("method", pa.string(), "attribution method, a key of operators.methods.METHODS")
 _LAYER = _column("layer", pa.string(), "dotted name of the explained layer; empty for a method that needs none")
 _TARGET = _column("target", pa.string(), "class that is explained, by name")
+_VARIANT = _column(
+    "variant",
+    pa.string(),
+    "empty for the map itself; mean_map: the method's mean map over the other videos; blur8, blur16: the map blurred "
+    "with a Gaussian of so many input pixels",
+)
 _FIRST_FRAME = _column("first_frame", pa.int32(), "first frame of the sample; of a picture the frame itself")
 
 MANIFEST: Final = _table(
@@ -393,10 +402,170 @@ LOCALISATION_FRAMES: Final = _table(
             "the maximum is in the forged region or within 15 input pixels; NULL without any saliency",
             null=True,
         ),
+        _column(
+            "pointing_chance",
+            pa.float64(),
+            "share of the input in the forged region or within 15 pixels of it; NULL in lakes of before",
+            null=True,
+        ),
         _column("ehr", pa.float64(), "effective heat ratio (InputIBA); NULL without any saliency", null=True),
+        _column(
+            "auroc",
+            pa.float64(),
+            "probability that a forged pixel is hotter than another one, ties count half; chance is .5. NULL without "
+            "any saliency and where the region fills the input",
+            null=True,
+        ),
     ],
     parents=(MASKS, TRUTH),
     chain=EXPLAIN,
+)
+
+#: what tells a map from every other one of its video
+_MAP: Final = (_FIRST_FRAME, _FRAME, _MODEL, _METHOD, _LAYER, _TARGET)
+_MAP_KEY: Final = MASKS.key
+
+JUDGED: Final = _table(
+    "judged",
+    "one row per video that was judged",
+    ("run_id", "video_id"),
+    [
+        _RUN_ID,
+        _VIDEO_ID,
+        _column("status", pa.string(), "ok or error"),
+        _column("error_stage", pa.string(), "stage that failed; NULL unless status is error", null=True),
+        _column("error_code", pa.string(), "key of schemas.errors.ERROR_CODES; NULL unless status is error", null=True),
+        _column("error_detail", pa.string(), "one line; NULL unless status is error", null=True),
+        _column("n_frames", pa.int32(), "frames of it that models were asked about", null=True),
+        _column("passes", pa.int64(), "inputs that went through a model for them, forth or forth and back", null=True),
+        _column("judge_s", pa.float64(), "seconds for all of it", null=True),
+    ],
+    parents=(VIDEOS,),
+    chain=JUDGE,
+)
+
+JUDGED_MAPS: Final = _table(
+    "judged_maps",
+    "one row per (video, frame, model, method, layer, target, variant): every map of a judged video, without a model",
+    (*_MAP_KEY, "variant"),
+    [
+        _RUN_ID,
+        _VIDEO_ID,
+        *_MAP,
+        _VARIANT,
+        _column("gini", pa.float64(), "Gini of its positive part on the common grid; NULL without any", null=True),
+        _column("entropy", pa.float64(), "its entropy over that of a uniform map; NULL without any", null=True),
+        _column("half", pa.float64(), "least share of the cells that holds half of it; NULL without any", null=True),
+        _column(
+            "auroc",
+            pa.float64(),
+            "probability that a forged pixel is hotter than another one, ties count half; chance is .5. NULL where the "
+            "map does not lie over a face that is known to be forged in part",
+            null=True,
+        ),
+        _column(
+            "same_map",
+            pa.float64(),
+            "mean correlation with the maps of other videos for the same target, on the common grid; NULL where it or "
+            "all of these are constant, and of a variant",
+            null=True,
+        ),
+    ],
+    parents=(MASKS, JUDGED),
+    chain=JUDGE,
+)
+
+FAITHFULNESS: Final = _table(
+    "faithfulness",
+    "one row per (video, frame, model, method, layer, target, variant, metric, fill)",
+    (*_MAP_KEY, "variant", "metric", "fill"),
+    [
+        _RUN_ID,
+        _VIDEO_ID,
+        *_MAP,
+        _VARIANT,
+        _column("metric", pa.string(), "what was measured, operators.measures.faithfulness.METRICS"),
+        _column("fill", pa.string(), "what stood for removed cells: blur, mean, zero, road; of an attack its kind"),
+        _column("value", pa.float64(), "NULL where the metric is not defined", null=True),
+    ],
+    parents=(JUDGED_MAPS,),
+    chain=JUDGE,
+)
+
+FAITHFULNESS_CURVES: Final = _table(
+    "faithfulness_curves",
+    "one row per (video, frame, model, method, layer, target, variant, order of removal, fill)",
+    (*_MAP_KEY, "variant", "removal", "fill"),
+    [
+        _RUN_ID,
+        _VIDEO_ID,
+        *_MAP,
+        _VARIANT,
+        _column("removal", pa.string(), "morf: the most relevant cells first; lerf: the least relevant"),
+        _column("fill", pa.string(), "what stood for removed cells"),
+        _column("removed", pa.list_(pa.float64()), "shares of the cells that were removed"),
+        _column("probability", pa.list_(pa.float64()), "the target's probability at each of them"),
+    ],
+    parents=(JUDGED_MAPS,),
+    chain=JUDGE,
+)
+
+SANITY: Final = _table(
+    "sanity",
+    "one row per (video, frame, model, method, layer, target, test, place, seed)",
+    (*_MAP_KEY, "test", "place", "seed"),
+    [
+        _RUN_ID,
+        _VIDEO_ID,
+        *_MAP,
+        _column("test", pa.string(), "what was changed to explain again: weights, class or labels"),
+        _column("place", pa.string(), "of weights the lowest changed layer; of class the other class; else empty"),
+        _column("seed", pa.int32(), "of the permutation; 0 where nothing is drawn"),
+        _column("depth", pa.float64(), "of weights the share of the layers that were changed; else 1"),
+        _column(
+            "similarity",
+            pa.float64(),
+            "Spearman correlation of the two maps on the common grid, 0 where only the new one is constant; NULL where "
+            "the stored one is",
+            null=True,
+        ),
+    ],
+    parents=(MASKS, JUDGED),
+    chain=JUDGE,
+)
+
+REGIONS: Final = _table(
+    "regions",
+    "one row per (video, frame, model, method, layer, target, region) of a map over the face, six regions to a map",
+    (*_MAP_KEY, "region"),
+    [
+        _RUN_ID,
+        _VIDEO_ID,
+        *_MAP,
+        _column("region", pa.string(), "one of FACE_REGIONS; together they are the whole input"),
+        _column("heat", pa.float64(), "share of the saliency in the region; NULL without any", null=True),
+        _column("area", pa.float64(), "share of the input in the region: what uniform saliency scores"),
+        _column("source", pa.string(), "of the landmarks: mesh, the name of a dlib file, or box for its proportions"),
+    ],
+    parents=(MASKS, JUDGED),
+    chain=JUDGE,
+)
+
+ANNOTATIONS: Final = _table(
+    "annotations",
+    "one row per (annotator, video, showing)",
+    ("annotator", "video_id", "showing"),
+    [
+        _column("annotator", pa.string(), "who was asked"),
+        _VIDEO_ID,
+        _column("showing", pa.int32(), "1 for the first time the annotator saw the video, 2 for a repeat"),
+        _column(
+            "regions", pa.list_(pa.string()), "those of FACE_REGIONS that look manipulated; none where nothing does"
+        ),
+        _column("confidence", pa.int32(), "1 (a guess) to 5 (certain); NULL where it was not asked", null=True),
+        _column("answered_at", _TIME, "when the answer was given; NULL where it was not kept", null=True),
+        _column("source", pa.string(), "name of the file the answer came in"),
+    ],
 )
 
 CURVES: Final = _table(
@@ -417,8 +586,11 @@ CURVES: Final = _table(
 NESTED: Final = (FRAMES, TRUTH, PREDICTIONS, MASKS, METRICS, LOCALISATION_FRAMES)
 #: tables the sink writes, one file each per block of videos
 SINK_TABLES: Final = (VIDEOS, *NESTED)
-#: tables of a run in a lake; CURVES belongs to no run
-LAKE_TABLES: Final = (RUNS, CLOSED, *SINK_TABLES)
+#: tables a row of a judged video carries, and all that judging writes
+JUDGE_NESTED: Final = (JUDGED_MAPS, FAITHFULNESS, FAITHFULNESS_CURVES, SANITY, REGIONS)
+JUDGE_TABLES: Final = (JUDGED, *JUDGE_NESTED)
+#: tables of a run in a lake; CURVES and ANNOTATIONS belong to no run
+LAKE_TABLES: Final = (RUNS, CLOSED, *SINK_TABLES, *JUDGE_TABLES)
 
 
 def item(table: Table) -> pa.StructType:
@@ -446,5 +618,13 @@ VIDEO_ROW: Final = pa.schema(
         *[field for field in VIDEOS.schema if field.name != "run_id"],
         pa.field("inputs", pa.list_(INPUT), nullable=False),
         *[pa.field(table.name, pa.list_(item(table)), nullable=False) for table in NESTED],
+    ]
+)
+
+#: what judging a video gives: one row, results nested in it
+JUDGED_ROW: Final = pa.schema(
+    [
+        *[field for field in JUDGED.schema if field.name != "run_id"],
+        *[pa.field(table.name, pa.list_(item(table)), nullable=False) for table in JUDGE_NESTED],
     ]
 )

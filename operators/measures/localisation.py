@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy.integrate import trapezoid
+from scipy.ndimage import distance_transform_edt
+from scipy.stats import rankdata
 
 cv2.setNumThreads(1)
 
@@ -22,13 +24,15 @@ Region = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Localisation:
-    """Figures of one map; all but `chance` are None for a map without heat."""
+    """Figures of one map; but for the chances None for a map without heat, auroc for a region that is everything."""
 
     heat_inside: float | None
     rra: float | None
     chance: float
     pointing: bool | None
+    pointing_chance: float
     ehr: float | None
+    auroc: float | None
 
 
 def region(cells: npt.NDArray[np.uint8], size: int) -> Region:
@@ -49,14 +53,16 @@ def localise(heat: Heat, forged: Region) -> Localisation:
     """Figures of a map (H,W), finite and >= 0, against the forged region (H,W); ValueError for an empty region.
 
     chance = |G| / (H W), the expectation of heat_inside and rra for a map that knows nothing; ehr of a uniform one.
+    pointing_chance = the share of the pixels that pointing counts as hits.
     """
     if heat.shape != forged.shape or not forged.any():
         raise ValueError(f"needs a region of the map's shape {heat.shape} with a pixel in it; got {forged.shape}")
-    chance = float(forged.mean())
+    chance, pointing_chance = float(forged.mean()), float(near(forged).mean())
     if not heat.any():
-        return Localisation(None, None, chance, None, None)
+        return Localisation(None, None, chance, None, pointing_chance, None, None)
     inside, ranks, ehr = heat_inside(heat, forged), rank_accuracy(heat, forged), effective_heat_ratio(heat, forged)
-    return Localisation(inside, ranks, chance, points(heat, forged), ehr)
+    hit = points(heat, forged)
+    return Localisation(inside, ranks, chance, hit, pointing_chance, ehr, auroc(heat, forged))
 
 
 def heat_inside(heat: Heat, forged: Region) -> float:
@@ -77,6 +83,24 @@ def rank_accuracy(heat: Heat, forged: Region) -> float:
     above, ties = flat > least, flat == least
     open_places = n - np.count_nonzero(above)
     return float((np.count_nonzero(above & inside) + open_places * inside[ties].mean()) / n)
+
+
+def auroc(heat: Heat, forged: Region) -> float | None:
+    """The probability that a pixel of G is hotter than one outside, ties counting half; None where G is everything.
+
+    1/2 for a map that knows nothing, whatever the size of G.
+    """
+    n_in = int(np.count_nonzero(forged))
+    n_out = forged.size - n_in
+    if n_in == 0 or n_out == 0:
+        return None
+    ranks = rankdata(heat.ravel())[forged.ravel()].sum()
+    return float((ranks - n_in * (n_in + 1) / 2) / (n_in * n_out))
+
+
+def near(forged: Region, tolerance_px: float = POINTING_PX) -> Region:
+    """G and every pixel at most so far from it."""
+    return np.asarray(distance_transform_edt(~forged)) <= tolerance_px
 
 
 def points(heat: Heat, forged: Region, tolerance_px: float = POINTING_PX) -> bool:

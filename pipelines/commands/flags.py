@@ -16,13 +16,13 @@ def add_weights(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--weights", action="append", default=[], metavar="MODEL=FILE", help=f"{what}; may be repeated")
 
 
-def weights(options: argparse.Namespace) -> dict[str, Path]:
-    """Model -> file, from --weights. Raises UserError for one without a model."""
+def weights(options: argparse.Namespace, flag: str = "weights") -> dict[str, Path]:
+    """Model -> file, from --weights or another flag like it. Raises UserError for one without a model."""
     found = {}
-    for given in options.weights:
+    for given in getattr(options, flag):
         model, separator, file = given.partition("=")
         if not separator:
-            raise UserError(f"--weights {given}: write MODEL=FILE")
+            raise UserError(f"--{flag.replace('_', '-')} {given}: write MODEL=FILE")
         found[model] = Path(file)
     return found
 

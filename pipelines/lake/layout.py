@@ -51,10 +51,23 @@ class Layout:
         """Mean and deviation of the layers a run explains."""
         return self.root / "_statistics" / f"{_RUN}{run_id}"
 
+    def judging(self, run_id: str) -> Path:
+        """What a run is judged by, and on which videos."""
+        return self.root / "_judging" / f"{run_id}.json"
+
+    def maps_to_judge(self, run_id: str) -> Path:
+        """The videos to judge with their maps; there while they are judged."""
+        return self.root / "_judging" / f"{run_id}.parquet"
+
     @property
     def trainings(self) -> Path:
         """Learning curves, a file for each training: they belong to no run."""
         return self.root / "_trainings"
+
+    @property
+    def annotations(self) -> Path:
+        """What people say of the videos, one file: it belongs to no run."""
+        return self.root / "_annotations" / "annotations.parquet"
 
     @property
     def evaluation(self) -> Path:

@@ -14,11 +14,11 @@ from ray.data.datasource import BlockBasedFileDatasink
 
 from pipelines.lake.layout import Layout
 from schemas.conform import conform
-from schemas.tables import NESTED, Table
+from schemas.tables import Table
 
 
 class LakeSink(BlockBasedFileDatasink):
-    """Writes a block of VIDEO_ROW as `RUN/TABLE/<base name>.parquet`, one file per table.
+    """Writes a block of VIDEO_ROW, or of another row per video, as `RUN/TABLE/<base name>.parquet`, one file per table.
 
     Ray records the block's ids as pending under the base name, lets this sink write, and then commits. On resume it
     deletes every file below the run's folder whose name starts with a pending base name: all tables roll back together.
@@ -61,8 +61,8 @@ def checkpointed(layout: Layout, chain: str, run_id: str) -> Iterator[None]:
 
 
 def unnest(rows: pa.Table, table: Table, run_id: str) -> pa.Table:
-    """The rows of `table` that a block of VIDEO_ROW carries, with the ids they hang on."""
-    if table not in NESTED:
+    """The rows of `table` that a block of rows per video carries, with the ids they hang on."""
+    if table.name not in rows.column_names:
         values = rows.select([name for name in table.schema.names if name != "run_id"])
     else:
         nested = rows[table.name].combine_chunks()

@@ -7,6 +7,8 @@ with judged as (
             when not heat_inside between 0 and 1 then 'heat_inside outside [0, 1]'
             when not rra between 0 and 1 then 'rra outside [0, 1]'
             when not ehr between 0 and 1 then 'ehr outside [0, 1]'
+            when not auroc between 0 and 1 then 'auroc outside [0, 1]'
+            when not (pointing_chance >= chance - 1e-9 and pointing_chance <= 1) then 'pointing_chance below chance'
             when not (chance > 0 and chance <= 1) then 'chance outside (0, 1]'
             when list_count([heat_inside, rra, ehr, pointing::double]) not in (0, 4)
                 then 'some figures are defined and some are not'

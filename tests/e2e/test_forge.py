@@ -149,7 +149,12 @@ def test_from_forgeries_to_localisation(forged, explain, known, viba, tmp_path):
         "select count(*) from frames inner join videos using (run_id, video_id) "
         "where label = 'fake' and frames.status = 'ok'"
     ).fetchall()
-    found = connection.sql("select * from localisation_frames").to_arrow_table().to_pylist()
+    found = connection.sql(
+        "select localisation_frames.*, class = label as rightly from localisation_frames "
+        "inner join videos using (run_id, video_id) inner join predictions using (run_id, video_id, frame, model) "
+        "where predictions.method = '' and rank = 1"
+    )
+    found = found.to_arrow_table().to_pylist()
     n_masks = dict(connection.sql("select video_id, count(*) from masks group by video_id").fetchall())
     connection.close()
     assert {row["video_id"] for row in truth.to_pylist()} == fakes
@@ -172,7 +177,8 @@ def test_from_forgeries_to_localisation(forged, explain, known, viba, tmp_path):
     }
     assert sum(row["n_maps"] for row in table) == len(held_out)
     for row in table:
-        own = [each for each in held_out if (each["method"], each["target"]) == (row["method"], row["target"])]
+        key = ("method", "target", "rightly")
+        own = [each for each in held_out if all(each[name] == row[name] for name in key)]
         scored = [each for each in own if each["heat_inside"] is not None]
         assert (row["n_maps"], row["n_empty"]) == (len(own), len(own) - len(scored))
         for name in ("heat_inside", "rra", "chance"):

@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import open_lake
-from schemas.tables import FAKE, LABELS, LAKE_TABLES, REAL, Table
+from schemas.tables import ANNOTATIONS, FAKE, LABELS, LAKE_TABLES, REAL, Table
 
 Rows = dict[str, list[dict]]
 
@@ -35,6 +35,14 @@ DEFAULTS: dict[str, dict] = {
     "truth": {"video_id": "v", "height": 1, "width": 2, "mask": [0, 255], "area": 0.5},
     "localisation_frames": {"video_id": "v", **_EXPLAINED}
     | {"heat_inside": 0.5, "rra": 0.5, "chance": 0.5, "pointing": True, "ehr": 0.5},
+    "regions": {"video_id": "v", **_EXPLAINED, "region": "mouth", "heat": 0.5, "area": 0.25, "source": "mesh"},
+    "annotations": {"annotator": "a", "video_id": "v", "showing": 1, "regions": [], "source": "a.csv"},
+    "judged": {"video_id": "v", "status": "ok", "n_frames": 1, "passes": 9, "judge_s": 1.0},
+    "judged_maps": {"video_id": "v", **_EXPLAINED, "gini": 0.5, "entropy": 0.5, "half": 0.25},
+    "faithfulness": {"video_id": "v", **_EXPLAINED, "metric": "srg", "fill": "blur", "value": 0.25},
+    "faithfulness_curves": {"video_id": "v", **_EXPLAINED, "removal": "morf", "fill": "blur"}
+    | {"removed": [0.0, 1.0], "probability": [0.75, 0.5]},
+    "sanity": {"video_id": "v", **_EXPLAINED, "test": "weights", "place": "fc", "depth": 1.0, "similarity": 0.25},
 }
 
 
@@ -54,6 +62,9 @@ def make_lake(tmp_path: Path) -> Callable[..., Path]:
             rows = [_full(table, run_id, row) for row in told]
             ids |= {row["video_id"] for row in rows if "video_id" in row}
             _write(pa.Table.from_pylist(rows, schema=table.schema), layout.table(run_id, table.name) / name)
+        if "annotations" in tables:
+            rows = [_full(ANNOTATIONS, run_id, row) for row in tables["annotations"]]
+            _write(pa.Table.from_pylist(rows, schema=ANNOTATIONS.schema), layout.annotations.with_suffix(""))
         for chain in {table.chain for table in LAKE_TABLES} - {None}:
             committed = layout.checkpoints(chain, run_id) / (f"{name}.pending" if pending else name)
             _write(pa.table({"video_id": pa.array(sorted(ids), pa.string())}), committed)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipelines.lake.checks import checks
+from schemas.tables import FACE_REGIONS
 
 CHECKS = checks()
 FAILED = {"status": "error", "error_stage": "prepare", "error_code": "empty_file", "error_detail": "0 bytes"}
@@ -84,7 +85,22 @@ def good():
         ],
         # the region leaves the crop in frame 8
         "truth": [{"frame": 0}, {"frame": 8, "mask": [0, 0], "area": 0.0}],
-        "localisation_frames": [{"frame": 0}, {"frame": 0, **CAM}],
+        "localisation_frames": [{"frame": 0, "auroc": 0.5}, {"frame": 0, **CAM}],
+        "judged": [{}],
+        "judged_maps": [
+            {"frame": 0, "auroc": 0.5, "same_map": 0.25},
+            {"frame": 8, "variant": "blur8"},
+            {"frame": 8},
+            {"frame": 8, "target": "real", **dict.fromkeys(("gini", "entropy", "half"))},
+            {"frame": 0, **CAM},
+        ],
+        "faithfulness": [{"frame": 0}, {"frame": 8, "variant": "blur8"}],
+        "faithfulness_curves": [{"frame": 0}, {"frame": 8, "variant": "blur8"}],
+        "sanity": [{"frame": 0}],
+        "regions": [
+            *({"frame": 0, "region": name, "heat": 1 / 6, "area": 1 / 6} for name in FACE_REGIONS),
+            *({"frame": 8, "target": "real", "region": name, "heat": None, "area": 1 / 6} for name in FACE_REGIONS),
+        ],
     }
 
 
@@ -111,7 +127,7 @@ def of_the_whole_frame():
 
 def two_methods():
     tables = good()
-    for table in ("predictions", "masks", "metrics", "localisation_frames"):
+    for table in ("predictions", "masks", "metrics", "localisation_frames", "judged_maps"):
         unless_told = "" if table == "predictions" else "iba"
         own = [row for row in tables[table] if row.get("method", unless_told) == "iba"]
         tables[table] += [row | {"method": "readout"} for row in own]
@@ -168,6 +184,11 @@ DEFECTS = [
     ("parents", added("localisation_frames", target="other"), "localisation_frames row without its masks", 1),
     ("parents", changed("localisation_frames", first_frame=8), "localisation_frames row without its masks", 1),
     ("parents", dropped("truth", 0), "localisation_frames row without its truth", 2),
+    ("parents", added("judged", video_id="lost"), "judged row without its videos", 1),
+    ("parents", added("judged_maps", layer="other"), "judged_maps row without its masks", 1),
+    ("parents", added("faithfulness", variant="blur8"), "faithfulness row without its judged_maps", 1),
+    ("parents", added("faithfulness_curves", variant="blur8"), "faithfulness_curves row without its judged_maps", 1),
+    ("parents", added("sanity", frame=5), "sanity row without its masks", 1),
     ("pairs", dropped("predictions", PLAIN), "masks row without a prediction of the model itself", 2),
     (
         "pairs",
@@ -304,11 +325,46 @@ DEFECTS = [
     ("ranges_localisation", changed("localisation_frames", rra=np.nan), "rra", 1),
     ("ranges_localisation", changed("localisation_frames", ehr=-0.1), "ehr", 1),
     ("ranges_localisation", changed("localisation_frames", ehr=None), "some figures", 1),
+    ("ranges_localisation", changed("localisation_frames", auroc=1.1), "auroc", 1),
+    ("ranges_localisation", changed("localisation_frames", pointing_chance=0.4), "pointing_chance", 1),
     ("ranges_localisation", changed("localisation_frames", chance=0.0), "chance", 1),
     ("ranges_localisation", changed("localisation_frames", chance=np.nan), "chance", 1),
     ("ranges_localisation", changed("localisation_frames", rra=None), "some figures", 1),
     ("ranges_localisation", changed("localisation_frames", pointing=None), "some figures", 1),
     ("ranges_localisation", changed("localisation_frames", chance=1.0), "fills the input", 1),
+    ("parents", changed("regions", first_frame=8), "regions row without its masks", 1),
+    ("ranges_regions", dropped("regions", 0), "not six regions", 1),
+    ("ranges_regions", changed("regions", heat=None), "heat of some regions", 1),
+    ("ranges_regions", changed("regions", heat=-1 / 6), "below 0", 1),
+    ("ranges_regions", changed("regions", area=1 / 3), "areas do not", 1),
+    ("ranges_regions", changed("regions", area=np.nan), "areas do not", 1),
+    ("ranges_regions", changed("regions", heat=1 / 3), "heat does not", 1),
+    ("ranges_regions", changed("regions", heat=np.nan), "heat does not", 1),
+]
+
+
+DEFECTS += [
+    ("ranges_judged", changed("judged_maps", gini=1.1), "gini outside", 1),
+    ("ranges_judged", changed("judged_maps", half=0.0), "half outside", 1),
+    ("ranges_judged", changed("judged_maps", entropy=-0.1), "entropy outside", 1),
+    ("ranges_judged", changed("judged_maps", gini=None), "some figures of complexity", 1),
+    ("ranges_judged", changed("judged_maps", auroc=np.nan), "auroc outside", 1),
+    ("ranges_judged", changed("judged_maps", same_map=-1.1), "same_map outside", 1),
+    ("ranges_judged", changed("judged_maps", 1, same_map=0.5), "same_map of a variant", 1),
+    ("ranges_judged", changed("localisation_frames", auroc=0.25), "auroc is not that of localisation_frames", 1),
+    ("ranges_faithfulness", changed("faithfulness", value=1.1), "srg outside", 1),
+    ("ranges_faithfulness", changed("faithfulness", value=np.nan), "srg outside", 1),
+    ("ranges_faithfulness", changed("faithfulness", metric="deletion", value=-0.1), "deletion outside", 1),
+    ("ranges_faithfulness", changed("faithfulness", metric="adv_flip", value=0.5), "adv_flip is neither 0 nor 1", 1),
+    ("ranges_faithfulness", changed("faithfulness_curves", probability=[0.5]), "of another length", 1),
+    ("ranges_faithfulness", changed("faithfulness_curves", probability=[0.5, 1.5]), "probability outside", 1),
+    ("ranges_faithfulness", changed("faithfulness_curves", removed=[0.0, 0.5]), "does not end with everything", 1),
+    ("ranges_faithfulness", changed("sanity", similarity=1.5), "similarity outside", 1),
+    ("ranges_faithfulness", changed("sanity", depth=0.0), "depth outside", 1),
+    ("judged", changed("judged", status="fine"), "unknown status", 1),
+    ("judged", changed("judged", status="error"), "error without", 1),
+    ("judged", changed("judged", error_code="changed"), "but no error", 1),
+    ("judged", dropped("judged_maps", 0), "map of a judged video that was not judged", 1),
 ]
 
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from pipelines import league
 from pipelines.lake.read import QUERIES, queries
 
 FAILED_MAP = {"error_code": "explain_failed", **dict.fromkeys(("saliency", "scale", "empty", "total_bits"))}
@@ -12,14 +13,22 @@ COLUMNS = {
     "table1": "dataset label n_videos",
     "table2": "model method n accuracy precision recall ece",
     "table3": "model method layer target mask_rule label iou iou_adjusted tcs persistence rpi n_videos n_maps n_empty",
+    "table4": "model method layer target measure n_videos n_people n_map value chance p",
+    "figure2": "model method layer target region n_videos people map match chance p",
+    "agreement": "who item n_videos n_values same alpha low high",
+    "localisation": "model method layer target rightly n_maps n_empty heat_inside rra chance ehr auroc "
+    "heat_inside_adjusted rra_adjusted pointing pointing_chance pointing_adjusted",
+    "table3_thresholds": "model method layer target label threshold n_videos n_maps iou iou_adjusted tcs",
+    "league": "model layer method srg auroc adv_drop adv_gain srg_mean road sensitivity_n iou_adjusted gini empty "
+    "failed seconds sanity n_persons n_videos n_frames",
     "emptiness": "model method layer target label n_maps n_empty n_noise n_enough n_neither p_noise most_empty "
     "least_other median_other",
-    "localisation": "model method layer target n_maps n_empty heat_inside rra chance ehr",
 }
 
 
 def test_there_are_queries():
-    assert {file.split("/")[0] for file in FILES} == {"checks", "render", "samples", "summary", "tables", "views"}
+    folders = {"annotate", "checks", "judge", "league", "render", "samples", "summary", "tables", "views"}
+    assert {file.split("/")[0] for file in FILES} == folders
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -27,6 +36,7 @@ def test_query_runs_on_empty_tables(views, file):
     query = (QUERIES / file).read_text()
     names = set(re.findall(r"(?<=\$)\w+", query))
     with views(runs=[]) as lake:
+        league.prepare(lake)
         assert lake.sql(query, params=dict.fromkeys(names, "") if names else None).fetchall() == []
 
 
@@ -43,6 +53,7 @@ def test_query_has_the_form(file):
 @pytest.mark.parametrize("name", COLUMNS)
 def test_table_has_the_columns(views, name):
     with views() as lake:
+        league.prepare(lake)
         assert lake.sql(queries("tables")[name]).columns == COLUMNS[name].split()
 
 
@@ -93,6 +104,7 @@ def test_report_counts(views):
         "errors": [("prepare", "empty_file", 2, "x", "first"), ("prepare", "not_found", 1, "z", "third")],
         # of three maps with bits the mean is 10; a map that failed took its time all the same
         "explained": [("m", "cam", "", 1, 1, 0, 0, None, 0.5), ("m", "iba", "l", 1, 4, 1, 1, 10.0, 4.0)],
+        "layers": [],
         "sources": [("d", None, None, 0, 0, 0, 5)],
         "layers": [],
         "seconds": [

@@ -336,18 +336,37 @@ def test_localisation_by_hand(views):
             *({"video_id": str(split), "label": "fake", "split": split} for split in ("train", "val", None)),
         ],
         localisation_frames=[
-            {"video_id": "a", "frame": 0, "heat_inside": 0.75, "rra": 0.5, "chance": 0.25, "ehr": 0.75},
-            {"video_id": "a", "frame": 7, "heat_inside": 0.25, "rra": 0.25, "chance": 0.25},
-            {"video_id": "b", "frame": 0, "heat_inside": 0.5, "rra": 1.0, "chance": 0.125},
+            {"video_id": "a", "frame": 0, "heat_inside": 0.75, "rra": 0.5, "chance": 0.25, "ehr": 0.75}
+            | {"auroc": 0.7, "pointing_chance": 0.5},
+            {"video_id": "a", "frame": 7, "heat_inside": 0.25, "rra": 0.25, "chance": 0.25}
+            | {"auroc": 0.6, "pointing": False, "pointing_chance": 0.5},
+            {"video_id": "b", "frame": 0, "heat_inside": 0.5, "rra": 1.0, "chance": 0.125}
+            | {"auroc": 0.8, "pointing_chance": 0.25},
             # an empty map is counted; nothing of it is defined, and its chance must not count either
             {"video_id": "b", "frame": 3, "chance": 1.0} | NO_HEAT,
             {"video_id": "b", "frame": 0, "chance": 0.5, "target": "real"} | NO_HEAT,
             {"video_id": "b", "frame": 0, "model": "n", "heat_inside": 0.125, "rra": 0.0, "chance": 0.25},
             *({"video_id": str(split), "heat_inside": 1.0, "rra": 1.0} for split in ("train", "val", None)),
         ],
+        predictions=[{"video_id": "a", "frame": frame, "prob_fake": 0.75} for frame in (0, 7)]
+        + [{"video_id": "b", "frame": frame, "prob_fake": 0.75} for frame in (0, 3)]
+        + [{"video_id": "b", "frame": 0, "model": "n", "prob_fake": 0.25}],
     ) as lake:
         found = rows(lake, "localisation")
     same = {"method": "iba", "layer": "l"}
+    further = ("auroc", "heat_inside_adjusted", "rra_adjusted", "pointing", "pointing_chance", "pointing_adjusted")
+    extended = [{name: row.pop(name) for name in further} for row in found]
+    # (2/3 + 0 + 3/7) / 3, and of pointing (1/2 + 0 + 1) / 3 with the chances .5, .5 and .25
+    assert extended[0] == {
+        "auroc": pytest.approx(0.7),
+        "heat_inside_adjusted": pytest.approx((2 / 3 + 3 / 7) / 3),
+        "rra_adjusted": pytest.approx((1 / 3 + 0 + 1) / 3),
+        "pointing": pytest.approx(2 / 3),
+        "pointing_chance": pytest.approx(1.25 / 3),
+        "pointing_adjusted": pytest.approx((1 - 1 + 1) / 3),
+    }
+    assert set(extended[1].values()) == {None}
+    assert [row.pop("rightly") for row in found] == [True, True, False]
     assert found == [
         # a frame is a frame, whichever video it is of: (.75 + .25 + .5) / 3, (.5 + .25 + 1) / 3, (.25 + .25 + .125) / 3
         {"model": "m", **same, "target": "fake", "n_maps": 4, "n_empty": 1}
@@ -365,3 +384,27 @@ def test_localisation_has_no_row_without_a_held_out_clip(views):
         videos=[{"video_id": "a", "label": "fake", "split": None}], localisation_frames=[{"video_id": "a"}]
     ) as lake:
         assert rows(lake, "localisation") == []
+
+
+def test_table3_by_threshold(views):
+    maps = [[1.0, 0.5, 0.25, 0.0], [0.5, 0.5, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]
+    shape = {"height": 1, "width": 4, "scale": 8.0}
+    with views(
+        videos=[{"label": "fake"}, {"video_id": "w", "label": "fake"}],
+        masks=[{"frame": 4 * t, "saliency": cells, **shape} for t, cells in enumerate(maps)]
+        + [{"video_id": "w", "saliency": [1.0, 1.0, 0.0, 0.0], **shape}]
+        + [{"video_id": "w", "frame": 4, "saliency": [1.0, 0.0, 0.0, 0.0], **shape, "empty": True}],
+    ) as lake:
+        found = {row["threshold"]: row for row in rows(lake, "table3_thresholds")}
+    assert sorted(found) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+    same = {"model": "m", "method": "iba", "layer": "l", "target": "fake", "label": "fake", "n_videos": 2, "n_maps": 5}
+    # v: masks 3, 2 and 4 of 4 cells, IoU 2/3 and 2/4, of chance 6/14 and 8/16; w: 2 and, being empty, none of 4, IoU 0
+    assert found[0.2] == same | {
+        "threshold": 0.2,
+        "iou": pytest.approx(((2 / 3 + 2 / 4) / 2 + 0) / 2),
+        "iou_adjusted": pytest.approx(((2 / 3 - 6 / 14) / (1 - 6 / 14) + 0) / 2 / 2),
+        "tcs": pytest.approx((9 / 12 + 2 / 8) / 2),
+    }
+    # v: 1, 2 and 4 cells, IoU 1/2 and 2/4
+    assert found[0.6]["iou"] == pytest.approx(0.25)
+    assert found[0.6]["tcs"] == pytest.approx((7 / 12 + 2 / 8) / 2)

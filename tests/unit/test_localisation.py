@@ -14,9 +14,11 @@ from operators.inputs.view import View
 from operators.measure import measure
 from operators.measures.localisation import (
     Localisation,
+    auroc,
     effective_heat_ratio,
     heat_inside,
     localise,
+    near,
     points,
     rank_accuracy,
     region,
@@ -84,8 +86,34 @@ def test_effective_heat_ratio_of_two_levels():
     assert faded == pytest.approx(0.4 * 2 / 3 + 0.1 * (2 / 3 + 1) / 2 + 0.5)
 
 
+def test_auroc_counts_pairs():
+    # inside 9 9 1, outside 5 1: of six pairs four are right, one ties
+    values, inside = drawn("99", "15", "10"), drawn("11", "10", "00") > 0
+    values[2, 1] = 1
+    pairs = [(9, 5), (9, 1), (9, 1)] * 2 + [(1, 5), (1, 1), (1, 1)]
+    expected = sum((a > b) + 0.5 * (a == b) for a, b in pairs) / len(pairs)
+    assert auroc(values, inside) == pytest.approx(expected)
+    assert auroc(inside.astype(np.float32), inside) == 1
+    assert auroc(1 - inside.astype(np.float32), inside) == 0
+    assert auroc(np.ones((3, 2), np.float32), inside) == 0.5
+    assert auroc(values, np.ones((3, 2), bool)) is None
+
+
+def test_the_chance_of_pointing_is_of_the_region_and_its_surroundings():
+    forged = np.zeros((64, 64), bool)
+    forged[10:20, 30] = True
+    hits = []
+    for index in range(forged.size):
+        heat = np.zeros(forged.size, np.float32)
+        heat[index] = 1
+        hits.append(points(heat.reshape(64, 64), forged))
+    assert near(forged).ravel().tolist() == hits
+    found = localise(np.ones((64, 64), np.float32), forged)
+    assert found.pointing_chance == np.mean(hits) > found.chance
+
+
 def test_a_map_without_heat_has_chance_alone():
-    assert localise(np.zeros((4, 4), np.float32), LEFT) == Localisation(None, None, 0.5, None, None)
+    assert localise(np.zeros((4, 4), np.float32), LEFT) == Localisation(None, None, 0.5, None, 1, None, None)
 
 
 @pytest.mark.parametrize("forged", [np.zeros((4, 4), bool), np.ones((3, 4), bool)])

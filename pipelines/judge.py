@@ -1,0 +1,289 @@
+"""A second pass over a run: what its maps are worth. Reads maps and frames from the lake and explains nothing again."""
+
+import hashlib
+import json
+import shlex
+import shutil
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from operators.inputs.landmarks import VIEW as LANDMARK_VIEW
+from operators.inputs.landmarks import finder
+from operators.inputs.view import View
+from operators.judge import Explanations, Judge, JudgeParams, Series, Totals, totals
+from operators.models.weights import Detector, digest, load_model
+from operators.prepare import recut
+from operators.stage import Stage
+from pipelines.cluster import Cluster, connect
+from pipelines.config import Config, of_run
+from pipelines.errors import UserError
+from pipelines.lake import blocks
+from pipelines.lake.layout import Layout
+from pipelines.lake.lock import locked
+from pipelines.lake.read import committed, open_lake, queries, runs
+from pipelines.lake.sink import LakeSink, checkpointed
+from pipelines.screen import command, say
+from pipelines.stream import streamed
+from schemas.tables import FRAMES, JUDGE, JUDGE_TABLES, JUDGED_ROW, MASKS, NESTED, TRUTH, VIDEO_ROW, VIDEOS, Table
+
+#: videos whose maps are read from the lake at once
+_VIDEOS_AT_ONCE: Final = 32
+
+Row = dict[str, Any]
+#: video and first frame of a sample
+Frame = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is judged: every map of `videos`, and `chosen` frames by asking models so many `passes`, by name."""
+
+    videos: list[str]
+    chosen: list[Frame]
+    n_explained: int
+    n_maps: int
+    passes: Counter[str]
+
+
+def judge(
+    lake: Path,
+    run_id: str | None,
+    params: JudgeParams,
+    weights: dict[str, Path],
+    permuted: dict[str, Path],
+    landmarks: Path | None,
+    again: bool,
+    console: Console,
+) -> None:
+    """Judge the maps of one run, the latest unless told, and write the tables JUDGE_TABLES.
+
+    The same command continues a pass that was interrupted. UserError: no lake, no such run, a run without a map, one
+    that was judged otherwise (unless `again`, which drops what there is), weights that are gone or are others, a
+    landmark file that is none.
+    """
+    try:
+        finder(landmarks)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    layout = Layout(lake.resolve())
+    run_id = runs(lake)[-1] if run_id is None else run_id
+    with open_lake(lake, run_id) as connection:
+        (text,) = connection.sql("select config from runs").fetchall()[0]
+        config = _found(of_run(text), weights)
+        _check_permuted(config, permuted)
+        plan = _plan(connection, params)
+        if not plan.videos:
+            raise UserError(f"run {run_id} has no map to judge: explain videos with --lake {lake}")
+        with locked(layout, JUDGE, run_id):
+            _begin(layout, run_id, params, plan, landmarks, permuted, again)
+            blocks.clear(layout, JUDGE, run_id, blocks.damage(layout, JUDGE, run_id))
+            todo = len(set(plan.videos) - set(committed(layout, JUDGE, [run_id])["video_id"].to_pylist()))
+            _announce(console, run_id, plan, params, todo)
+            if todo:
+                whole = _write_maps(connection, plan, layout.maps_to_judge(run_id))
+                frames, kept = frozenset(plan.chosen[: params.sanity_frames]), layout.statistics(run_id)
+                explanations = Explanations(frames, config.made_methods, kept, config.readouts.paths, permuted)
+                cluster = connect(config.resources)
+                chain = stages(config, params, plan, whole, landmarks, explanations, cluster)
+                per_block = config.resources.videos_per_block
+                with (
+                    checkpointed(layout, JUDGE, run_id),
+                    streamed(layout.maps_to_judge(run_id), chain, per_block, todo, console) as videos,
+                ):
+                    videos.write_datasink(LakeSink(layout, run_id, JUDGE_TABLES))
+                layout.maps_to_judge(run_id).unlink()
+    _show(lake, run_id, console)
+
+
+def stages(
+    config: Config,
+    params: JudgeParams,
+    plan: _Plan,
+    whole: dict[Series, Totals],
+    landmarks: Path | None,
+    again: Explanations,
+    cluster: Cluster,
+) -> list[Stage]:
+    """Maps and frames of a video -> with its inputs cut again -> judged; one row per video all the way."""
+    flows = dict.fromkeys(plan.videos, config.prepare.flow)
+    cut = {"flows": flows, "limits": config.limits, "views": _views(config, params)}
+    return [
+        Stage("recut", recut, VIDEO_ROW, batch_size=1, kwargs=cut),
+        Stage(
+            "judge",
+            Judge,
+            JUDGED_ROW,
+            batch_size=config.resources.videos_per_block,
+            num_cpus=cluster.cpus_per_actor,
+            num_gpus=cluster.gpus_per_actor,
+            actors=cluster.actors,
+            kwargs={
+                "detectors": config.detectors,
+                "params": params,
+                "whole": whole,
+                "chosen": frozenset(plan.chosen),
+                "landmarks": landmarks,
+                "nes": frozenset(plan.chosen[: params.nes_frames]),
+                "again": again,
+                "batch_samples": cluster.batch_samples,
+                "threads": cluster.threads_per_actor,
+            },
+        ),
+    ]
+
+
+def _views(config: Config, params: JudgeParams) -> tuple[View, ...]:
+    """What models see, what landmarks are found in and, where segments are attacked, what they are cut from."""
+    views = {*config.views, LANDMARK_VIEW}
+    if params.pgd_steps or params.nes_frames:
+        views |= {view.picture for view in config.views}
+    return tuple(sorted(views, key=str))
+
+
+def _found(config: Config, weights: dict[str, Path]) -> Config:
+    """With the weights where they lie now. UserError for some that are gone, or are not those of the run."""
+    names = [each.spec.name for each in config.detectors]
+    stray = [name for name in weights if name not in names]
+    if stray:
+        raise UserError(f"--weights names {stray[0]!r}, which is not among the run's models {', '.join(names)}")
+    return replace(config, detectors=tuple(_placed(each, weights.get(each.spec.name)) for each in config.detectors))
+
+
+def _check_permuted(config: Config, permuted: dict[str, Path]) -> None:
+    """UserError for weights of a model that the run does not have, or that do not fit it."""
+    specs = {each.spec.name: each.spec for each in config.detectors}
+    for name, path in permuted.items():
+        if name not in specs:
+            raise UserError(
+                f"--permuted-weights names {name!r}, which is not among the run's models {', '.join(specs)}"
+            )
+        try:
+            load_model(specs[name], path)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+
+def _placed(detector: Detector, given: Path | None) -> Detector:
+    if detector.weights is None:
+        return detector
+    path, name = given or Path(detector.weights), detector.spec.name
+    if not path.is_file():
+        raise UserError(f"no weights file at {path}: say where it lies now with --weights {name}=FILE")
+    if digest(path) != detector.weights_sha256:
+        raise UserError(
+            f"{path} are not the weights that the run was explained with: give those with --weights {name}=FILE"
+        )
+    return replace(detector, weights=str(path.resolve()))
+
+
+def _plan(connection: duckdb.DuckDBPyConnection, params: JudgeParams) -> _Plan:
+    samples = connection.sql(queries("judge")["samples"]).fetchall()
+    frames = list(dict.fromkeys((video, frame) for video, frame, *_ in samples))
+    chosen = frames[: params.max_frames]
+    asked, passes = set(chosen), Counter[str]()
+    attacked = set(chosen[: params.nes_frames])
+    for video, frame, model, _, n_maps in samples:
+        if (video, frame) in asked:
+            passes[model] += params.passes(n_maps * (1 + len(params.variants)), nes=(video, frame) in attacked)
+    videos = sorted({video for video, _ in frames})
+    return _Plan(videos, chosen, len(frames), sum(each[-1] for each in samples), passes)
+
+
+def _begin(
+    layout: Layout,
+    run_id: str,
+    params: JudgeParams,
+    plan: _Plan,
+    landmarks: Path | None,
+    permuted: dict[str, Path],
+    again: bool,
+) -> None:
+    """Note by what a run is judged. UserError where it is otherwise than the tables that are there."""
+    path = layout.judging(run_id)
+    videos = hashlib.sha256(json.dumps([plan.videos, plan.n_maps]).encode()).hexdigest()
+    source = None if landmarks is None else landmarks.name
+    now = {
+        "params": json.loads(json.dumps(asdict(params) | {"landmarks": source, "permuted": sorted(permuted)})),
+        "videos": videos,
+    }
+    if path.is_file() and not again:
+        before = json.loads(path.read_text())
+        if before == now:
+            return
+        changed = [key for key, value in now["params"].items() if before["params"].get(key) != value]
+        what = f"with other {', '.join(changed)}" if changed else "before it had all of its videos"
+        raise UserError(f"run {run_id} was judged {what}: --again drops that and judges it anew")
+    for table in JUDGE_TABLES:
+        shutil.rmtree(layout.table(run_id, table.name), ignore_errors=True)
+    shutil.rmtree(layout.checkpoints(JUDGE, run_id), ignore_errors=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(now))
+    except OSError as error:
+        raise UserError(f"cannot write the lake {layout.root}: {error.strerror}") from error
+
+
+def _write_maps(connection: duckdb.DuckDBPyConnection, plan: _Plan, path: Path) -> dict[Series, Totals]:
+    """VIDEO_ROW of every video with its maps, its truth and its frames; what the maps add up to."""
+    empty: Row = dict.fromkeys(VIDEO_ROW.names) | {"inputs": []} | {table.name: [] for table in NESTED}
+    whole: dict[Series, Totals] = {}
+    unfinished = path.with_suffix(".part")
+    with pq.ParquetWriter(unfinished, VIDEO_ROW) as out:
+        for first in range(0, len(plan.videos), _VIDEOS_AT_ONCE):
+            videos = plan.videos[first : first + _VIDEOS_AT_ONCE]
+            own = {row["video_id"]: row for row in _rows(connection, VIDEOS, videos)}
+            rows = [empty | own[video] | {MASKS.name: [], TRUTH.name: [], FRAMES.name: []} for video in videos]
+            by_id = dict(zip(videos, rows, strict=True))
+            for row in _rows(connection, MASKS, videos):
+                by_id[row["video_id"]][MASKS.name].append(row)
+            for row in _rows(connection, TRUTH, videos):
+                by_id[row["video_id"]][TRUTH.name].append(row)
+            for row in _rows(connection, FRAMES, videos):
+                by_id[row["video_id"]][FRAMES.name].append(row)
+            for row in rows:
+                whole = totals(row[MASKS.name], whole)
+            out.write_table(pa.Table.from_pylist(rows, schema=VIDEO_ROW))
+    unfinished.replace(path)
+    return whole
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, table: Table, videos: list[str]) -> list[Row]:
+    """The rows of some videos, in the order of the table's key."""
+    rows = connection.sql(
+        f"select * exclude (run_id) from {table.name} where video_id between $first and $last "
+        f"and list_contains($videos, video_id) order by {', '.join(name for name in table.key if name != 'run_id')}",
+        params={"first": videos[0], "last": videos[-1], "videos": videos},
+    )
+    return rows.to_arrow_table().to_pylist()
+
+
+def _announce(console: Console, run_id: str, plan: _Plan, params: JudgeParams, todo: int) -> None:
+    variants = f", each as {1 + len(params.variants)} variants" if params.variants else ""
+    say(console, f"run {run_id}: {plan.n_maps:,} maps of {len(plan.videos):,} videos{variants}; {todo:,} videos to do")
+    of_models = ", ".join(f"{name} {passes:,}" for name, passes in sorted(plan.passes.items()))
+    say(
+        console,
+        f"models are asked about {len(plan.chosen):,} of {plan.n_explained:,} explained frames: at most "
+        f"{sum(plan.passes.values()):,} passes ({of_models}); fewer frames with --max-frames",
+    )
+    if params.sanity_frames:
+        times = 1 + params.sanity_depths * params.sanity_seeds
+        frames = min(params.sanity_frames, len(plan.chosen))
+        say(console, f"sanity: {frames:,} of them are explained again {times:,} times by every method")
+
+
+def _show(lake: Path, run_id: str, console: Console) -> None:
+    with open_lake(lake, run_id) as connection:
+        ((n_videos, passes, seconds, failed),) = connection.sql(
+            "select count(*), coalesce(sum(passes), 0), coalesce(sum(judge_s), 0), count(error_code) from judged"
+        ).fetchall()
+    say(console, f"{n_videos:,} videos judged, {failed:,} failed: {passes:,} passes in {seconds:,.0f} s of all workers")
+    say(console, "next: the league of the methods", "bold")
+    command(console, f"python -m pipelines evaluate --lake {shlex.quote(str(lake))} --run {run_id}")

@@ -1,0 +1,16 @@
+-- What can be judged of a run, in the order in which frames are chosen: by a hash of video and frame.
+-- Grain: one row per (video, frame, model, target), with the number of its maps.
+with final as (
+    select
+        video_id,
+        first_frame,
+        model,
+        target,
+        count(*) as n_maps
+    from masks
+    where error_code is null
+    group by video_id, first_frame, model, target
+    order by md5(concat(video_id, ' ', first_frame)), video_id, first_frame, model, target
+)
+
+select * from final

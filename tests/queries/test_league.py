@@ -1,0 +1,168 @@
+"""The league over hand-written judgements: means over persons, intervals, the gate, and who does not beat a control."""
+
+import csv
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import league
+from pipelines.evaluate import evaluate
+from pipelines.lake.read import queries
+
+METHODS = ("iba", "gradcam", "centre")
+#: person -> her videos
+PERSONS = {"anna": ("a1", "a2"), "ben": ("b1",), "cleo": ("c1",), "dan": ("d1",)}
+SRG = {
+    "iba": {"a1": 0.5, "a2": 0.3, "b1": 0.6, "c1": 0.5, "d1": 0.7},
+    "gradcam": {"a1": 0.3, "a2": 0.1, "b1": 0.1, "c1": 0.3, "d1": 0.2},
+    "centre": {"a1": 0.2, "a2": 0.2, "b1": 0.2, "c1": 0.3, "d1": 0.2},
+    "iba+mean_map": {"a1": 0.1, "a2": 0.1, "b1": 0.1, "c1": 0.2, "d1": 0.1},
+}
+
+
+def place(name):
+    method, _, variant = name.partition("+")
+    return {"method": method, "layer": "" if method == "centre" else "l", "variant": variant}
+
+
+def lake_of(srg=SRG, sanity=(), auroc=0.75, **tables):
+    videos = [
+        {"video_id": video, "label": "fake", "identities": f"x:{person}", "pair_id": None}
+        for person, own in PERSONS.items()
+        for video in own
+    ]
+    ids = [{"video_id": video["video_id"]} for video in videos]
+    faithful = [
+        {"video_id": video, "value": value, **place(name)} for name, own in srg.items() for video, value in own.items()
+    ]
+    maps = [{"video_id": each["video_id"], "auroc": auroc, **place(name)} for name in srg for each in ids]
+    return {
+        "runs": [{}],
+        "videos": videos,
+        "frames": ids,
+        "predictions": [each | {"prob_fake": 0.75} for each in ids],
+        "masks": [
+            each | {key: value for key, value in place(name).items() if key != "variant"} | {"seconds": 2.0}
+            for name in METHODS
+            for each in ids
+        ],
+        "judged": ids,
+        "judged_maps": maps,
+        "faithfulness": faithful,
+        "sanity": list(sanity),
+    } | tables
+
+
+def made(views, **told):
+    with views(**lake_of(**told)) as connection:
+        league.prepare(connection)
+        means = connection.sql(queries("tables")["league"]).to_arrow_table()
+        return {name: table.to_pylist() for name, table in league.league(connection, means).items()}
+
+
+def test_means_are_over_persons_and_not_over_videos(views):
+    rows = {row["method"]: row for row in made(views)["league"]}
+    assert list(rows) == ["centre", "iba", "gradcam", "iba+mean_map"]
+    # anna's two videos count once: .4, .6, .5, .7
+    assert rows["iba"]["srg"] == pytest.approx(0.55)
+    assert rows["iba"]["srg_low"] < 0.55 < rows["iba"]["srg_high"]
+    assert (rows["iba"]["n_persons"], rows["iba"]["n_videos"], rows["iba"]["n_frames"]) == (4, 5, 5)
+    assert (rows["iba"]["person_is"], rows["iba"]["resamples"], rows["iba"]["seed"]) == ("identities", 2000, 0)
+    assert (rows["iba"]["auroc"], rows["iba"]["auroc_low"], rows["iba"]["auroc_high"]) == (0.75, 0.75, 0.75)
+    assert (rows["iba"]["adv_drop"], rows["iba"]["adv_drop_low"]) == (None, None)
+    assert (rows["iba"]["seconds"], rows["iba"]["empty"], rows["iba"]["gini"]) == (2, 0, 0.5)
+    assert rows["iba+mean_map"]["seconds"] is None
+
+
+def test_differences_to_iba(views):
+    rows = {(row["metric"], row["method"]): row for row in made(views)["league_pairs"]}
+    found = rows["srg", "gradcam"]
+    # -.2, -.5, -.2, -.5 by persons: 2 of 16 flips are as far from 0
+    assert found["difference"] == pytest.approx(-0.35)
+    assert (found["wins"], found["p"], found["n_persons"]) == (0, pytest.approx(2 / 16), 4)
+    # three hypotheses of srg with this p, three of auroc that are all the same
+    assert found["p_holm"] == pytest.approx(6 / 8)
+    assert rows["auroc", "centre"]["p"] == 1
+    assert ("srg", "iba") not in rows
+
+
+def test_ranks_and_agreement(views):
+    tables = made(views)
+    ranks = {row["method"]: row for row in tables["league_ranks"] if row["metric"] == "srg"}
+    assert set(ranks) == set(METHODS)  # variants are no competitors
+    assert (ranks["iba"]["mean_rank"], ranks["iba"]["first"]) == (1, 1)
+    assert ranks["gradcam"]["ranks"][0] == 0
+    assert sum(ranks["gradcam"]["ranks"]) == pytest.approx(1)
+    assert tables["league_agreement"][0]["metrics"] == ["srg", "auroc"]
+
+
+def test_who_does_not_beat_a_control_is_named(views):
+    rows = {row["method"]: row["loses_to"] for row in made(views)["league"]}
+    # IBA is as good as the centre on the true mask alone, and there as good as its own mean map
+    assert rows["iba"] == "does not beat centre (auroc), iba+mean_map (auroc)"
+    assert rows["gradcam"] == "does not beat centre (srg, auroc)"
+    assert rows["centre"] is rows["iba+mean_map"] is None
+
+
+@pytest.mark.parametrize(
+    ("sanity", "said"),
+    [
+        ([], "not tested"),
+        ([{"similarity": -0.4}], "passes"),
+        ([{"similarity": -0.6}, {"similarity": 0.8, "seed": 1}], "fails: the map stays 0.70 the same with all weights"),
+        ([{"similarity": 0.9, "depth": 0.5, "place": "top"}, {"similarity": 0.1}], "passes"),
+        ([{"similarity": 0.1}, {"test": "class", "similarity": 0.95}], "fails: the maps of two classes are 0.95 the"),
+        ([{"test": "labels", "similarity": 0.6}], "fails: with permuted labels learned it is 0.60 the same"),
+    ],
+)
+def test_the_gate_gives_its_reason(views, sanity, said):
+    rows = made(views, sanity=[{"video_id": "a1", **each} for each in sanity])["league"]
+    assert next(row["sanity"] for row in rows if row["method"] == "iba").startswith(said)
+
+
+def test_the_same_map_whatever_is_shown_fails(views):
+    maps = [row | {"same_map": 0.95 if row["method"] == "centre" else 0.2} for row in lake_of()["judged_maps"]]
+    rows = {row["method"]: row["sanity"] for row in made(views, judged_maps=maps)["league"]}
+    assert rows["centre"] == "fails: maps of different videos are 0.95 the same"
+    assert rows["iba"] == "not tested"
+
+
+def test_persons_are_what_ties_videos_together(views):
+    with views(
+        videos=[
+            {"video_id": "a", "identities": "x:1;x:2"},
+            {"video_id": "b", "identities": "x:2"},
+            {"video_id": "c", "pair_id": "d"},
+            {"video_id": "d"},
+            {"video_id": "e"},
+        ]
+    ) as connection:
+        league.prepare(connection)
+        rows = connection.sql(
+            "select person, unit, list(video_id order by video_id) from persons group by all"
+        ).fetchall()
+    assert sorted((unit, videos) for _, unit, videos in rows) == [
+        ("identities", ["a", "b"]),
+        ("pair_id", ["c", "d"]),
+        ("video_id", ["e"]),
+    ]
+
+
+def test_evaluate_writes_the_league_of_a_judged_run_and_of_no_other(make_lake, capsys):
+    lake = make_lake(lake_of() | {"runs": [{"config": json.dumps({"detectors": []})}]})
+    evaluate(lake)
+    out = capsys.readouterr().out
+    assert "\nleague: " in out
+    assert "m l gradcam: does not beat centre (srg, auroc)" in out
+    with (lake / "evaluation/league.csv").open() as file:
+        header = next(csv.reader(file))
+    assert header[:6] == ["model", "layer", "method", "srg", "srg_low", "srg_high"]
+    assert {"auroc_low", "auroc_high", "adv_drop", "adv_drop_low", "adv_drop_high", "sanity", "n_persons"} <= set(
+        header
+    )
+    assert len(pq.read_table(lake / "evaluation/league_pairs.parquet")) > 0
+    other = lake_of(judged=[], judged_maps=[], faithfulness=[])
+    make_lake(other, "r2", lake=lake)
+    evaluate(lake, "r2")
+    assert not list((lake / "evaluation").glob("league*"))
