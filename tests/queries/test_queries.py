@@ -106,7 +106,6 @@ def test_report_counts(views):
         "explained": [("m", "cam", "", 1, 1, 0, 0, None, 0.5), ("m", "iba", "l", 1, 4, 1, 1, 10.0, 4.0)],
         "layers": [],
         "sources": [("d", None, None, 0, 0, 0, 5)],
-        "layers": [],
         "seconds": [
             ("prepare", 3, 3.5, pytest.approx(3.5 / 3), 2.0),
             ("explain", 1, 4.0, 4.0, 4.0),
