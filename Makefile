@@ -40,8 +40,9 @@ $(MESH): | setup
 demo: setup
 	$(BIN)/python -m pipelines demo demo
 
+# on every core; what runs on Ray, which takes several itself, is one group
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 
 check: setup
 	$(BIN)/ruff check .

@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import fidelity
 from bench.plain import explain_one
 from bench.subjects import Subject, load
+from operators.measures.fidelity import Fidelity, compare
 from operators.methods.bottleneck import PRESETS, Bottleneck, cut_for, fit
 from operators.models.cut import Split, lowered, split
 from operators.models.running import fast_bfloat16
@@ -200,14 +201,14 @@ def _hardware(device: str) -> str:
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
 
 
-def _fidelity(engine: Engine, subject: Subject, references: np.ndarray, chosen: list[int]) -> dict[str, float | bool]:
+def _fidelity(engine: Engine, subject: Subject, references: np.ndarray, chosen: list[int]) -> Fidelity:
     """Of the `chosen` samples."""
     images, targets = subject.images[chosen], subject.targets[chosen]
     parts = []
     for start in range(0, len(chosen), engine.samples):
         stop = start + engine.samples
         parts.append(engine.run(replace(subject, images=images[start:stop], targets=targets[start:stop])))
-    return fidelity.compare(np.concatenate(parts), references[:, chosen])
+    return compare(np.concatenate(parts), references[:, chosen])
 
 
 def main() -> None:
@@ -252,7 +253,7 @@ def main() -> None:
         "| engine | s per map | maps per s | times the plain engine | share of the matrix product | MiB | Pearson | "
         "least Pearson | IoU of the hottest 10 % (one reference run) | bits | holds |\n" + "|---" * 11 + "|"
     )
-    known: dict[Bottleneck, dict[str, float | bool]] = {}  # folding and layout change the last digits alone
+    known: dict[Bottleneck, Fidelity] = {}  # folding and layout change the last digits alone
     for engine in compared:
         each = seconds[engine.name]
         line = [engine.name, f"{each:.2f}", f"{1 / each:.2f}", f"{seconds['plain engine'] / each:.1f}"]
@@ -266,9 +267,8 @@ def main() -> None:
                 chosen = np.linspace(0, options.n - 1, n).round().astype(int).tolist()
                 known[settings] = _fidelity(engine, subject, references, chosen)
             found = known[settings]
-            line += [f"{found['pearson']:.5f}", f"{found['pearson_least']:.4f}"]
-            line += [f"{found['iou']:.3f} ({found['iou_of_one_reference_run']:.3f})", f"{found['bits']:+.2%}"]
-            line += ["yes" if found["holds"] else "no"]
+            line += [f"{found.pearson:.5f}", f"{found.pearson_least:.4f}"]
+            line += [f"{found.iou:.3f} ({found.own_iou:.3f})", f"{found.bits:+.2%}", "yes" if found.holds else "no"]
         print("| " + " | ".join(line) + " |", flush=True)
 
     print("\n| samples together, preset fast | s per map |\n|---|---|")

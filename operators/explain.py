@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from operators.inputs.view import View
-from operators.methods import statistics
-from operators.methods.method import LAYER, PICTURE, READOUT, STATISTICS, Maps, Method, Outputs, Place, Ready
+from operators.measures.maps import stored
+from operators.methods import choice, statistics
+from operators.methods.method import CHOICE, LAYER, PICTURE, READOUT, STATISTICS, Maps, Method, Outputs, Place, Ready
 from operators.models.activations import read
 from operators.models.batches import Batches
 from operators.models.cut import split_all
@@ -47,6 +48,7 @@ class Files:
     def of(self, model: str, layer: str) -> dict[str, Path]:
         """The files of one layer by what they are; READOUT only where there is one."""
         found = {STATISTICS: statistics.path_in(self.statistics, model, layer)}
+        found[CHOICE] = choice.path_in(self.statistics, model, layer)
         readout = self.readouts.get((model, layer))
         return found if readout is None else found | {READOUT: readout}
 
@@ -251,16 +253,12 @@ def _masks(maps: Maps, items: list[Row], input_size: int) -> list[Row]:
 
 def _map(values: np.ndarray, figures: Mapping[str, float], empty: bool | None) -> Row:
     """The columns of `masks` that hold one map (h, w)."""
-    height, width = values.shape
-    row: Row = {"height": height, "width": width, "saliency": None, "scale": None, "empty": None, "error_code": None}
     if not (np.isfinite(values).all() and all(map(math.isfinite, figures.values()))):
-        return row | dict.fromkeys(figures) | {"error_code": "explain_failed"}
-    # a power of two: what float16 holds is then exact, however small the map's values are
-    scale = 2.0 ** math.ceil(math.log2(most)) if (most := float(np.abs(values).max())) > 0 else 1.0
-    scale = min(max(scale, 2.0**-126), 2.0**127)
-    halves = (values.astype(np.float64) / scale).astype(np.float16)
+        height, width = values.shape
+        failed: Row = {"height": height, "width": width, "saliency": None, "scale": None, "empty": None}
+        return failed | dict.fromkeys(figures) | {"error_code": "explain_failed"}
     nothing = bool((values <= 0).all()) if empty is None else empty
-    return row | {"saliency": halves.ravel(), "scale": scale, "empty": nothing}
+    return stored(values) | {"empty": nothing, "error_code": None}
 
 
 def _numpy(values: Tensor) -> np.ndarray:
@@ -274,7 +272,7 @@ def _fail(row: Row, error: SampleError) -> None:
 
 def _require_explained(row: Row, views: set[str]) -> None:
     if row["status"] == STATUS_OK and not any(item["view"] in views for item in row["inputs"]):
-        raise SampleError("no_flow", "no keyframe with a face has a next frame")
+        raise SampleError("no_flow", "no keyframe that something was cut from has a next frame")
     if row["status"] == STATUS_OK and not row["masks"]:
         raise SampleError("no_target", "no model that has an input of it has a class that is asked about")
     for prediction in row["predictions"]:

@@ -1,5 +1,7 @@
 """The stage that judges: maps of a video and its inputs, cut again, in; how faithful the maps are out."""
 
+import copy
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,10 +53,15 @@ from operators.measures.grid import (
 from operators.measures.localisation import auroc, region
 from operators.measures.maps import Heat, heat
 from operators.measures.regions import region_rows
+from operators.measures.sanity import cascade, similarity
+from operators.methods import choice
+from operators.methods.again import Again, Files, with_own_statistics
+from operators.methods.method import CHOICE, READOUT, STATISTICS, Method
+from operators.methods.statistics import path_in
 from operators.models.batches import Batches
 from operators.models.precision import tf32
 from operators.models.running import to_input
-from operators.models.weights import Detector
+from operators.models.weights import Detector, load_model
 from schemas.errors import SampleError
 from schemas.params import Seed, checked
 from schemas.tables import JUDGE_NESTED, JUDGED_ROW, REAL, STATUS_ERROR, STATUS_OK
@@ -79,7 +86,9 @@ class JudgeParams:
     """What is measured, and how often a model is asked for it.
 
     `max_frames` of all explained ones, and of these `nes_frames`, are chosen by a hash of video and frame: whatever is
-    compared saw the same ones. 0 of `sensitivity_sets` (per set size), `pgd_steps` or `nes_frames` leaves a test out.
+    compared saw the same ones. 0 of `sensitivity_sets` (per set size), `pgd_steps`, `nes_frames` or `sanity_frames`
+    leaves a test out. In the last ones every method explains again: with the weights of a model permuted down to
+    `sanity_depths` layers, `sanity_seeds` times, and for the next class.
     """
 
     max_frames: Annotated[int, Ge(1), Le(10_000_000)] = 64
@@ -91,6 +100,9 @@ class JudgeParams:
     pgd_steps: Annotated[int, Ge(0), Le(1000)] = 20
     nes_frames: Annotated[int, Ge(0), Le(10_000_000)] = 0
     nes_steps: Annotated[int, Ge(1), Le(1000)] = 50
+    sanity_frames: Annotated[int, Ge(0), Le(10_000)] = 4
+    sanity_depths: Annotated[int, Ge(1), Le(100)] = 5
+    sanity_seeds: Annotated[int, Ge(1), Le(100)] = 1
     seed: Seed = 0
 
     def passes(self, n_maps: int, nes: bool) -> int:
@@ -155,12 +167,37 @@ class _Map:
     cells: Cells
 
 
+@dataclass(frozen=True)
+class Explanations:
+    """How the chosen (video, frame) are explained again: methods, where their files are, and the weights of detectors
+    that were trained on permuted labels, by model."""
+
+    frames: frozenset[tuple[str, int]] = frozenset()
+    methods: tuple[Method, ...] = ()
+    statistics: Path = Path()
+    readouts: Mapping[tuple[str, str], Path] = field(default_factory=dict)
+    permuted: Mapping[str, Path] = field(default_factory=dict)
+
+    def files_of(self, model: str) -> Files:
+        """The files of each of a model's layers, as it was explained."""
+
+        def files(layer: str) -> dict[str, Path]:
+            found = {
+                STATISTICS: path_in(self.statistics, model, layer),
+                CHOICE: choice.path_in(self.statistics, model, layer),
+            }
+            readout = self.readouts.get((model, layer))
+            return found if readout is None else found | {READOUT: readout}
+
+        return files
+
+
 class Judge:
     """Every map of a batch of videos, and what models say of its frames when parts of them are taken away.
 
     `whole` are the totals of all videos. Models are asked about the `chosen` (video, frame), and attacked by NES in
-    those of `nes`; `landmarks` is the file that finds a face's parts in all frames, None for the box's proportions. A
-    video that a model has too little memory for becomes an error row.
+    those of `nes`; those of `again.frames` are explained again. `landmarks` is the file that finds a face's parts in
+    all frames, None for the box's proportions. A video that a model has too little memory for becomes an error row.
     """
 
     def __init__(
@@ -171,6 +208,7 @@ class Judge:
         chosen: frozenset[tuple[str, int]],
         nes: frozenset[tuple[str, int]],
         landmarks: Path | None,
+        again: Explanations,
         batch_samples: int,
         threads: int,
     ) -> None:
@@ -180,6 +218,7 @@ class Judge:
         self._detectors = {each.spec.name: each for each in detectors}
         self._params, self._whole, self._chosen, self._nes = params, whole, chosen, nes
         self._find = finder(landmarks)
+        self._again = again
         self._batch_samples = batch_samples
         self._askers: dict[str, _Asker] = {}
 
@@ -210,6 +249,7 @@ class Judge:
                 passes += asker.passes
                 nested["faithfulness"] += faithfulness
                 nested["faithfulness_curves"] += curves
+            nested["sanity"] = self._sanity(row, maps)
         except SampleError as error:
             nested = {name: [] for name in nested}
             judged |= {"status": STATUS_ERROR, "error_stage": "judge"}
@@ -244,6 +284,26 @@ class Judge:
                     rows.append(ids | {"variant": variant} | figures)
                     maps.append(_Map(ids | {"variant": variant}, variant_cells))
         return maps
+
+    def _sanity(self, row: Row, maps: list[_Map]) -> list[Row]:
+        """Maps of the chosen frames beside those of another class and of changed models."""
+        chosen = self._again.frames
+        stored = [each for each in maps if not each.ids["variant"]]
+        stored = [each for each in stored if (row["video_id"], each.ids["first_frame"]) in chosen]
+        rows: list[Row] = []
+        for model, own in _by(stored, lambda each: each.ids["model"]).items():
+            asker, files = self._asker(model), self._again.files_of(model)
+            retake = _Retake(row, self._detectors[model], asker, own, self._again.methods)
+            rows += retake.of_the_next_class(files)
+            for seed in range(self._params.sanity_seeds):
+                changed = copy.deepcopy(asker.model)
+                for place, depth in cascade(changed, self._params.sanity_depths, self._params.seed + seed):
+                    ids = {"test": "weights", "place": place, "seed": seed, "depth": depth}
+                    rows += retake.on(changed, files, ids)
+            if model in self._again.permuted:
+                learned = load_model(asker.spec, self._again.permuted[model]).to(self._device).requires_grad_(False)
+                rows += retake.on(learned, files, {"test": "labels", "place": "", "seed": 0, "depth": 1.0})
+        return rows
 
     def _regions(self, row: Row) -> list[Row]:
         """Where the heat of every map over a face lies."""
@@ -336,6 +396,71 @@ class _Asker:
             found[batch] = got
             self.passes += passes * len(batch)
         return found
+
+
+@dataclass(frozen=True)
+class _Retake:
+    """Stored maps of one model's samples in a video, to be made again."""
+
+    row: Row
+    detector: Detector
+    asker: _Asker
+    maps: list[_Map]
+    methods: tuple[Method, ...]
+
+    def of_the_next_class(self, files: Files) -> list[Row]:
+        """For the class that is the most probable one besides the target."""
+        again = self._again(self.asker.model, files)
+        rows = []
+        for (frame, target), own in self._samples():
+            image = self._image(frame)
+            classes = self.detector.spec.classes
+            ranked = self.asker.ask(lambda _, image=image: image, 1)[0].argsort()[::-1].tolist()
+            other = next(each for each in ranked if each != classes.index(target))
+            ids = {"test": "class", "place": classes[other], "seed": 0, "depth": 1.0}
+            rows += self._rows(again, image, frame, other, own, ids)
+        return rows
+
+    def on(self, model: nn.Module, files: Files, ids: Row) -> list[Row]:
+        """On another model, whose statistics are those of all of the video's inputs."""
+        with tempfile.TemporaryDirectory() as folder:
+            if any(STATISTICS in method.needs for method in self.methods):
+                spec, layers = self.detector.spec, self.detector.layers
+                frames = [each["frame"] for each in self.row["inputs"] if each["view"] == str(spec.view)]
+                images = torch.cat([self._image(frame) for frame in frames])
+                files = with_own_statistics(spec, model, layers, images, files, Path(folder))
+            again = self._again(model, files)
+            rows = []
+            for (frame, target), own in self._samples():
+                index = self.detector.spec.classes.index(target)
+                rows += self._rows(again, self._image(frame), frame, index, own, ids)
+        return rows
+
+    def _again(self, model: nn.Module, files: Files) -> Again:
+        return Again(self.detector.spec, model, self.detector.layers, self.methods, files)
+
+    def _samples(self) -> list[tuple[tuple[int, str], list[_Map]]]:
+        return list(_by(self.maps, lambda each: (each.ids["first_frame"], each.ids["target"])).items())
+
+    def _image(self, frame: int) -> Tensor:
+        pixels = _pixels(self.row, self.detector.spec.view, frame)
+        assert pixels is not None, "a map without its input"
+        return to_input(pixels[None], self.detector.spec, self.asker.device)
+
+    def _rows(self, again: Again, image: Tensor, frame: int, target: int, own: list[_Map], ids: Row) -> list[Row]:
+        shown = _pixels(self.row, self.detector.spec.view.picture, frame)
+        picture = None
+        if shown is not None and self.detector.spec.view != self.detector.spec.view.picture:
+            picture = torch.tensor(shown, device=image.device).permute(2, 0, 1)[None].float() / 255
+        made = again.maps(image, target, picture)
+        rows = []
+        for each in own:
+            found = made.get((each.ids["method"], each.ids["layer"]))
+            if found is not None:
+                names = {name: value for name, value in each.ids.items() if name != "variant"}
+                alike = similarity(each.cells, common(found.float().cpu().numpy()))
+                rows.append(names | ids | {"similarity": alike})
+        return rows
 
 
 def _judge(

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,7 +12,7 @@ from typing import Final, NoReturn
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "worker processes have been started on node")
 
-from pipelines.errors import UserError
+from pipelines.errors import UserError, told
 
 #: every command, in the order a user meets them; pipelines/commands/NAME.py is imported for the one that runs
 COMMANDS: Final = {
@@ -20,6 +21,7 @@ COMMANDS: Final = {
     "judge": "judge the maps of a run: faithfulness, localisation, sanity",
     "evaluate": "check the tables and make the evaluation tables",
     "report": "write everything a run found as one page for a browser",
+    "verify": "read every file of a lake and name those that are damaged or lost",
     "sql": "ask the tables a question, read-only",
     "render": "draw a video's explanation as MP4 and contact sheet",
     "annotate": "make pages that ask people where videos look manipulated, and take their answers",
@@ -50,6 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("viba: interrupted; the same command continues where it stopped", file=sys.stderr)
         return 130
+    except Exception as error:
+        if (said := told(error)) is None:
+            raise
+        print(f"viba: {said}", file=sys.stderr)
+        return 1
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -72,5 +79,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(rest)
 
 
+def _terminated(*_: object) -> NoReturn:
+    print("viba: terminated; the same command continues where it stopped", file=sys.stderr, flush=True)
+    raise SystemExit(128 + signal.SIGTERM)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminated)  # spot instances are taken back with it
     sys.exit(main())

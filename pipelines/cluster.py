@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,15 +32,17 @@ def connect(resources: Resources) -> Cluster:
     """
     if not ray.is_initialized():
         options = {"log_to_driver": False, "logging_level": "ERROR"}
+        terminate = signal.getsignal(signal.SIGTERM)
         if "RAY_ADDRESS" in os.environ:
             ray.init(**options, runtime_env={"env_vars": {name: os.environ[name] for name in WAITING}})
         else:
             # The actor holds logical CPUs for its threads and Ray's checkpoint filter one: with so many more than the
             # machine has, all of its processors decode while there is something to decode, also in a resumed run.
             ray.init(address="local", num_cpus=2 * processors() + 1, include_dashboard=False, **options)
+        signal.signal(signal.SIGTERM, terminate)  # Ray's own ends the process with a dump of its stack
         _hush()
     DataContext.get_current().enable_progress_bars = False  # pipelines.progress speaks of our stages instead
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # an error that ends a run is told once, by `errors.told`
     available = ray.cluster_resources()
     gpus = available.get("GPU", 0)
     per_actor = resources.gpus_per_actor if gpus else 0.0

@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt, Le, MinLen, MultipleOf
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from operators.explain import LABELLED, PREDICTED
-from operators.inputs.view import View
+from operators.inputs.view import Part, View
 from operators.measures.rules import MaskRule
 from operators.methods import METHODS
 from operators.methods import readout as readouts
@@ -25,12 +25,13 @@ from operators.methods.face import Face
 from operators.methods.iba import Iba, ReadoutIba
 from operators.methods.method import PICTURE, Method
 from operators.methods.statistics import about, crops, path_in, why_not
-from operators.models.spec import PAPER_LAYERS, spec_for
+from operators.models.spec import PAPER_LAYERS, ModelSpec, spec_for
 from operators.models.weights import Detector, digest, spec_of
 from operators.prepare import PrepareParams
 from operators.video.sandbox import Limits
 from pipelines.errors import UserError
 from schemas.params import checked
+from schemas.tables import LABELS
 
 #: sections of a config file that are not a run's: `train`, `train-readout` and `judge` take them
 _OTHERS: Final = ("train", "readout", "judge")
@@ -137,6 +138,11 @@ class Config:
             views |= {view.picture for view in views}
         return tuple(sorted(views, key=str))
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the models tell apart, each name once: the labels that videos can have by their folder."""
+        return tuple(dict.fromkeys(name for each in self.detectors for name in each.spec.classes))
+
     def about_statistics(self, detector: Detector) -> dict[str, Any]:
         """What statistics of a detector's layers have to be about to serve this run."""
         spec, prepare = detector.spec, _plain(self.prepare, identity_only=False)
@@ -223,8 +229,14 @@ def build(
     weights: Mapping[str, Path],
     statistics: Path | None = None,
     readout: Path | None = None,
+    view: Part | None = None,
+    classes: tuple[str, ...] | None = None,
 ) -> Config:
-    """A Config from TOML tables and the flags. Raises UserError naming the field that is wrong."""
+    """A Config from TOML tables and the flags. Raises UserError naming the field that is wrong.
+
+    `view` and `classes` are those of every model: a weights file that says what its model looks at, or tells apart,
+    must not say otherwise.
+    """
     _check_sections(tables)
     values: dict[str, Any] = {}
     for name, hint in _sections().items():
@@ -233,7 +245,7 @@ def build(
     for name, flag in _BY_FLAG.items():
         if name in tables and {"folder", "files"} & set(tables[name]):
             raise UserError(f"config {name}: its folder and files are set by {flag} DIR")
-    config = Config(_detectors(models, layers, weights), **values)
+    config = Config(_detectors(models, layers, weights, view, classes), **values)
     check_row(config.prepare.keyframes.max_keyframes, config.views)
     if statistics is not None:
         config = dataclasses.replace(config, statistics=_given_statistics(config, statistics))
@@ -257,10 +269,9 @@ def _check_methods(config: Config) -> None:
     if Face.name in config.methods:
         for spec in (each.spec for each in config.detectors if each.spec.view.part != "face"):
             raise UserError(f"the method {Face.name} is for models that look at faces; {spec.name} does not")
-    classes = list(dict.fromkeys(name for each in config.detectors for name in each.spec.classes))
     for target in config.targets:
-        if target not in (PREDICTED, LABELLED, *classes):
-            raise UserError(f"unknown target {target!r}: {PREDICTED}, {LABELLED} or one of {_some(classes)}")
+        if target not in (PREDICTED, LABELLED, *config.classes):
+            raise UserError(f"unknown target {target!r}: {PREDICTED}, {LABELLED} or one of {_some(config.classes)}")
 
 
 def _some(names: Sequence[str], most: int = 12) -> str:
@@ -392,6 +403,14 @@ def allowed(hint: Any) -> str:
     return " ".join([words, *said])
 
 
+def _check_told(spec: ModelSpec, view: Part | None, classes: tuple[str, ...] | None, path: Path) -> None:
+    """UserError for flags against what a weights file says of its model."""
+    if view not in (None, spec.view.part):
+        raise UserError(f"--view {view}: the model in {path} looks at the {spec.view.part}")
+    if classes not in (None, spec.classes):
+        raise UserError(f"--classes: the model in {path} has its own, {_some(spec.classes)}")
+
+
 #: what --layer takes for the layers the paper compares
 _PAPER: Final = "paper"
 
@@ -406,7 +425,13 @@ def _with_paper_layers(layers: list[str], model: str) -> set[str]:
     return {*layers, *PAPER_LAYERS[model]} - {_PAPER}
 
 
-def _detectors(models: list[str], layers: list[str], weights: Mapping[str, Path]) -> tuple[Detector, ...]:
+def _detectors(
+    models: list[str],
+    layers: list[str],
+    weights: Mapping[str, Path],
+    view: Part | None,
+    classes: tuple[str, ...] | None,
+) -> tuple[Detector, ...]:
     names = models or ["xception", "vgg11-flow"]
     if len(set(names)) != len(names):
         raise UserError("a --model is named twice")
@@ -420,7 +445,11 @@ def _detectors(models: list[str], layers: list[str], weights: Mapping[str, Path]
         if path is not None and not path.is_file():
             raise UserError(f"no weights file at {path}")
         try:
-            spec = (spec_of(path) if path else None) or spec_for(name)
+            spec = spec_of(path) if path else None
+            if path is None or spec is None:
+                spec = spec_for(name, view or "face", LABELS if classes is None else classes)
+            else:
+                _check_told(spec, view, classes, path)
             spec = dataclasses.replace(spec, name=name)
             modules = dict(Detector(spec, ()).load().named_modules()) if layers else {}
         except ValueError as error:

@@ -53,7 +53,7 @@ def estimate(config: Config, paths: list[Path], out: Path, console: Console, lab
             say(console, f"{model} {layer}: kept, n = {_about(path)['n']}, in {path}")
     if missing:
         probe(config)
-        table = _training(manifests.build(paths).table)
+        table = _training(manifests.build(paths, config.classes).table)
         if label is not None:
             table = table.filter(pc.field("label") == label)
             if not len(table):
@@ -67,7 +67,7 @@ def keep_statistics(config: Config, manifest_file: Path, folder: Path, cluster: 
         target = statistics.path_in(folder, model, layer)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(given, target)
-    missing = [each for each in _layers(config) if not statistics.path_in(folder, *each).is_file()]
+    missing = [each for each in _layers(config) if not _is_there(statistics.path_in(folder, *each))]
     if missing:
         named = ", ".join(f"{model} {layer}" for model, layer in missing)
         say(console, f"estimating mean and deviation of {named} from the run's own crops")
@@ -162,6 +162,14 @@ def _why_not(about: dict, config: Config, model: str, label: str | None) -> str 
 
 def _detector(config: Config, model: str) -> Detector:
     return next(each for each in config.detectors if each.spec.name == model)
+
+
+def _is_there(path: Path) -> bool:
+    """A run's own file that was cut short is made again, of the same videos."""
+    try:
+        return path.is_file() and bool(statistics.about(path))
+    except ValueError:
+        return False
 
 
 def _about(path: Path) -> dict:

@@ -13,14 +13,18 @@ from rich.console import Console
 
 from pipelines import league
 from pipelines.errors import UserError
+from pipelines.lake import blocks
 from pipelines.lake.checks import checks
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import open_lake, queries, runs
 from pipelines.screen import command, say
 from pipelines.sql import write_csv
 from pipelines.tables import print_table
+from schemas.tables import LAKE_TABLES
 
 _SHOWN_ROWS: Final = 20
+#: long tables that are written and not printed
+_NOT_PRINTED: Final = ("table3_thresholds", "league_pairs", "league_ranks", "reliability")
 _REST: Final = "--wide shows them"
 
 
@@ -35,6 +39,10 @@ def evaluate(lake: Path, run_id: str | None = None, wide: bool = False) -> int:
     say(console, f"run {run_id}")
     with open_lake(lake, run_id) as connection:
         failed = [name for name, query in checks().items() if not _check(connection, name, query, console, wide)]
+        if lost := _lost(Layout(lake), run_id):
+            say(console, f"check files: {len(lost)} of finished videos are gone, the first is {lost[0]}")
+            say(console, "verify --repair takes these videos back; the run's own explain command does them again")
+            failed.append("files")
         league.prepare(connection)
         for name, query in queries("tables").items():
             table = connection.sql(query).to_arrow_table()
@@ -54,9 +62,10 @@ def evaluate(lake: Path, run_id: str | None = None, wide: bool = False) -> int:
 
 def _tell(name: str, title: str, table: pa.Table, run_id: str, lake: Path, console: Console, wide: bool) -> None:
     """Print a table and write it."""
-    console.print()
-    say(console, title, "bold")
-    print_table(table, console, rest=_REST, wide=wide)
+    if name not in _NOT_PRINTED or wide:
+        console.print()
+        say(console, title, "bold")
+        print_table(table, console, rest=_REST, wide=wide)
     _write(table.replace_schema_metadata({"run_id": run_id}), Layout(lake).evaluation / name)
 
 
@@ -71,6 +80,12 @@ def _league(tables: dict[str, pa.Table], title: str, run_id: str, lake: Path, co
                 stale.unlink()
     for line in league.not_better(tables[league.NAME]):
         say(console, line, "yellow")
+
+
+def _lost(layout: Layout, run_id: str) -> list[Path]:
+    chains = dict.fromkeys(table.chain for table in LAKE_TABLES if table.chain is not None)
+    damages = [blocks.damage(layout, chain, run_id) for chain in chains]
+    return [path for each in damages for paths in each.lost.values() for path in paths]
 
 
 def _title(name: str, query: str) -> str:

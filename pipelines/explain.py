@@ -10,12 +10,15 @@ from operators.methods.method import STATISTICS
 from operators.stage import Stage
 from pipelines import manifest as manifests
 from pipelines import summary
+from pipelines.closed import keep_closed
 from pipelines.cluster import Cluster, connect
 from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.estimate import keep_statistics
-from pipelines.lake import runs
+from pipelines.fidelity import keep_choices
+from pipelines.lake import blocks, runs
 from pipelines.lake.layout import Layout
+from pipelines.lake.lock import locked
 from pipelines.lake.read import committed
 from pipelines.lake.sink import LakeSink, checkpointed
 from pipelines.prepare import prepare_stage
@@ -28,19 +31,33 @@ from schemas.tables import EXPLAIN, SINK_TABLES, VIDEO_ROW
 def explain(config: Config, paths: list[Path], lake: Path, console: Console) -> None:
     """Explain every video of `paths` that the run has not finished, and write the tables.
 
-    Raises UserError for paths without a video, a lake that cannot be written and a cluster that is too small.
+    Raises UserError for paths without a video, a lake that cannot be written or a run that another process writes, and
+    a cluster that is too small.
     """
-    layout, run_id = Layout(lake.resolve()), config.run_id
-    manifest = manifests.build(paths)
-    _check_labels(config, manifest)
+    layout = Layout(lake.resolve())
+    manifest = manifests.build(paths, config.classes)
+    _check_labels(config, manifest, console)
+    with locked(layout, EXPLAIN, config.run_id):
+        _explain(config, manifest, layout, console)
+
+
+def _explain(config: Config, manifest: manifests.Manifest, layout: Layout, console: Console) -> None:
+    run_id = config.run_id
     _write_manifest(manifest, layout, run_id)
     _announce(config, manifest, layout, console)
-    probe(config)
+    _mend(layout, run_id, console)
+    cuts = probe(config)
+    for (model, _), cut in cuts.items():
+        if cut.slower is not None:
+            say(console, f"{model} {cut.slower}", "yellow")
 
     cluster = connect(config.resources)
-    runs.begin(config, layout)
+    runs.begin(config, layout, cuts)
     if any(STATISTICS in method.needs for method in config.made_methods):
         keep_statistics(config, layout.manifest(run_id), layout.statistics(run_id), cluster, console)
+        keep_closed(config, layout)
+    choices = keep_choices(config, layout.manifest(run_id), layout.statistics(run_id), cluster, console)
+    runs.choose(config, layout, choices)
 
     finished = set(committed(layout, EXPLAIN, [run_id])["video_id"].to_pylist())
     todo = len(set(manifest.table["video_id"].to_pylist()) - finished)
@@ -82,17 +99,32 @@ def stages(config: Config, kept_statistics: Path, cluster: Cluster) -> list[Stag
     ]
 
 
-def _check_labels(config: Config, manifest: manifests.Manifest) -> None:
-    """UserError where videos are to be explained for their label and have none that a model knows."""
-    if LABELLED in config.targets:
-        known = {name for detector in config.detectors for name in detector.spec.classes}
-        without = [label not in known for label in manifest.table["label"].to_pylist()]
-        if any(without):
-            first = manifest.table["uri"][without.index(True)].as_py()
-            raise UserError(
-                f"--target {LABELLED}: {sum(without)} of {len(without)} videos have no label that a model knows, the "
-                f"first is {first}"
-            )
+def _mend(layout: Layout, run_id: str, console: Console) -> None:
+    """Clear away what no finished video belongs to, and say so."""
+    found = blocks.damage(layout, EXPLAIN, run_id)
+    blocks.clear(layout, EXPLAIN, run_id, found)
+    if found.lost:
+        files = [path for paths in found.lost.values() for path in paths]
+        say(console, f"{len(files)} files of finished videos are gone, the first is {files[0]}: these are done again")
+    if found.stray:
+        say(console, f"{len(found.stray)} files that belong to no finished video are removed")
+
+
+def _check_labels(config: Config, manifest: manifests.Manifest, console: Console) -> None:
+    """UserError where videos are to be explained for their label and have none that a model knows; says which labels
+    no model knows."""
+    labels = manifest.table["label"].to_pylist()
+    without = [label not in config.classes for label in labels]
+    if LABELLED in config.targets and any(without):
+        first = manifest.table["uri"][without.index(True)].as_py()
+        raise UserError(
+            f"--target {LABELLED}: {sum(without)} of {len(without)} videos have no label that a model knows, the "
+            f"first is {first}"
+        )
+    strange = [label for label in labels if label is not None and label not in config.classes]
+    if strange:
+        what = f"{len(strange)} of {len(labels)} videos have a label that is no class of a model, as {strange[0]!r}"
+        say(console, f"{what}: Table 2 leaves them out", "yellow")
 
 
 def _write_manifest(manifest: manifests.Manifest, layout: Layout, run_id: str) -> None:

@@ -17,14 +17,16 @@ from rich.console import Console
 from operators.inputs.landmarks import VIEW as LANDMARK_VIEW
 from operators.inputs.landmarks import finder
 from operators.inputs.view import View
-from operators.judge import Judge, JudgeParams, Series, Totals, totals
-from operators.models.weights import Detector, digest
+from operators.judge import Explanations, Judge, JudgeParams, Series, Totals, totals
+from operators.models.weights import Detector, digest, load_model
 from operators.prepare import recut
 from operators.stage import Stage
 from pipelines.cluster import Cluster, connect
 from pipelines.config import Config, of_run
 from pipelines.errors import UserError
+from pipelines.lake import blocks
 from pipelines.lake.layout import Layout
+from pipelines.lake.lock import locked
 from pipelines.lake.read import committed, open_lake, queries, runs
 from pipelines.lake.sink import LakeSink, checkpointed
 from pipelines.screen import command, say
@@ -55,6 +57,7 @@ def judge(
     run_id: str | None,
     params: JudgeParams,
     weights: dict[str, Path],
+    permuted: dict[str, Path],
     landmarks: Path | None,
     again: bool,
     console: Console,
@@ -74,25 +77,28 @@ def judge(
     with open_lake(lake, run_id) as connection:
         (text,) = connection.sql("select config from runs").fetchall()[0]
         config = _found(of_run(text), weights)
+        _check_permuted(config, permuted)
         plan = _plan(connection, params)
         if not plan.videos:
             raise UserError(f"run {run_id} has no map to judge: explain videos with --lake {lake}")
-        _begin(layout, run_id, params, plan, landmarks, again)
-        todo = len(set(plan.videos) - set(committed(layout, JUDGE, [run_id])["video_id"].to_pylist()))
-        _announce(console, run_id, plan, params, todo)
-        whole: dict[Series, Totals] = {}
-        if todo:
-            whole = _write_maps(connection, plan, layout.maps_to_judge(run_id))
-    if todo:
-        cluster = connect(config.resources)
-        per_block = config.resources.videos_per_block
-        chain = stages(config, params, plan, whole, landmarks, cluster)
-        with (
-            checkpointed(layout, JUDGE, run_id),
-            streamed(layout.maps_to_judge(run_id), chain, per_block, todo, console) as videos,
-        ):
-            videos.write_datasink(LakeSink(layout, run_id, JUDGE_TABLES))
-        layout.maps_to_judge(run_id).unlink()
+        with locked(layout, JUDGE, run_id):
+            _begin(layout, run_id, params, plan, landmarks, permuted, again)
+            blocks.clear(layout, JUDGE, run_id, blocks.damage(layout, JUDGE, run_id))
+            todo = len(set(plan.videos) - set(committed(layout, JUDGE, [run_id])["video_id"].to_pylist()))
+            _announce(console, run_id, plan, params, todo)
+            if todo:
+                whole = _write_maps(connection, plan, layout.maps_to_judge(run_id))
+                frames, kept = frozenset(plan.chosen[: params.sanity_frames]), layout.statistics(run_id)
+                explanations = Explanations(frames, config.made_methods, kept, config.readouts.paths, permuted)
+                cluster = connect(config.resources)
+                chain = stages(config, params, plan, whole, landmarks, explanations, cluster)
+                per_block = config.resources.videos_per_block
+                with (
+                    checkpointed(layout, JUDGE, run_id),
+                    streamed(layout.maps_to_judge(run_id), chain, per_block, todo, console) as videos,
+                ):
+                    videos.write_datasink(LakeSink(layout, run_id, JUDGE_TABLES))
+                layout.maps_to_judge(run_id).unlink()
     _show(lake, run_id, console)
 
 
@@ -102,6 +108,7 @@ def stages(
     plan: _Plan,
     whole: dict[Series, Totals],
     landmarks: Path | None,
+    again: Explanations,
     cluster: Cluster,
 ) -> list[Stage]:
     """Maps and frames of a video -> with its inputs cut again -> judged; one row per video all the way."""
@@ -124,6 +131,7 @@ def stages(
                 "chosen": frozenset(plan.chosen),
                 "landmarks": landmarks,
                 "nes": frozenset(plan.chosen[: params.nes_frames]),
+                "again": again,
                 "batch_samples": cluster.batch_samples,
                 "threads": cluster.threads_per_actor,
             },
@@ -146,6 +154,20 @@ def _found(config: Config, weights: dict[str, Path]) -> Config:
     if stray:
         raise UserError(f"--weights names {stray[0]!r}, which is not among the run's models {', '.join(names)}")
     return replace(config, detectors=tuple(_placed(each, weights.get(each.spec.name)) for each in config.detectors))
+
+
+def _check_permuted(config: Config, permuted: dict[str, Path]) -> None:
+    """UserError for weights of a model that the run does not have, or that do not fit it."""
+    specs = {each.spec.name: each.spec for each in config.detectors}
+    for name, path in permuted.items():
+        if name not in specs:
+            raise UserError(
+                f"--permuted-weights names {name!r}, which is not among the run's models {', '.join(specs)}"
+            )
+        try:
+            load_model(specs[name], path)
+        except ValueError as error:
+            raise UserError(str(error)) from error
 
 
 def _placed(detector: Detector, given: Path | None) -> Detector:
@@ -174,12 +196,23 @@ def _plan(connection: duckdb.DuckDBPyConnection, params: JudgeParams) -> _Plan:
     return _Plan(videos, chosen, len(frames), sum(each[-1] for each in samples), passes)
 
 
-def _begin(layout: Layout, run_id: str, params: JudgeParams, plan: _Plan, landmarks: Path | None, again: bool) -> None:
+def _begin(
+    layout: Layout,
+    run_id: str,
+    params: JudgeParams,
+    plan: _Plan,
+    landmarks: Path | None,
+    permuted: dict[str, Path],
+    again: bool,
+) -> None:
     """Note by what a run is judged. UserError where it is otherwise than the tables that are there."""
     path = layout.judging(run_id)
     videos = hashlib.sha256(json.dumps([plan.videos, plan.n_maps]).encode()).hexdigest()
     source = None if landmarks is None else landmarks.name
-    now = {"params": json.loads(json.dumps(asdict(params) | {"landmarks": source})), "videos": videos}
+    now = {
+        "params": json.loads(json.dumps(asdict(params) | {"landmarks": source, "permuted": sorted(permuted)})),
+        "videos": videos,
+    }
     if path.is_file() and not again:
         before = json.loads(path.read_text())
         if before == now:
@@ -240,6 +273,10 @@ def _announce(console: Console, run_id: str, plan: _Plan, params: JudgeParams, t
         f"models are asked about {len(plan.chosen):,} of {plan.n_explained:,} explained frames: at most "
         f"{sum(plan.passes.values()):,} passes ({of_models}); fewer frames with --max-frames",
     )
+    if params.sanity_frames:
+        times = 1 + params.sanity_depths * params.sanity_seeds
+        frames = min(params.sanity_frames, len(plan.chosen))
+        say(console, f"sanity: {frames:,} of them are explained again {times:,} times by every method")
 
 
 def _show(lake: Path, run_id: str, console: Console) -> None:

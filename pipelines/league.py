@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from operators.measures.comparison import RESAMPLES, difference, holm, interval, kendall_w, rank_distribution
 from pipelines.lake.read import queries
+from pipelines.reliability import reliability
 from pipelines.splits import groups
 
 #: the method that others are compared with, the control that knows nothing of the picture, and a method's own mean map
@@ -25,6 +26,8 @@ TITLES: Final = {
     "league_pairs": "differences to IBA on the same persons, p by sign flips, Holm over the table",
     "league_ranks": "how often a method has which rank when persons are drawn anew",
     "league_agreement": "Kendall's W: whether the metrics rank the methods alike",
+    "calibration": "how far the probabilities of fake can be trusted, by video",
+    "reliability": "points of the CORP curve with a band",
 }
 #: of the league's columns those that have an interval, in their order
 WITH_INTERVAL: Final = (
@@ -89,7 +92,8 @@ def league(connection: duckdb.DuckDBPyConnection, means: pa.Table) -> dict[str, 
     """Name -> table, from the rows of queries/tables/league.sql on a connection that is prepared.
 
     league: `means` with the interval of each figure beside it, what a method does not beat, and what a person is;
-    league_pairs: differences to IBA; league_ranks; league_agreement. Only league where nothing was judged.
+    league_pairs: differences to IBA; league_ranks; league_agreement; calibration and reliability of the detectors. Only
+    league where nothing was judged.
     """
     found: Persons = defaultdict(dict)
     for model, layer, method, metric, person, value in connection.sql(queries("league")["persons"]).fetchall():
@@ -99,6 +103,7 @@ def league(connection: duckdb.DuckDBPyConnection, means: pa.Table) -> dict[str, 
     if found:
         pairs = _pairs(found)
         tables |= {"league_pairs": pairs, "league_ranks": _ranks(found), "league_agreement": _agreement(found)}
+        tables |= reliability(connection)
     return tables
 
 

@@ -3,7 +3,7 @@
 import os
 import urllib.parse
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +35,16 @@ class Manifest:
     passed_over: Counter[str]
 
 
-def build(paths: list[Path]) -> Manifest:
+def build(paths: list[Path], labels: tuple[str, ...] = LABELS) -> Manifest:
     """The manifest of folders (read recursively), single files and manifests (Parquet or CSV with at least `uri`).
 
-    Raises UserError for a path that is not there, nothing to explain, and a manifest without `uri` or with a label
-    other than real and fake.
+    A file's label is the one of `labels` that its nearest parent folder of such a name has, whatever the case; the
+    given folder is the last that is looked at. A manifest may have other labels, too. Raises UserError for a path that
+    is not there, nothing to explain, and a manifest without `uri`.
     """
+    known: dict[str, str] = {}
+    for label in labels:
+        known.setdefault(label.lower(), label)
     rows: list[dict[str, str | None]] = []
     passed_over: Counter[str] = Counter()
     for path in paths:
@@ -51,12 +55,12 @@ def build(paths: list[Path]) -> Manifest:
                 if suffix in PASSED_OVER or file.name.startswith("."):
                     passed_over[suffix or file.name] += 1
                 else:
-                    rows.append({"uri": uri_of(file), "dataset": root.name, "label": _label(file, root), "split": None})
+                    rows.append({"uri": uri_of(file), "dataset": root.name, "label": _label(file, root, known)})
         elif path.suffix.lower() in _MANIFEST_SUFFIXES and path.is_file():
-            rows += _read(path)
+            rows += _read(path, known)
         elif path.is_file():
             file = path.resolve()
-            rows.append({"uri": uri_of(file), "dataset": file.parent.name, "label": _label(file, None), "split": None})
+            rows.append({"uri": uri_of(file), "dataset": file.parent.name, "label": _label(file, None, known)})
         else:
             raise UserError(f"no file or folder at {path}")
     if not rows:
@@ -88,17 +92,17 @@ def uri_of(file: Path) -> str:
     return text
 
 
-def _label(file: Path, root: Path | None) -> str | None:
-    """real or fake from the nearest parent folder of that name, the given folder itself included."""
+def _label(file: Path, root: Path | None, known: Mapping[str, str]) -> str | None:
+    """The label, by its lower case in `known`, of the nearest parent folder named like one, up to `root`."""
     for parent in file.parents:
-        if parent.name.lower() in LABELS:
-            return parent.name.lower()
+        if parent.name.lower() in known:
+            return known[parent.name.lower()]
         if parent == root:
             break
     return None
 
 
-def _read(path: Path) -> list[dict[str, str | None]]:
+def _read(path: Path, known: Mapping[str, str]) -> list[dict[str, str | None]]:
     try:
         if path.suffix.lower() == ".csv":
             options = pyarrow.csv.ConvertOptions(
@@ -120,8 +124,7 @@ def _read(path: Path) -> list[dict[str, str | None]]:
     for values in table.select(columns).to_pylist():
         row = {name: None if value is None else str(value) for name, value in values.items()}
         label = row.get("label")
-        if label is not None and label not in LABELS:
-            raise UserError(f"the manifest {path} has the label {label!r}; labels are real, fake or empty")
+        row["label"] = label and known.get(label.lower(), label)
         row["uri"] = _beside(path, str(row["uri"]))
         row["dataset"] = row.get("dataset") or path.stem
         if row.get("truth_uri") is not None:

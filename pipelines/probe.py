@@ -1,26 +1,38 @@
 """One plain pass of every model before the work begins: what a worker could not do is said at once, in one line."""
 
+from typing import NamedTuple
+
 import torch
+from torch import nn
 
 from operators.methods import statistics
 from operators.methods.method import LAYER, STATISTICS
 from operators.models.activations import LOGITS, read
+from operators.models.cut import folded, split_all
 from operators.models.running import to_input
 from operators.models.weights import Detector
 from pipelines.config import Config
 from pipelines.errors import UserError
 
-#: smoothing mirrors a map at its edges, so far and no farther than it has cells
-_KERNEL_SIGMAS = 2
+
+class Cut(NamedTuple):
+    """How a model is cut at a layer; `folded` None where no method folds, `slower` None where no time is lost."""
+
+    kind: str
+    folded: bool | None
+    slower: str | None
 
 
-def probe(config: Config) -> None:
-    """Raises UserError for weights that do not fit or give nothing finite, for layers that give no (N, C, h, w), are
-    too small to be smoothed, or have statistics of another shape."""
-    smoothed = any(STATISTICS in method.needs for method in config.made_methods)
-    reach = round(_KERNEL_SIGMAS * config.bottleneck.smooth_sigma) if smoothed else 0
+def probe(config: Config) -> dict[tuple[str, str], Cut]:
+    """How each (model, layer) is cut, nothing where no method needs one.
+
+    Raises UserError for weights that do not fit or give nothing finite, for layers that give no (N, C, h, w) or
+    have statistics of another shape.
+    """
+    cuts: dict[tuple[str, str], Cut] = {}
     for detector in config.detectors:
-        shapes = _shapes(detector, any(LAYER in method.needs for method in config.made_methods))
+        model = _loaded(detector)
+        shapes = _shapes(detector, model, any(LAYER in method.needs for method in config.made_methods))
         for layer, shape in shapes.items():
             name = f"{detector.spec.name} {layer}"
             if len(shape) != 3:
@@ -28,23 +40,42 @@ def probe(config: Config) -> None:
                     f"{name} gives {shape} for each input, and maps need channels, height and width: take another "
                     "--layer, or an architecture whose layers keep the picture's form"
                 )
-            if min(shape[1:]) <= reach:
-                raise UserError(
-                    f"{name} has {shape[1]}x{shape[2]} cells, too few for bottleneck.smooth_sigma "
-                    f"{config.bottleneck.smooth_sigma:g}: take a layer with more than {reach} to a side"
-                )
             given = config.statistics.paths.get((detector.spec.name, layer))
             if given is not None and (known := statistics.shape(given)) != shape:
                 raise UserError(f"{given} is of {known}, and {name} gives {shape}: estimate it for this input size")
+        if shapes:
+            cuts |= _cuts(detector, model, any(STATISTICS in method.needs for method in config.made_methods))
+    return cuts
 
 
-def _shapes(detector: Detector, with_layers: bool) -> dict[str, tuple[int, ...]]:
+def _loaded(detector: Detector) -> nn.Module:
+    try:
+        return detector.load().requires_grad_(False)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _cuts(detector: Detector, model: nn.Module, fitted: bool) -> dict[tuple[str, str], Cut]:
+    spec = detector.spec
+    size = spec.view.size
+    example = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    try:
+        _, cuts = split_all(model, detector.layers, example, spec.layout)
+    except ValueError as error:
+        raise UserError(f"{spec.name}: {error}") from error
+    found = {}
+    for layer, cut in cuts.items():
+        used = folded(cut, example) if fitted else cut
+        found[spec.name, layer] = Cut(cut.kind, used.folded if fitted else None, used.slower if fitted else None)
+    return found
+
+
+def _shapes(detector: Detector, model: nn.Module, with_layers: bool) -> dict[str, tuple[int, ...]]:
     """What each layer gives of one black input, without the batch."""
     spec = detector.spec
     black = torch.zeros(1, spec.view.size, spec.view.size, 3, dtype=torch.uint8)
+    layers = detector.layers if with_layers else ()
     try:
-        model = detector.load()
-        layers = detector.layers if with_layers else ()
         with torch.no_grad():
             outputs = read(model, (*layers, LOGITS), to_input(black.numpy(), spec), spec.layout)
     except ValueError as error:

@@ -14,6 +14,8 @@ import numpy as np
 from operators.inputs.faces import Box
 from operators.inputs.flow import FlowParams
 from operators.inputs.view import View
+from operators.methods.iba import Iba
+from operators.pictures.captions import wrapped
 from operators.pictures.overlay import OverlayParams, Panel, Scale, draw_page, draw_panel
 from operators.pictures.sheet import CELL_PX, Cell, Column, Row, draw_sheet
 from operators.video.decode import read_frames
@@ -26,11 +28,11 @@ from schemas.tables import STATUS_ERROR, STATUS_NO_FACE
 
 _FPS: Final = 10
 _STILL_S: Final = 1.0
-#: the share of a panel's saliency that its colour scale covers: single hot pixels must not darken the rest
-_SCALE_PERCENTILE: Final = 99.5
+_ONE_SCALE: Final = "one scale for all maps of the run"
 _NOTE: Final = (
-    "each layer on a scale of its own; below a map of a bottleneck the bits that pass it in all; grey: an empty map, "
-    "through which no more passes than if no class were asked about"
+    "each layer on a scale of its own, the same in all pictures of the run: three of four maps stay below its end; "
+    "below a map of a bottleneck the bits that pass it in all; grey: an empty map, through which no more passes than "
+    "if no class were asked about"
 )
 _BLANK: Final = np.zeros((1, 1, 3), np.uint8)
 _NO_TRUTH: Final = np.zeros((1, 1), np.uint8)
@@ -38,7 +40,7 @@ _NO_TRUTH: Final = np.zeros((1, 1), np.uint8)
 
 @dataclass(frozen=True)
 class _Map:
-    """One row of masks with what belongs to it; an empty map has no heat, whatever the fit left behind."""
+    """One row of masks with what belongs to it; an empty map says why and has no heat, whatever the fit left."""
 
     frame: int
     time_s: float
@@ -46,13 +48,14 @@ class _Map:
     saliency: np.ndarray
     empty: bool
     figure: str
+    why: str
     probability: str
     lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """All maps of one (model, layer, method), and target where a run has several, on one colour scale.
+    """All maps of one (model, layer, method), and target where a run has several, on the run's colour scale.
 
     A panel of every page, a column of the sheet.
     """
@@ -84,7 +87,7 @@ def render(lake: Path, video_id: str, out: Path | None = None) -> tuple[Path, Pa
     frames between. Detectors of crops show the original frame with the heat at the face's box, detectors of motion the
     flow map computed from the keyframe and its next frame. The sheet has a row for each of the same keyframes: the
     crop, the forged region where the run knows it, and every layer of every detector over what the detector saw. Each
-    layer keeps one scale in bits per pixel for the whole video, so that frames compare.
+    layer keeps one scale for the whole run, so that frames and videos compare.
 
     Raises UserError for an unknown id, a video without explained frames, a source file that is gone or has changed,
     and an `out` that ends in .png.
@@ -127,6 +130,7 @@ def _read(lake: Path, video_id: str) -> tuple[dict[str, Any], list[_Layer], dict
         video = found[0]
         maps = _rows(connection, queries("render")["maps"], run_id=video["run_id"], video_id=video["video_id"])
         truth = _rows(connection, queries("render")["truth"], run_id=video["run_id"], video_id=video["video_id"])
+        scales = _rows(connection, queries("render")["scales"], run_id=video["run_id"])
     if not maps:
         reason = {STATUS_NO_FACE: "no face was found in it", STATUS_ERROR: f"{video['error_code']}"}
         raise UserError(
@@ -134,11 +138,21 @@ def _read(lake: Path, video_id: str) -> tuple[dict[str, Any], list[_Layer], dict
             + (f" ({video['error_detail']})" if video["error_detail"] else "")
         )
     grids = {row["frame"]: np.asarray(row["mask"], np.uint8).reshape(row["height"], row["width"]) for row in truth}
-    return video, _layers(json.loads(video["config"]), maps), grids
+    config = json.loads(video["config"])
+    passes = config["bottleneck"]["steps"]
+    for row in maps:
+        row["why"] = why_empty(row, passes) if row["empty"] else ""
+    tops = {(row["model"], row["layer"], row["method"]): row["top"] for row in scales}
+    return video, _layers(config, maps, tops), grids
 
 
-def _layers(config: dict[str, Any], maps: list[dict[str, Any]]) -> list[_Layer]:
-    """What `maps` explain: models of pictures before those of motion, layers in the order of the config."""
+def _layers(
+    config: dict[str, Any], maps: list[dict[str, Any]], tops: dict[tuple[str, str, str], float]
+) -> list[_Layer]:
+    """What `maps` explain: models of pictures before those of motion, layers in the order of the config.
+
+    `tops` say what full heat means by (model, layer, method); nothing is hot where all maps of the run are empty.
+    """
     detectors = config["detectors"]
     views = {each["spec"]["name"]: View(**each["spec"]["view"]) for each in detectors}
     order = ["", *(layer for each in detectors for layer in each["layers"])]
@@ -158,14 +172,31 @@ def _layers(config: dict[str, Any], maps: list[dict[str, Any]]) -> list[_Layer]:
     ):
         rows = found[model, layer, method, target]
         own = [_map(row) for row in rows]
-        heat = [each.saliency.ravel() for each in own if not each.empty]
-        top = float(np.percentile(np.concatenate(heat), _SCALE_PERCENTILE)) if heat else 0.0
+        top = tops.get((model, layer, method), 0.0)
         bits = [row["total_bits"] for row in rows if row["total_bits"] is not None]
         mean = f"mean {np.mean(bits):,.0f} bits" if bits else ""
-        scale = Scale(max(top, 0.0), rows[0]["unit"])
+        scale = Scale(max(top, 0.0), rows[0]["unit"], _ONE_SCALE)
         by_frame = {each.frame: each for each in own}
         layers.append(_Layer(model, layer, method, target or None, views[model], scale, mean, by_frame))
     return layers
+
+
+def why_empty(row: dict[str, Any], passes: int) -> str:
+    """What the view empty_maps says of the map, in words."""
+    if row["why"] is None:
+        return ""
+    p, left = _probability(row["p_noise"]), _probability(row["probability_bottleneck"])
+    what = f"{passes} passes leave" if row["method"] == Iba.name else "it leaves"
+    return {
+        "noise": f"noise alone is judged so (p {p})",
+        "enough": f"the little that {what} is enough (p of noise alone {p})",
+        "neither": f"nothing speaks for it (p {left} of what {what}, {p} of noise alone)",
+    }[row["why"]]
+
+
+def _probability(value: float) -> str:
+    """Two decimals, or one digit of what would read as none: of a thousand classes the most probable may have .002."""
+    return f"{value:.2f}" if value >= 0.005 or value == 0 else f"{value:.1g}"
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, sql: str, **params: str) -> list[dict[str, Any]]:
@@ -176,9 +207,9 @@ def _map(row: dict[str, Any]) -> _Map:
     through = row["probability_bottleneck"]
     bits = "" if row["total_bits"] is None else f"{row['total_bits']:,.0f} bits"
     if row["empty"]:
-        bits = " • ".join(filter(None, ("empty", bits)))
+        bits = "empty" + (f", {bits}" if bits else "")
     saliency = np.asarray(row["saliency"], np.float32).reshape(row["height"], row["width"]) * np.float32(row["scale"])
-    probability = f"p({row['target']}) {row['probability']:.2f}"
+    probability = f"p({row['target']}) {_probability(row['probability'])}"
     return _Map(
         row["frame"],
         row["time_s"],
@@ -186,6 +217,7 @@ def _map(row: dict[str, Any]) -> _Map:
         np.zeros_like(saliency) if row["empty"] else saliency,
         row["empty"],
         bits,
+        row["why"],
         probability,
         (
             " • ".join(filter(None, (f"explains {row['target']}", bits))),
@@ -217,7 +249,9 @@ def _page(
     if picture.shape[:2] != (video["height"], video["width"]):
         raise UserError(f"{video['uri']} has changed: it was {video['width']}x{video['height']} when explained")
     time_s = _any_map(layers, frame).time_s
-    panels = [draw_panel(_panel(layer, frame, picture, following, flow), params) for layer in layers]
+    # as many lines in every panel of every page as the longest reason takes
+    n_why = max(len(_why_lines(found, params)) for layer in layers for found in layer.maps.values())
+    panels = [draw_panel(_panel(layer, frame, picture, following, flow, n_why), params) for layer in layers]
     return draw_page(panels, Path(video["uri"]).name, f"{time_s:.2f} s • frame {frame}", params)
 
 
@@ -226,17 +260,27 @@ def _any_map(layers: list[_Layer], frame: int) -> _Map:
     return next(layer.maps[frame] for layer in layers if frame in layer.maps)
 
 
-def _panel(layer: _Layer, frame: int, picture: np.ndarray, following: np.ndarray | None, flow: FlowParams) -> Panel:
+def _panel(
+    layer: _Layer, frame: int, picture: np.ndarray, following: np.ndarray | None, flow: FlowParams, n_why: int
+) -> Panel:
+    """Its last `n_why` lines are for why a map is empty."""
     found = layer.maps.get(frame)
     title = " • ".join([layer.model, *layer.names])
     if found is None:  # a model of motion has no map where no frame follows
         blank = _BLANK if layer.motion else picture
-        return Panel(blank, np.zeros((1, 1)), None, layer.scale, title, ("no map for this frame", ""))
+        lines = ("no map for this frame", *[""] * (1 + n_why))
+        return Panel(blank, np.zeros((1, 1)), None, layer.scale, title, lines)
+    why = _why_lines(found, OverlayParams())
+    lines = (*found.lines, *why, *[""] * (n_why - len(why)))
     if layer.motion:
         motion = _shown(_seen(layer, found, picture, following, flow), found)
-        return Panel(motion, found.saliency, None, layer.scale, title, found.lines)
+        return Panel(motion, found.saliency, None, layer.scale, title, lines)
     box = (found.box.x, found.box.y, found.box.width, found.box.height)
-    return Panel(_shown(picture, found), found.saliency, box, layer.scale, title, found.lines)
+    return Panel(_shown(picture, found), found.saliency, box, layer.scale, title, lines)
+
+
+def _why_lines(found: _Map, params: OverlayParams) -> list[str]:
+    return wrapped(found.why, params.picture_height_px - 2 * params.margin_px, params.font_px)
 
 
 def _seen(
@@ -252,6 +296,10 @@ def _seen(
 def _shown(picture: np.ndarray, found: _Map) -> np.ndarray:
     """The picture, grey where its map is empty."""
     return picture.mean(2, keepdims=True).repeat(3, 2).astype(np.uint8) if found.empty else picture
+
+
+def _figure(found: _Map) -> str:
+    return f"{found.figure}: {found.why}" if found.why else found.figure
 
 
 def _sheet_columns(layers: list[_Layer], truth: dict[int, np.ndarray]) -> list[Column]:
@@ -287,7 +335,7 @@ def _sheet_row(
         labels += [] if seen is None else [model, seen.probability]
         cells.append(Cell(shown))
         cells += [
-            Cell(shown, "no map") if each is None else Cell(_shown(shown, each), each.figure, each.saliency)
+            Cell(shown, "no map") if each is None else Cell(_shown(shown, each), _figure(each), each.saliency)
             for each in found
         ]
     return Row(tuple(labels), tuple(cells))

@@ -79,7 +79,7 @@ def from_lake(lake: Path, views: tuple[View, ...]) -> Source:
 
 
 def _labelled(rows: list[dict[str, Any]], where: str) -> list[dict[str, Any]]:
-    rows = [row for row in rows if row["label"] is not None and row["split"] in SPLITS]
+    rows = [row for row in rows if row["label"] in LABELS and row["split"] in SPLITS]
     found = {(row["split"], row["label"]) for row in rows}
     for split in SPLITS:
         for label in LABELS:

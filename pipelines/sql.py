@@ -3,8 +3,10 @@
 import csv
 import json
 import math
+import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +16,7 @@ import duckdb
 import pyarrow as pa
 from rich.console import Console
 
-from pipelines.errors import UserError
+from pipelines.errors import UserError, one_line
 from pipelines.lake.read import open_lake
 from pipelines.screen import say
 from pipelines.tables import print_table
@@ -27,11 +29,12 @@ _BATCH_ROWS: Final = 1024
 def sql(lake: Path, statement: str, format: str = "table") -> None:
     """Runs one SELECT over the views of `lake` and prints its rows.
 
+    Ctrl-C ends the process at once: nothing is written, and there are statements that DuckDB does not stop for it.
     UserError of one line: more or other than one SELECT, an SQL error, a file outside the views, no lake.
     """
     if format not in FORMATS:
         raise UserError(f"no format {format!r}: use {', '.join(FORMATS)}")
-    with open_lake(lake) as connection:
+    with open_lake(lake) as connection, _killed_by_interrupt():
         try:
             rows = connection.sql(_one_select(connection, statement)).to_arrow_reader(_BATCH_ROWS)
             if format == "table":
@@ -41,7 +44,16 @@ def sql(lake: Path, statement: str, format: str = "table") -> None:
             else:
                 write_json(rows, sys.stdout)
         except (duckdb.Error, pa.ArrowException) as error:
-            raise UserError(_one_line(error)) from error
+            raise UserError(one_line(error)) from error
+
+
+@contextmanager
+def _killed_by_interrupt() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _one_select(connection: duckdb.DuckDBPyConnection, statement: str) -> duckdb.Statement:
@@ -50,10 +62,6 @@ def _one_select(connection: duckdb.DuckDBPyConnection, statement: str) -> duckdb
         kinds = ", ".join(part.type.name for part in statements) or "nothing"
         raise UserError(f"the lake is read-only: give one SELECT (or DESCRIBE, SHOW, SUMMARIZE), not {kinds}")
     return statements[0]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(line.strip() for line in str(error).splitlines() if line.strip(" ^~"))
 
 
 def _print(rows: pa.RecordBatchReader) -> None:

@@ -24,7 +24,12 @@ def show(lake: Path, run_id: str, console: Console) -> None:
         said += f", {counts[status]:,} {words}" if status in counts else ""
     console.print()
     say(console, f"run {run_id}: {said}", "bold")
-    titles = {"errors": "why videos failed", "explained": "explained", "seconds": "seconds of all workers together"}
+    titles = {
+        "errors": "why videos failed",
+        "explained": "explained",
+        "layers": "how maps were fitted",
+        "seconds": "seconds of all workers together",
+    }
     for name, title in titles.items():
         if len(asked[name]):
             console.print()

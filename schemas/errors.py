@@ -18,7 +18,7 @@ ERROR_CODES: Final[dict[str, str]] = {
     "truth_unreadable": "the video of the forged region (truth_uri) is not there or cannot be decoded",
     "truth_mismatch": "the video of the forged region (truth_uri) has another size or fewer frames than its video",
     "changed": "the file is no longer the one whose keyframes and faces are known",
-    "no_flow": "every detector wants flow, and no keyframe with a face has a next frame",
+    "no_flow": "every detector wants flow, and no keyframe that something was cut from has a next frame",
     "no_target": "none of the classes that are asked about is one of the models that have an input of it",
     "out_of_memory": "one sample of it does not fit into the memory of the processor or GPU that explains it",
     "explain_failed": "the model or the attribution gave values that are not finite",

@@ -12,7 +12,7 @@ import pyarrow as pa
 STATUS_OK: Final = "ok"
 STATUS_NO_FACE: Final = "no_face"
 STATUS_ERROR: Final = "error"
-#: the classes of a forgery detector, in the order of its outputs; the labels of its videos
+#: the classes of a forgery detector, in the order of its outputs; what `train` and `forge` call their videos
 LABELS: Final = ("real", "fake")
 REAL, FAKE = LABELS
 CLASS_REAL: Final = 0
@@ -82,7 +82,7 @@ MANIFEST: Final = _table(
         _VIDEO_ID,
         _column("uri", pa.string(), "path or URI of the file"),
         _column("dataset", pa.string(), "source dataset"),
-        _column("label", pa.string(), "real or fake; NULL where unknown", null=True),
+        _column("label", pa.string(), "class the video belongs to, as real or fake; NULL where unknown", null=True),
         _column("split", pa.string(), "train, val or test; NULL where unknown", null=True),
         _column(
             "truth_uri",
@@ -99,6 +99,22 @@ MANIFEST: Final = _table(
         ),
         _column("pair_id", pa.string(), "video_id of the genuine video it was made from; NULL where none", null=True),
     ],
+)
+
+#: one number of draws that a run compared with the reference
+TRIED: Final = pa.struct(
+    [
+        _column("draws", pa.int32(), "noise draws"),
+        _column("samples", pa.int32(), "samples with evidence that were fitted by the reference, too"),
+        _column("pearson", pa.float64(), "correlation with the mean of the reference's maps, mean over the samples"),
+        _column("pearson_least", pa.float64(), "of the sample where it is least"),
+        _column("own_pearson", pa.float64(), "correlation of one run of the reference with the others"),
+        _column("own_pearson_least", pa.float64(), "of the sample where it is least"),
+        _column("iou", pa.float64(), "overlap of the hottest tenth with that of a run of the reference"),
+        _column("own_iou", pa.float64(), "the same of one run of the reference with the others"),
+        _column("bits", pa.float64(), "total bits over the reference's, minus 1, mean over the samples"),
+        _column("bits_error", pa.float64(), "standard error of that mean"),
+    ]
 )
 
 RUNS: Final = _table(
@@ -122,6 +138,39 @@ RUNS: Final = _table(
                 )
             ),
             "every start of the run, the first one first",
+        ),
+        _column(
+            "layers",
+            pa.list_(
+                pa.struct(
+                    [
+                        _MODEL,
+                        _column("layer", pa.string(), "dotted name of the explained layer"),
+                        _column(
+                            "cut",
+                            pa.string(),
+                            "how the model is cut there: graph, or hooks where it cannot be traced, so that every pass "
+                            "of a fit runs the whole model",
+                        ),
+                        _column(
+                            "folded",
+                            pa.bool_(),
+                            "whether batch norm above it is part of the weights in a fit; NULL without a bottleneck",
+                            null=True,
+                        ),
+                        _column("draws", pa.int32(), "noise draws of a fit; NULL without one", null=True),
+                        _column(
+                            "holds",
+                            pa.bool_(),
+                            "whether maps with so many draws held fidelity on the run's own samples; NULL where none "
+                            "were compared",
+                            null=True,
+                        ),
+                        _column("tried", pa.list_(TRIED), "what was compared, in the order of trying"),
+                    ]
+                )
+            ),
+            "every layer that is explained",
         ),
     ],
 )
@@ -246,8 +295,8 @@ MASKS: Final = _table(
         _column(
             "floor_bits",
             pa.float64(),
-            "bits that would pass if no class pulled: what the same fit leaves without the network. A map of less than "
-            "1.05 times as many is empty",
+            "bits that would pass if no class pulled: what the same fit leaves without the network; of a readout what "
+            "passes at alpha's lower bound. A map of less than 1.05 times as many is empty",
             null=True,
         ),
         _column(
@@ -260,6 +309,26 @@ MASKS: Final = _table(
     ],
     parents=(FRAMES,),
     chain=EXPLAIN,
+)
+
+CLOSED: Final = _table(
+    "closed",
+    "one row per (model, layer, class) of the layers that there are statistics of; none where other paths lead round "
+    "the layer",
+    ("run_id", "model", "layer", "class"),
+    [
+        _RUN_ID,
+        _MODEL,
+        _LAYER,
+        _column("class", pa.string(), "class the row is about, by name"),
+        _column(
+            "probability",
+            pa.float64(),
+            "its probability with the bottleneck closed (lambda 0): of noise alone, mean over 64 draws",
+        ),
+        _column("rank", pa.int32(), "1 for the most probable class"),
+    ],
+    parents=(RUNS,),
 )
 
 METRICS: Final = _table(
@@ -456,7 +525,8 @@ SANITY: Final = _table(
         _column(
             "similarity",
             pa.float64(),
-            "Spearman correlation of the two maps on the common grid; NULL where one of them is constant",
+            "Spearman correlation of the two maps on the common grid, 0 where only the new one is constant; NULL where "
+            "the stored one is",
             null=True,
         ),
     ],
@@ -520,7 +590,7 @@ SINK_TABLES: Final = (VIDEOS, *NESTED)
 JUDGE_NESTED: Final = (JUDGED_MAPS, FAITHFULNESS, FAITHFULNESS_CURVES, SANITY, REGIONS)
 JUDGE_TABLES: Final = (JUDGED, *JUDGE_NESTED)
 #: tables of a run in a lake; CURVES and ANNOTATIONS belong to no run
-LAKE_TABLES: Final = (RUNS, *SINK_TABLES, *JUDGE_TABLES)
+LAKE_TABLES: Final = (RUNS, CLOSED, *SINK_TABLES, *JUDGE_TABLES)
 
 
 def item(table: Table) -> pa.StructType:

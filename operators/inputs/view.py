@@ -13,6 +13,10 @@ from operators.inputs.flow import FlowParams, farneback, flow_map
 _WHOLE: Final = 1.0
 
 
+#: what of a frame is looked at
+Part = Literal["face", "frame"]
+
+
 @dataclass(frozen=True)
 class View:
     """A square picture of RGB bytes: of the face or of the middle of the frame, as it is or as it moves.
@@ -22,7 +26,7 @@ class View:
     """
 
     size: Annotated[int, Gt(0)]
-    part: Literal["face", "frame"] = "face"
+    part: Part = "face"
     shows: Literal["picture", "flow"] = "picture"
     share: Annotated[float, Interval(gt=0, le=1)] = _WHOLE
 

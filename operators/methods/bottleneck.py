@@ -6,7 +6,7 @@ the map.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Final, Literal
 
@@ -15,6 +15,9 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
+from operators.methods.alpha import Alpha
+from operators.methods.asking import Asking
+from operators.methods.mix import Mix, channels_last
 from operators.models.cut import Crossing, Split, folded, frozen, lowered, split
 from operators.models.precision import tf32
 from operators.models.running import fast_bfloat16
@@ -39,6 +42,8 @@ class Bottleneck:
                 first two asks disagree: with so few draws they were mostly noise. 0: none is explained again
     quiet       while its class pulls with less than this share of Adam's step, a sample is asked with one draw, and for
                 a gradient only where its cross-entropy lets expect more. 0: every ask is of all draws
+    auto        a run compares a few of its own samples with the reference first, and takes more draws where these do
+                not hold (`operators.choose`); a fit itself takes `draws`
     """
 
     beta: Beta = 10.0
@@ -53,6 +58,7 @@ class Bottleneck:
     precision: Literal["float32", "fastest"] = "float32"
     sure_draws: Annotated[int, Ge(0), Le(100)] = 0
     quiet: Annotated[float, Ge(0), Le(1)] = 0.0
+    auto: bool = False
 
     @property
     def asks(self) -> range:
@@ -65,27 +71,13 @@ class Bottleneck:
         return replace(self, draws=self.sure_draws, asks_from=1, sure_draws=0)
 
 
-#: `reference` is the published algorithm, `fast` gives nearly its maps for a fraction of the time (bench/RESULTS.md)
-PRESETS: Final = {
-    "reference": Bottleneck(),
-    "fast": Bottleneck(draws=2, asks_from=4, antithetic=True, precision="fastest", sure_draws=10, quiet=0.05),
-}
-DEFAULT_PRESET: Final = "fast"
-#: Lambda moves little between the first two asks: the cosine of their gradients tells how much of them is noise. It was
-#: .77 and more, with two draws, where maps kept their fidelity, .61 and less where they lost it (bench/RESULTS.md).
-_AGREEMENT: Final = 0.7
-#: a class that never pulls with more than this share of Adam's step moves no map, however noisy its gradient
-_PULL: Final = 0.05
-#: nor does one whose map ends within this of the bits that pass without a class
+_FAST: Final = Bottleneck(draws=2, asks_from=4, antithetic=True, precision="fastest", sure_draws=10, quiet=0.05)
+#: `reference` is the published algorithm, `fast` gives nearly its maps for a fraction of the time (bench/RESULTS.md),
+#: `auto` makes sure of that
+PRESETS: Final = {"auto": replace(_FAST, auto=True), "fast": _FAST, "reference": Bottleneck()}
+DEFAULT_PRESET: Final = "auto"
+#: a map that ends within this of the bits that pass without a class is one of nothing
 AT_ITS_FLOOR: Final = 1.05
-#: nats of cross-entropy below which the class is so sure that its first asks tell nothing of the later ones
-_SILENT: Final = 1e-3
-#: pull per nat of cross-entropy of a sample of which no gradient is known: more than was ever seen (bench/RESULTS.md)
-_SENSITIVITY: Final = 15.0
-#: by how much it may have grown since it was last known
-_GROWTH: Final = 6.0
-#: Adam's, as torch.optim has them
-_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True)
@@ -226,11 +218,11 @@ def fit_once(
                 "(N, C, h, w) and statistics (C, h, w)"
             )
         switch = torch.ones_like(mean) if active is None else active.to(mean.dtype)
-        mix = _Mix(cut, r, rest, targets, mean, std, switch, settings)
-        begin = torch.full_like(mix.r, ALPHA_START) if start is None else _channels_last(start).to(mix.r, copy=True)
-        alpha = _Alpha(begin, settings.lr)
+        mix = Mix(cut, r, rest, targets, mean, std, switch, settings.beta, settings.smooth_sigma)
+        begin = torch.full_like(mix.r, ALPHA_START) if start is None else channels_last(start).to(mix.r, copy=True)
+        alpha = Alpha(begin, settings.lr)
         draws = iter(noise_draws(settings, mean, std) if noise is None else noise)
-        asking = _Asking(mix, settings)
+        asking = Asking(mix, settings.quiet)
         unpulled, before = alpha, None
         for number in range(1, settings.steps):  # the map belongs to the pass before the last step, which nothing needs
             state = mix.at(alpha.value)
@@ -265,210 +257,11 @@ def fit_once(
     return found, asking.doubtful() & (found.capacity.sum((1, 2)) > AT_ITS_FLOOR * found.floor)
 
 
-def _bits_without_a_class(mix: "_Mix", alpha: "_Alpha", settings: Bottleneck) -> Tensor:
+def _bits_without_a_class(mix: Mix, alpha: Alpha, settings: Bottleneck) -> Tensor:
     """(N,) total bits where alpha goes on to the last pass by the KL alone."""
     while alpha.steps < settings.steps - 1:
         alpha.step(mix.pull_of_information(mix.at(alpha.value)))
     return mix.information(mix.at(alpha.value)).sum((1, 2, 3)) / math.log(2)
-
-
-class _Asking:
-    """Asks the network how the class pulls at each of N samples, and remembers what it said."""
-
-    def __init__(self, mix: "_Mix", settings: Bottleneck) -> None:
-        n = len(mix.r)
-        self._mix, self._quiet = mix, settings.quiet
-        self._awake = torch.full((n,), settings.quiet == 0)  # on the CPU: it decides what is run
-        self._asked = torch.zeros(n, dtype=torch.long)
-        self._sensitivity = mix.r.new_full((n,), _SENSITIVITY)
-        self._first = torch.zeros_like(mix.r)
-        self._agreement, self._most = mix.r.new_ones(n), mix.r.new_zeros(n)
-        self._asks, self._silent = 0, torch.ones(n, dtype=torch.bool, device=mix.r.device)
-
-    def ask(self, state: "_State", eps: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy (N,) and its derivative by alpha (N, h, w, C), 0 for who sleeps; `scale` (N,) is Adam's."""
-        pull = torch.zeros_like(self._mix.r)
-        cross_entropy = pull.new_zeros(len(pull), dtype=torch.float32)
-        awake, asleep = (which.nonzero().flatten() for which in (self._awake, ~self._awake))
-        if len(awake):
-            which = self._on_device(awake)
-            asked = self._mix.ask(state, eps, which)
-            cross_entropy[which], pull[which] = asked.cross_entropy, asked.pull()
-            self._learn(awake, which, cross_entropy, pull, scale)
-        if len(asleep):
-            which = self._on_device(asleep)
-            asked = self._mix.ask(state, eps[:1], which)
-            cross_entropy[which] = asked.cross_entropy
-            stirs = (asked.cross_entropy * self._sensitivity[which] > self._quiet).cpu()
-            if stirs.any():
-                moved, which = asleep[stirs], self._on_device(asleep[stirs])
-                if 2 * len(moved) < len(asleep):  # asking the few again costs less than gradients of all
-                    pull[which] = self._mix.ask(state, eps[:1], which).pull()
-                else:
-                    pull[which] = asked.pull()[_index(stirs.nonzero().flatten(), len(stirs), pull.device)]
-                wakes = (self._share(which, cross_entropy, pull, scale) > self._quiet).cpu()
-                if wakes.any() and len(eps) > 1:
-                    woken, which = moved[wakes], self._on_device(moved[wakes])
-                    asked = self._mix.ask(state, eps[1:], which)
-                    for mean, more in ((cross_entropy, asked.cross_entropy), (pull, asked.pull())):
-                        mean[which] += (more - mean[which]) * ((len(eps) - 1) / len(eps))
-                    self._learn(woken, which, cross_entropy, pull, scale)
-        self._asks += 1
-        if self._asks <= 2:
-            self._silent &= cross_entropy < _SILENT
-        return cross_entropy, pull
-
-    def doubtful(self) -> Tensor:
-        """(N,) bool: the class pulls, but its first two pulls disagree, or it was silent in the first two asks."""
-        told_nothing = self._silent if self._asks > 1 else torch.zeros_like(self._silent)
-        return ((self._agreement < _AGREEMENT) | told_nothing) & (self._most > _PULL)
-
-    def _learn(
-        self, samples: Tensor, which: Tensor | slice, cross_entropy: Tensor, pull: Tensor, scale: Tensor
-    ) -> None:
-        """From an ask of all draws; `which` are the `samples` on the device."""
-        share = self._share(which, cross_entropy, pull, scale)
-        self._most[which] = torch.maximum(self._most[which], share)
-        if self._quiet:
-            self._awake[samples] = (share > self._quiet).cpu()
-        for number in (0, 1):
-            these = samples[self._asked[samples] == number]
-            if len(these):
-                now = self._on_device(these)
-                if number:
-                    self._agreement[now] = F.cosine_similarity(self._first[now].flatten(1), pull[now].flatten(1))
-                else:
-                    self._first[now] = pull[now]
-        self._asked[samples] += 1
-
-    def _share(self, which: Tensor | slice, cross_entropy: Tensor, pull: Tensor, scale: Tensor) -> Tensor:
-        """The pull as a share of Adam's step, which also tells how much of it comes with a nat."""
-        share = _norms(pull[which]) / scale[which]
-        self._sensitivity[which] = _GROWTH * share / cross_entropy[which]
-        return share
-
-    def _on_device(self, samples: Tensor) -> Tensor | slice:
-        return _index(samples, len(self._asked), self._mix.r.device)
-
-
-def _index(chosen: Tensor, n: int, device: torch.device) -> Tensor | slice:
-    """`chosen` of n, ascending, for tensors on the device; all of them need no copy there."""
-    return slice(None) if len(chosen) == n else chosen.to(device)
-
-
-@dataclass(frozen=True)
-class _State:
-    """Of one alpha: its sigmoid, and what is smoothed from it: lambda and 1 - lambda, all (N, h, w, C)."""
-
-    sigmoid: Tensor
-    passed: Tensor
-    blocked: Tensor
-
-
-class _Mix:
-    """Z = lambda R + (1 - lambda) eps of N samples, and both gradients to alpha in closed form.
-
-    Everything is (N, h, w, C), so that the network above gets rows in channels-last layout without a copy. With S the
-    smoothing, s = sigmoid(alpha), p = S s, b = S sigmoid(-alpha) = 1 - p and r = (R - mean) / std:
-
-        d KL / d alpha = s (1 - s) S^T (p r^2 + 1 / b - b)
-        d cross-entropy / d alpha = s (1 - s) S^T sum over draws of (d cross-entropy / d Z) (R - eps)
-    """
-
-    def __init__(
-        self,
-        cut: Split,
-        r: Tensor,
-        rest: tuple[Tensor, ...],
-        targets: Tensor,
-        mean: Tensor,
-        std: Tensor,
-        switch: Tensor,
-        settings: Bottleneck,
-    ) -> None:
-        self._cut, self._rest, self._targets, self._beta = cut, rest, targets, settings.beta
-        self.r, self._switch = _channels_last(r), _channels_last(switch)
-        self._squared = ((self.r - _channels_last(mean)) / _channels_last(std)).square() * self._switch
-        self._elements = mean.numel()
-        self._smooth = Smoothing(settings.smooth_sigma, self.r)
-
-    def at(self, alpha: Tensor) -> _State:
-        sigmoid, blocked = torch.sigmoid(alpha), torch.sigmoid(-alpha)  # no cancellation where lambda is near 1
-        return _State(sigmoid, self._smooth(sigmoid), self._smooth(blocked))
-
-    def information(self, state: _State) -> Tensor:
-        """KL(N(lambda r, (1 - lambda)^2) || N(0, 1)) per element in nats."""
-        b = state.blocked
-        return -0.5 * ((1 + 2 * b.log() - b.square()) * self._switch - state.passed.square() * self._squared)
-
-    def penalty(self, information: Tensor) -> Tensor:
-        """beta times the mean KL, (N,)."""
-        return self._beta * information.mean((1, 2, 3))
-
-    def pull_of_information(self, state: _State) -> Tensor:
-        """d penalty / d alpha."""
-        b = state.blocked
-        by_passed = (state.passed * self._squared).addcmul_(1 / b - b, self._switch)
-        return self._to_alpha(state.sigmoid, by_passed.mul_(self._beta / self._elements))
-
-    def ask(self, state: _State, eps: Tensor, which: Tensor | slice = slice(None), *, last: bool = False) -> "_Asked":
-        """Send Z of the samples `which` through the network; eps (draws, h, w, C). The `last` is not asked to pull."""
-        r, passed, blocked = (each[which] for each in (self.r, state.passed, state.blocked))
-        z = (passed * r).unsqueeze(1) + blocked.unsqueeze(1) * eps
-        rows = z.mul_(self._switch).flatten(0, 1).permute(0, 3, 1, 2)
-        rest = tuple(each[which].repeat_interleave(len(eps), 0) for each in self._rest)
-        targets = self._targets[which].repeat_interleave(len(eps))
-        with torch.set_grad_enabled(not last):
-            rows.requires_grad_(not last)
-            # the network may begin in place; one of lower precision begins with a copy
-            logits = self._cut.above(rows.clone() if self._cut.dtype == rows.dtype else rows, rest).float()
-            cross_entropy = F.cross_entropy(logits, targets, reduction="none").unflatten(0, (-1, len(eps))).mean(1)
-
-        def pull() -> Tensor:
-            (by_z,) = torch.autograd.grad(cross_entropy, rows, torch.ones_like(cross_entropy))
-            by_z = by_z.permute(0, 2, 3, 1).unflatten(0, (-1, len(eps)))
-            by_passed = (r * by_z.sum(1) - (by_z * eps).sum(1)) * self._switch
-            return self._to_alpha(state.sigmoid[which], by_passed)
-
-        return _Asked(logits.detach().unflatten(0, (-1, len(eps))), cross_entropy.detach(), pull)
-
-    def _to_alpha(self, sigmoid: Tensor, by_passed: Tensor) -> Tensor:
-        return self._smooth.adjoint(by_passed).mul_(sigmoid - sigmoid.square())
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What the network says to M samples: logits (M, draws, classes), cross-entropy (M,), mean over the draws, and on
-    demand its derivative by alpha (M, h, w, C)."""
-
-    logits: Tensor
-    cross_entropy: Tensor
-    pull: Callable[[], Tensor]
-
-
-class _Alpha:
-    """Alpha under Adam (Kingma and Ba 2015), as torch.optim has it."""
-
-    def __init__(self, value: Tensor, lr: float) -> None:
-        self.value, self.steps = value, 0
-        self._lr = lr
-        self._mean, self._square = torch.zeros_like(value), torch.zeros_like(value)
-
-    def copy(self) -> "_Alpha":
-        other = _Alpha(self.value.clone(), self._lr)
-        other.steps, other._mean, other._square = self.steps, self._mean.clone(), self._square.clone()
-        return other
-
-    def scale(self) -> Tensor:
-        """(N,) norm of what gradients are divided by."""
-        return _norms((self._square / (1 - _BETA_2**self.steps if self.steps else 1)).sqrt_())
-
-    def step(self, gradient: Tensor) -> None:
-        self.steps += 1
-        self._mean.lerp_(gradient, 1 - _BETA_1)
-        self._square.mul_(_BETA_2).addcmul_(gradient, gradient, value=1 - _BETA_2)
-        size = (self._square / (1 - _BETA_2**self.steps)).sqrt_().add_(_EPSILON)
-        self.value.addcdiv_(self._mean, size, value=-self._lr / (1 - _BETA_1**self.steps))
 
 
 def noise_draws(settings: Bottleneck, mean: Tensor, std: Tensor) -> Iterator[Tensor]:
@@ -479,67 +272,14 @@ def noise_draws(settings: Bottleneck, mean: Tensor, std: Tensor) -> Iterator[Ten
     for _ in range(len(settings.asks) + 1):
         shape = (settings.draws, *mean.shape)
         if not settings.antithetic:
-            yield _channels_last(mean + std * _normal(generator, shape, mean))
+            yield channels_last(mean + std * _normal(generator, shape, mean))
             continue
         parts = []
         for _ in range(settings.draws):
             parts.append(_normal(generator, (1, *mean.shape), mean) if mirror is None else mirror)
             mirror = -parts[-1] if mirror is None else None
-        yield _channels_last(mean + std * torch.cat(parts))
+        yield channels_last(mean + std * torch.cat(parts))
 
 
 def _normal(generator: torch.Generator, shape: tuple[int, ...], like: Tensor) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=torch.float32).to(like)
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    """(..., C, h, w) to contiguous (..., h, w, C)."""
-    return x.movedim(-3, -1).contiguous()
-
-
-def _norms(x: Tensor) -> Tensor:
-    return x.flatten(1).norm(dim=1)
-
-
-def information(passed: Tensor, blocked: Tensor, r_normed: Tensor) -> Tensor:
-    """KL(N(lambda r, (1 - lambda)^2) || N(0, 1)) per element in nats; of lambda, 1 - lambda, r = (R - mean) / std."""
-    return -0.5 * (1 + 2 * torch.log(blocked) - (passed * r_normed).square() - blocked.square())
-
-
-class Smoothing:
-    """Gaussian over (N, h, w, C), kernel of 2 sigma to each side, reflected at the borders; identity for sigma 0.
-
-    As one matrix for the rows and one for the columns: the adjoint is their transposes, without a scattering sum whose
-    order a GPU leaves open.
-    """
-
-    def __init__(self, sigma: float, like: Tensor) -> None:
-        self._sides = tuple(smoothing_matrix(sigma, size).to(like) for size in like.shape[1:3]) if sigma else ()
-        self._turned = tuple(side.T.contiguous() for side in self._sides)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return _apply(self._sides, x)
-
-    def adjoint(self, x: Tensor) -> Tensor:
-        return _apply(self._turned, x)
-
-
-def _apply(sides: tuple[Tensor, ...], x: Tensor) -> Tensor:
-    if not sides:
-        return x
-    rows, columns = sides
-    n, h, w, c = x.shape
-    x = torch.matmul(rows, x.reshape(n, h, w * c)).view(n * h, w, c)
-    return torch.matmul(columns, x).view(n, h, w, c)
-
-
-def smoothing_matrix(sigma: float, size: int) -> Tensor:
-    """(size, size) float64: a Gaussian kernel of 2 sigma to each side along one side, reflected at both ends."""
-    radius = round(2 * sigma)
-    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    kernel = torch.exp(-0.5 * (offsets / sigma).square())
-    period = max(2 * (size - 1), 1)
-    places = torch.arange(size).unsqueeze(1) + torch.arange(-radius, radius + 1)
-    places = (places % period).minimum(-places % period)
-    matrix = torch.zeros(size, size, dtype=torch.float64)
-    return matrix.scatter_add_(1, places, (kernel / kernel.sum()).expand(size, -1))

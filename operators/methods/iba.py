@@ -6,10 +6,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from operators.methods import statistics
-from operators.methods.bottleneck import AT_ITS_FLOOR, DEFAULT_PRESET, PRESETS, Bottleneck, Explanation, fit, prepared
-from operators.methods.method import LAYER, READOUT, STATISTICS, Maps, Outputs, Place
-from operators.methods.readout import Readout, load
+from operators.methods import choice, statistics
+from operators.methods.bottleneck import AT_ITS_FLOOR, PRESETS, Bottleneck, Explanation, fit, prepared
+from operators.methods.method import CHOICE, LAYER, READOUT, STATISTICS, Maps, Outputs, Place
+from operators.methods.readout import Readout, least_bits, load
 from operators.models.cut import Split
 
 
@@ -42,12 +42,12 @@ class Site:
 
 @dataclass(frozen=True)
 class Iba:
-    """The bottleneck is fitted anew for every sample (VIBA section 3.3)."""
+    """The bottleneck is fitted anew for every sample (VIBA section 3.3); with `auto`, as the place's choice says."""
 
     name: ClassVar[str] = "iba"
     unit: ClassVar[str] = "bits per pixel"
 
-    bottleneck: Bottleneck = field(default=PRESETS[DEFAULT_PRESET])
+    bottleneck: Bottleneck = field(default=PRESETS["fast"])
 
     @property
     def needs(self) -> frozenset[str]:
@@ -55,7 +55,10 @@ class Iba:
 
     def ready(self, place: Place) -> "_ReadyIba":
         readout = load(place.files[READOUT]).to(place.example.device) if READOUT in self.needs else None
-        return _ReadyIba(Site.of(place, self.bottleneck), self.bottleneck, readout)
+        bottleneck = self.bottleneck
+        if bottleneck.auto:
+            bottleneck = replace(bottleneck, draws=choice.load(place.files[CHOICE]).draws)
+        return _ReadyIba(Site.of(place, bottleneck), bottleneck, readout)
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class ReadoutIba:
     name: ClassVar[str] = "readout"
     unit: ClassVar[str] = "bits per pixel"
 
-    bottleneck: Bottleneck = field(default=PRESETS[DEFAULT_PRESET])
+    bottleneck: Bottleneck = field(default=PRESETS["fast"])
 
     @property
     def needs(self) -> frozenset[str]:
@@ -105,7 +108,10 @@ class _ReadyReadout:
     def run(self, inputs: Tensor, targets: Tensor, outputs: Outputs) -> Maps:
         with torch.no_grad():
             start = self.readout(outputs.layers)
-        maps = maps_of(self.site.fit(inputs, targets, outputs, self.bottleneck, start), inputs)
+            r, _ = outputs.crossings[self.site.layer]
+            floor = least_bits(r, self.site.mean, self.site.std, self.site.active)
+        found = self.site.fit(inputs, targets, outputs, self.bottleneck, start)
+        maps = maps_of(replace(found, floor=floor), inputs)  # not the fit's own, which is where the readout begins it
         # without a step there is but one pass, and its loss is the last
         return replace(maps, figures={name: each for name, each in maps.figures.items() if name != "loss_first"})
 

@@ -94,11 +94,10 @@ def ridge(design: Tensor, scores: Tensor, weights: Tensor, penalty: float) -> Te
     weights = weights.unsqueeze(2)
     total = weights.sum(1, keepdim=True)
     centred = design - (weights * design).sum(1, keepdim=True) / total
-    scores = scores.unsqueeze(2)
-    scores = scores - (weights * scores).sum(1, keepdim=True) / total
     turned = (weights * centred).transpose(1, 2)
     left = turned @ centred + penalty * torch.eye(design.shape[2], dtype=design.dtype)
-    return torch.linalg.solve(left, turned @ scores).squeeze(2)
+    # what is centred on one side needs not be on the other
+    return torch.linalg.solve(left, turned @ scores.unsqueeze(2)).squeeze(2)
 
 
 def _mean_colours(pixels: Tensor, segments: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ from operators.models.spec import ModelSpec
 LAYER: Final = "layer"
 STATISTICS: Final = "statistics"
 READOUT: Final = "readout"
+#: what a run found out of itself (`operators.methods.choice`)
+CHOICE: Final = "choice"
 #: the picture that an input was cut from, where it is none itself
 PICTURE: Final = "picture"
 
@@ -25,7 +27,7 @@ class Place:
     """Where maps are made: a model on its device, frozen and in eval mode, and one of its layers ("": none).
 
     `example` is one input (1, ...) on the model's device; `cut` is the model cut at the layer, None without one;
-    `files` are those the method needs, by what they are (STATISTICS, READOUT).
+    `files` are those the method needs, by what they are (STATISTICS, READOUT, CHOICE).
     """
 
     spec: ModelSpec

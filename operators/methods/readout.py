@@ -5,6 +5,7 @@ layers and predict alpha; they are trained once, with the same loss, and a sampl
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from operators.methods.bottleneck import ALPHA_START, Beta, Bottleneck, Sigma, Smoothing, fit, information
+from operators.methods.bottleneck import ALPHA_START, Beta, Bottleneck, Sigma, fit
+from operators.methods.mix import information
+from operators.methods.smoothing import Smoothing
 from operators.methods.statistics import LayerStatistics
 from operators.models.activations import LOGITS, read
 from operators.models.cut import Split
@@ -140,6 +143,16 @@ def loss(readout: Readout, site: Site, images: Tensor, params: ReadoutParams, ge
     logits = site.cut.above((passed * r + blocked * (site.mean + site.std * noise)) * switch, rest)
     cross_entropy = F.cross_entropy(logits, outputs[LOGITS].argmax(1), reduction="none")
     return cross_entropy + params.beta * kl.mean((1, 2, 3))
+
+
+def least_bits(r: Tensor, mean: Tensor, std: Tensor, active: Tensor) -> Tensor:
+    """(N,) bits that pass where alpha is at its lower bound everywhere, r (N, C, h, w) being the layer's output.
+
+    That is where training would bring a readout that no class pulls: the information grows with lambda.
+    """
+    passed = torch.tensor(-ALPHA_BOUND, dtype=r.dtype, device=r.device).sigmoid()
+    nats = information(passed, 1 - passed, (r - mean) / std) * active
+    return nats.sum((1, 2, 3)) / math.log(2)
 
 
 @torch.no_grad()

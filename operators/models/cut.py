@@ -48,8 +48,11 @@ class Split:
     def slower(self) -> str | None:
         """What is lost against a cut by graph with batch norm folded; None where nothing is."""
         if self.kind == "hooks":
-            return f"layer {self.layer}: cut by hooks, so that every pass runs the whole model, in float32"
-        return None if self.folded else f"layer {self.layer}: batch norm is not folded, which costs a few percent"
+            return (
+                f"{self.layer}: the model cannot be traced there, so every pass of a fit runs all of it, in float32: "
+                "maps are right, and take several times as long"
+            )
+        return None if self.folded else f"{self.layer}: batch norm is not folded into the weights: a few percent slower"
 
 
 def split(model: nn.Module, layer: str, example: Tensor, layout: Layout = "NCHW") -> Split:

@@ -1,7 +1,7 @@
 """Models: which network, what it sees, which layer is explained."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import timm
@@ -9,7 +9,7 @@ import torch
 from timm.data.config import resolve_model_data_config
 from torch import nn
 
-from operators.inputs.view import View
+from operators.inputs.view import Part, View
 from operators.models.activations import Layout
 from schemas.tables import CLASS_FAKE, CLASS_REAL, FAKE, LABELS, REAL
 
@@ -54,14 +54,15 @@ PAPER_LAYERS: Final = {
 }
 
 
-def spec_for(name: str) -> ModelSpec:
-    """The spec of `xception`, `vgg11-flow` or any timm classifier, whose own input size, mean and std are taken.
+def spec_for(name: str, part: Part = "face", classes: tuple[str, ...] = LABELS) -> ModelSpec:
+    """The spec of `xception`, `vgg11-flow` or any timm classifier that looks at `part` and tells `classes` apart.
 
-    Raises ValueError for a name timm does not know and for an architecture without a spatial layer to explain.
+    Of timm are its input size, mean and std, and of whole frames the share of the shorter side that is cut from their
+    middle. Raises ValueError for a name timm does not know and for an architecture without a spatial layer to explain.
     """
     for spec in (XCEPTION, VGG11_FLOW):
         if name == spec.name:
-            return spec
+            return replace(spec, view=replace(spec.view, part=part), classes=classes)
     if not timm.is_model(name):
         near = timm.list_models(f"*{name}*")[:5]
         hint = f"; did you mean {', '.join(near)}?" if near else ""
@@ -69,10 +70,11 @@ def spec_for(name: str) -> ModelSpec:
     with torch.device("meta"):
         model = timm.create_model(name, num_classes=len(LABELS))
     data = resolve_model_data_config(model)
-    view = View(max(data["input_size"][1:]))
+    size = max(data["input_size"][1:])
+    view = View(size) if part == "face" else View(size, part, share=data["crop_pct"])
     layout = "NHWC" if str(getattr(model, "output_fmt", "")) == "NHWC" else "NCHW"
     mean, std = tuple(data["mean"]), tuple(data["std"])
-    return ModelSpec(name, name, view, mean, std, _default_layer(model), layout=layout)
+    return ModelSpec(name, name, view, mean, std, _default_layer(model), classes, layout=layout)
 
 
 def _default_layer(model: nn.Module) -> str:

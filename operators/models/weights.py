@@ -3,14 +3,15 @@
 import hashlib
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
 import timm
 import torch
-from huggingface_hub import HfApi, try_to_load_from_cache
+from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -19,6 +20,9 @@ from operators.inputs.view import View
 from operators.models.spec import ModelSpec
 
 _METADATA_KEY: Final = "viba.model_spec"
+#: what a repository of huggingface.co keeps weights in
+_HUB_FILE: Final = "model.safetensors"
+_IMAGENET_CLASSES: Final = 1000
 #: how long a server of weights may be silent
 _REPLY_S: Final = 10.0
 
@@ -101,18 +105,36 @@ def start_from_imagenet(spec: ModelSpec, seed: int = 0) -> nn.Module:
 
     They are downloaded once and kept. Raises ValueError, one line, where there are none or they cannot be fetched.
     """
-    source = imagenet_source(spec)
-    on_hub = "://" not in source
+    with _fetching(imagenet_source(spec)):
+        return _create(spec, seed, pretrained=True)
+
+
+def imagenet_weights(spec: ModelSpec) -> Path:
+    """The file of timm's weights for the architecture, with the head for ImageNet's 1000 classes.
+
+    It is downloaded once and kept, where huggingface_hub keeps what it downloads. Raises ValueError, one line, where
+    there is none or it cannot be fetched.
+    """
+    source, known = imagenet_source(spec), timm.get_pretrained_cfg(spec.architecture)
+    if "://" in source or known is None or known.num_classes != _IMAGENET_CLASSES:
+        raise ValueError(f"{source} is no file of weights for ImageNet's 1000 classes: name one of {spec.architecture}")
+    with _fetching(source):
+        return Path(hf_hub_download(source, _HUB_FILE))
+
+
+@contextmanager
+def _fetching(source: str) -> Iterator[None]:
+    """Inside, `source` is fetched, or what an earlier download kept of it is read; ValueError where that fails."""
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_REPLY_S)
     try:
-        if on_hub and not isinstance(try_to_load_from_cache(source, "model.safetensors"), str):
+        if "://" not in source and not isinstance(try_to_load_from_cache(source, _HUB_FILE), str):
             HfApi().model_info(source, timeout=_REPLY_S)  # fails at once where the download would retry for a minute
-        return _create(spec, seed, pretrained=True)
+        yield
     except Exception as error:  # what a network raises comes from several libraries
         raise ValueError(
-            f"cannot fetch {source} ({type(error).__name__}): connect to the internet, name a file of weights in "
-            "timm's layout, or start from scratch"
+            f"cannot fetch {source} ({type(error).__name__}): connect to the internet, or name a file of "
+            "weights in timm's layout"
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)

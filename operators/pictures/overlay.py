@@ -42,10 +42,11 @@ class OverlayParams:
 
 @dataclass(frozen=True)
 class Scale:
-    """What the brightest colour means."""
+    """What the brightest colour means, and of which maps that holds."""
 
     top: float
     unit: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -205,13 +206,16 @@ def colour_bar(width: int, scale: Scale, font_px: int, max_opacity: float) -> np
     """What the heat means: the colours over grey, with ticks in its unit; (h, width, 3), h from the font."""
     font, margin = round(font_px * 0.85), round(font_px * 0.55)
     thickness = round(font_px * 0.7)
-    bar = blank(thickness + round(font * 1.9), width)
+    noted_y = thickness + round(font * 1.9)
+    bar = blank(noted_y + round(font * 1.4) * bool(scale.note), width)
     unit_width = text_width(scale.unit, font, bold=False)
     length = width - 3 * margin - unit_width
     ramp = np.tile(np.linspace(0, 1, length, dtype=np.float32), (thickness, 1))
     grey = np.full((thickness, length, 3), _BAR_BACKGROUND, np.uint8)
     bar[:thickness, margin : margin + length] = blend(grey, ramp, 1.0, max_opacity)
     write(bar, scale.unit, width - margin - unit_width, (thickness - font) // 2, font, quiet=True)
+    if scale.note:
+        write(bar, scale.note, margin, noted_y, font, quiet=True)
     if scale.top <= 0:
         return bar
     free_x = 0  # a label that would touch the one before it is left out

@@ -33,7 +33,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """`picture` (H, W, 3) uint8 RGB, shown square; `saliency` (h, w) lies over the whole of it."""
+    """`picture` (H, W, 3) uint8 RGB, shown square, `line` below it; `saliency` (h, w) lies over the whole of it."""
 
     picture: np.ndarray
     line: str = ""
@@ -113,17 +113,19 @@ def _row(row: Row, columns: Sequence[Column], lefts: list[int], width: int) -> n
     first, *others = row.labels
     loud = wrapped(first, _LABELS_PX, _FONT_PX, bold=True)
     quiet = [line for label in others for line in wrapped(label, _LABELS_PX, _FONT_PX)]
-    height = max(CELL_PX + round(_LINE_PX * 1.2), (len(loud) + len(quiet)) * _LINE_PX) + _GAP_PX
+    below = [wrapped(cell.line, CELL_PX, _FONT_PX) for cell in row.cells]
+    most = max(1, *map(len, below))
+    height = max(CELL_PX + round(_LINE_PX * (most + 0.2)), (len(loud) + len(quiet)) * _LINE_PX) + _GAP_PX
     strip = blank(height, width)
     _write_lines(strip, loud, _GAP_PX, 0, bold=True)
     _write_lines(strip, quiet, _GAP_PX, len(loud) * _LINE_PX, quiet=True)
-    for left, column, cell in zip(lefts, columns, row.cells, strict=True):
+    for left, column, cell, lines in zip(lefts, columns, row.cells, below, strict=True):
         picture = resized(cell.picture, CELL_PX, CELL_PX)
         if cell.saliency is not None and column.scale is not None:
             heat = place(cell.saliency, (0, 0, CELL_PX, CELL_PX), CELL_PX, CELL_PX)
             picture = blend(picture, heat, column.scale.top, _MAX_OPACITY)
         strip[:CELL_PX, left : left + CELL_PX] = picture
-        write(strip, cell.line, left, CELL_PX + _LINE_PX - _FONT_PX, _FONT_PX, quiet=True)
+        _write_lines(strip, lines, left, CELL_PX + _LINE_PX - _FONT_PX, quiet=True)
     return strip
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -105,14 +106,23 @@ def open_uri(uri: str) -> BinaryIO:
 def _open(uri: str) -> BinaryIO:
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", uri)
     if scheme is None:
-        return open(uri, "rb")
+        return _regular(uri)
     if scheme[1].lower() == "file":
         path = re.sub(r"^//[^/]*", "", uri[len("file:") :])
-        return open(os.fsdecode(unquote_to_bytes(path)), "rb")
+        return _regular(os.fsdecode(unquote_to_bytes(path)))
     from pyarrow.fs import FileSystem  # here, because local files do without
 
     system, path = FileSystem.from_uri(uri)
     return BufferedReader(cast(BinaryIO, system.open_input_file(path)), _READ_BYTES)  # type: ignore[arg-type]
+
+
+def _regular(path: str) -> BinaryIO:
+    """A file, also behind links; opening a FIFO would wait for who writes into it, reading a device need never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path} is no regular file")
+    return os.fdopen(descriptor, "rb")
 
 
 def read_frames(

@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.console import Console
 
 from pipelines import config as configs
-from pipelines.commands.flags import add_config, add_detectors, weights
+from pipelines.commands.detectors import add_detectors, detectors
+from pipelines.commands.flags import add_config
 from pipelines.estimate import estimate
-from schemas.tables import LABELS
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for MODEL/LAYER.safetensors; files there are kept",
     )
-    parser.add_argument("--label", choices=LABELS, help="only videos with this label (default: all)")
+    parser.add_argument("--label", metavar="LABEL", help="only videos with this label, as real (default: all)")
     add_detectors(parser)
     add_config(parser)
 
@@ -35,5 +35,6 @@ def flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """The config from file, settings and flags, and what it estimates."""
     tables = configs.load(options.config, options.set)
-    config = configs.build(tables, options.model, options.layer, weights(options))
-    estimate(config, options.paths, options.out, Console(), options.label)
+    console = Console()
+    config = configs.build(tables, **detectors(options, console))
+    estimate(config, options.paths, options.out, console, options.label)

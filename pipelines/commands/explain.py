@@ -11,7 +11,8 @@ from operators.methods import METHODS
 from operators.methods.bottleneck import DEFAULT_PRESET, PRESETS
 from operators.methods.budget import BUDGETS, DEFAULT_BUDGET
 from pipelines import config as configs
-from pipelines.commands.flags import add_config, add_detectors, add_lake, weights
+from pipelines.commands.detectors import add_detectors, detectors
+from pipelines.commands.flags import add_config, add_lake
 from pipelines.config import Config
 from pipelines.explain import explain
 
@@ -79,5 +80,7 @@ def run(options: argparse.Namespace) -> None:
     }
     said = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
     tables = configs.load(options.config, [*options.set, *said])
-    config = configs.build(tables, options.model, options.layer, weights(options), options.statistics, options.readout)
-    explain(config, options.paths, options.lake, Console())
+    console = Console()
+    told = detectors(options, console)
+    config = configs.build(tables, statistics=options.statistics, readout=options.readout, **told)
+    explain(config, options.paths, options.lake, console)

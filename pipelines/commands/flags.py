@@ -11,38 +11,18 @@ def add_lake(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lake", type=Path, required=True, metavar="DIR", help="folder of the tables")
 
 
-def add_detectors(parser: argparse.ArgumentParser) -> None:
-    """--model, --layer and --weights."""
-    parser.add_argument(
-        "--model",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="xception, vgg11-flow or a timm architecture; may be repeated (default: the first two)",
-    )
-    parser.add_argument(
-        "--layer",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="dotted name of a layer, for every model that has it, or 'paper': those that the paper compares; may be "
-        "repeated (default: the model's own)",
-    )
-    add_weights(parser, "safetensors or state dict of a detector, FaceForensics++ Xception files included")
-
-
 def add_weights(parser: argparse.ArgumentParser, what: str) -> None:
     """--weights MODEL=FILE, repeated."""
     parser.add_argument("--weights", action="append", default=[], metavar="MODEL=FILE", help=f"{what}; may be repeated")
 
 
-def weights(options: argparse.Namespace) -> dict[str, Path]:
-    """Model -> file, from --weights. Raises UserError for one without a model."""
+def weights(options: argparse.Namespace, flag: str = "weights") -> dict[str, Path]:
+    """Model -> file, from --weights or another flag like it. Raises UserError for one without a model."""
     found = {}
-    for given in options.weights:
+    for given in getattr(options, flag):
         model, separator, file = given.partition("=")
         if not separator:
-            raise UserError(f"--weights {given}: write MODEL=FILE")
+            raise UserError(f"--{flag.replace('_', '-')} {given}: write MODEL=FILE")
         found[model] = Path(file)
     return found
 

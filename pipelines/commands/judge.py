@@ -32,6 +32,13 @@ def flags(parser: argparse.ArgumentParser) -> None:
         help="what finds the parts of a face: MediaPipe's face_landmark.tflite or a dlib file of 68 points (default: "
         "what make landmarks fetched, else the proportions of the face's box)",
     )
+    parser.add_argument(
+        "--permuted-weights",
+        action="append",
+        default=[],
+        metavar="MODEL=FILE",
+        help="weights of a detector that was trained on permuted labels: a sanity test; may be repeated",
+    )
     parser.add_argument("--again", action="store_true", help="drop what the run was judged with other settings")
     add_config(parser)
 
@@ -42,4 +49,13 @@ def run(options: argparse.Namespace) -> None:
     tables = configs.load(options.config, [*options.set, *said])
     params = configs.fill(JudgeParams(), tables.get("judge", {}), "judge")
     landmarks = options.landmarks or (MESH_FILE if MESH_FILE.is_file() else None)
-    judge(options.lake, options.run_id, params, weights(options), landmarks, options.again, Console())
+    judge(
+        options.lake,
+        options.run_id,
+        params,
+        weights(options),
+        weights(options, "permuted_weights"),
+        landmarks,
+        options.again,
+        Console(),
+    )

@@ -1,7 +1,7 @@
 """What must hold in every lake: queries that return no row where it does."""
 
 from pipelines.lake.read import queries
-from schemas.tables import LAKE_TABLES, RUNS, Table
+from schemas.tables import LAKE_TABLES, Table
 
 
 def checks() -> dict[str, str]:
@@ -36,6 +36,6 @@ def _parents() -> str:
 def _ids(table: Table) -> str:
     """run_id, video_id and the rest of the key as one text."""
     rest = [f"{table.name}.{name}" for name in table.key if name not in ("run_id", "video_id")]
-    video_id = "null" if table is RUNS else f"{table.name}.video_id"
+    video_id = f"{table.name}.video_id" if "video_id" in table.schema.names else "null"
     key = f"concat_ws(' ', {', '.join(rest)})" if rest else "null"
     return f"{table.name}.run_id as run_id, {video_id} as video_id, {key} as key"

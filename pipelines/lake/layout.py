@@ -39,6 +39,10 @@ class Layout:
         files = parquet(self.checkpoints(chain, run_id))
         return tuple(path.name.removesuffix(_PENDING) for path in files if path.name.endswith(_PENDING))
 
+    def lock(self, chain: str, run_id: str) -> Path:
+        """Held by the process that runs the chain for a run."""
+        return self.root / "_checkpoints" / chain / f"{_RUN}{run_id}.lock"
+
     def manifest(self, run_id: str) -> Path:
         """The input files of a run."""
         return self.root / "_manifests" / f"{run_id}.parquet"

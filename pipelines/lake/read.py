@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from pipelines.errors import UserError
+from pipelines.errors import UserError, one_line
 from pipelines.lake.layout import Layout, parquet
 from schemas.tables import ANNOTATIONS, CURVES, LAKE_TABLES, RUNS, VIDEOS
 
@@ -17,7 +17,8 @@ _COMMITTED: Final = pa.schema([VIDEOS.schema.field(name) for name in VIDEOS.key]
 
 
 def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnection:
-    """A connection with a view per table of schemas.tables.LAKE_TABLES, of all runs or of one, CURVES and ANNOTATIONS.
+    """A connection with the views of schemas.tables.LAKE_TABLES, of all runs or of one, of CURVES and ANNOTATIONS, and
+    queries/views.
 
     A video's rows are visible once the chain that writes the table has committed them; a lake may hold trainings and
     no run. The views read through Arrow; DuckDB itself is locked away from every file and from the network, so no
@@ -48,8 +49,11 @@ def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnectio
     _rows(connection, trainings, CURVES.schema).create_view(CURVES.name)
     said = [layout.annotations] if layout.annotations.is_file() else []
     _rows(connection, said, ANNOTATIONS.schema).create_view(ANNOTATIONS.name)
+    for name, query in queries("views").items():
+        connection.execute(f"create view {name} as {query}")
     for setting in (
         "set timezone = 'UTC'",
+        "set memory_limit = '50%'",  # the rest is Arrow's, and others'
         "set enable_progress_bar = false",  # it would be drawn into the rows on stdout
         "set autoinstall_known_extensions = false",
         "set autoload_known_extensions = false",
@@ -69,7 +73,10 @@ def runs(lake: Path) -> list[str]:
     if not found:
         raise UserError(f"no run in {lake}: start one with python -m pipelines explain PATH --lake {lake}")
     files = [file for run_id in found for file in parquet(layout.table(run_id, RUNS.name))]
-    rows = _dataset(files, RUNS.schema).to_table(columns=["run_id", "started_at"]).to_pylist()
+    try:
+        rows = _dataset(files, RUNS.schema).to_table(columns=["run_id", "started_at"]).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"a file of the table runs is damaged, delete it: {one_line(error)}") from error
     starts = {row["run_id"]: row["started_at"].timestamp() for row in rows}
     return sorted(found, key=lambda run_id: starts.get(run_id, 0.0))
 
@@ -84,7 +91,10 @@ def committed(layout: Layout, chain: str, run_ids: list[str]) -> pa.Table:
     tables = [_COMMITTED.empty_table()]
     for run_id in run_ids:
         for path in layout.committed(chain, run_id):
-            ids = pq.ParquetFile(path).read(columns=["video_id"])["video_id"].cast(pa.string())
+            try:
+                ids = pq.ParquetFile(path).read(columns=["video_id"])["video_id"].cast(pa.string())
+            except (pa.ArrowException, OSError) as error:
+                raise UserError(f"{path} is damaged: explain with the run's own command mends it") from error
             tables.append(pa.table([pa.array([run_id] * len(ids), pa.string()), ids], schema=_COMMITTED))
     return pa.concat_tables(tables)
 

@@ -1,10 +1,11 @@
-"""The run's one row: what ran, when, with which packages and on which machines."""
+"""The run's one row: what ran, when, how its layers are explained, with which packages and on which machines."""
 
 import json
 import os
 import platform
 import subprocess
 import tomllib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,9 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 
+from operators.methods.choice import Choice
+from operators.methods.iba import Iba
 from pipelines.config import Config
 from pipelines.lake.layout import Layout
 from pipelines.manifest import write_table
+from pipelines.probe import Cut
 from schemas.tables import RUNS
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
@@ -25,13 +29,34 @@ _PACKAGES: Final = ("ray", "torch", "timm", "av", "opencv-python", "dlib-bin", "
 _ACCELERATOR: Final = "accelerator_type:"
 
 
-def begin(config: Config, layout: Layout) -> None:
+def begin(config: Config, layout: Layout, cuts: Mapping[tuple[str, str], Cut]) -> None:
     """Note that a run starts, or goes on: what is known of its earlier starts and of its end stays."""
     now = datetime.now(UTC)
     row = _read(layout, config.run_id) or {"started_at": now, "ended_at": None, "starts": []}
     start = {"started_at": now, "versions": json.dumps(_versions()), "hardware": json.dumps(_hardware())}
     row |= {"run_id": config.run_id, "config": config.to_json(), "starts": [*row["starts"], start]}
+    unknown = {"holds": None, "tried": []}
+    row["layers"] = [
+        {"model": model, "layer": layer, "cut": cut.kind, "folded": cut.folded, "draws": _draws(config)} | unknown
+        for (model, layer), cut in cuts.items()
+    ]
     _write(layout, row)
+
+
+def choose(config: Config, layout: Layout, choices: Mapping[tuple[str, str], Choice]) -> None:
+    """Note how many noise draws the run takes at each layer, and why."""
+    row = _read(layout, config.run_id)
+    assert row is not None, "chosen before it began"
+    for each in row["layers"]:
+        choice = choices.get((each["model"], each["layer"]))
+        if choice is not None:
+            each |= {"draws": choice.draws, "holds": choice.holds, "tried": list(choice.tried)}
+    _write(layout, row)
+
+
+def _draws(config: Config) -> int | None:
+    """Those the config says; None where it leaves them to the run, and without a fit."""
+    return config.bottleneck.draws if Iba.name in config.methods and not config.bottleneck.auto else None
 
 
 def end(config: Config, layout: Layout) -> None:
@@ -47,7 +72,10 @@ def _path(layout: Layout, run_id: str) -> Path:
 
 def _read(layout: Layout, run_id: str) -> dict[str, Any] | None:
     path = _path(layout, run_id)
-    return pq.read_table(path, schema=RUNS.schema).to_pylist()[0] if path.is_file() else None
+    try:
+        return pq.read_table(path, schema=RUNS.schema).to_pylist()[0] if path.is_file() else None
+    except pa.ArrowException:  # cut short: its starts are lost, and no video is
+        return None
 
 
 def _write(layout: Layout, row: dict[str, Any]) -> None:

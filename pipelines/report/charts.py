@@ -170,24 +170,23 @@ def _thresholds_says(rows: list[Row]) -> str:
 
 def _reliability(rows: list[Row]) -> Spec:
     scale = _from_0()
-    line = {"x": {"datum": 0}, "y": {"datum": 0}, "x2": {"datum": 1}, "y2": {"datum": 1}}
-    encoding = {
-        "x": _x("score", "mean score", scale=scale),
-        "y": _x("share_fake", "share labelled fake", scale=scale),
-        "size": _x("n_videos", "videos"),
-    }
-    mark = {"type": "point", "color": _COLOURS[0]}
-    return _chart(
-        rows, [{"mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": line}, {"mark": mark, "encoding": encoding}]
-    )
+    x = _x("probability", "probability of fake", scale=scale)
+    ends = {"x": {"datum": 0}, "y": {"datum": 0}, "x2": {"datum": 1}, "y2": {"datum": 1}}
+    band = {"x": x, "y": _x("low", "share of forged videos", scale=scale), "y2": {"field": "high"}}
+    curve = {"x": x, "y": _x("calibrated", "share of forged videos", scale=scale)}
+    layers: list[Spec] = [
+        {"mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": ends},
+        {"mark": {"type": "area", "opacity": 0.2, "color": _COLOURS[0]}, "encoding": band},
+        {"mark": {"type": "line", "point": True, "color": _COLOURS[0]}, "encoding": curve},
+    ]
+    return _chart(rows, layers)
 
 
 def _reliability_says(rows: list[Row]) -> str:
     said = []
     for model in dict.fromkeys(row["model"] for row in rows):
-        own = [row for row in rows if row["model"] == model]
-        gap = sum(row["n_videos"] * abs(row["score"] - row["share_fake"]) for row in own)
-        said.append(f"{model} {gap / sum(row['n_videos'] for row in own):.2f}")
+        own = [abs(row["probability"] - row["calibrated"]) for row in rows if row["model"] == model]
+        said.append(f"{model} {sum(own) / len(own):.2f}")
     return f"Mean distance from the diagonal, on which a calibrated detector lies: {', '.join(said)}."
 
 
@@ -199,23 +198,21 @@ def _steadiness(rows: list[Row]) -> Spec:
         if row[name] is not None
     ]
     encoding = {
-        "x": _x("mask_rule", "how a map becomes a mask", "nominal", axis={"labelAngle": 0}),
-        "y": _x("value", "mean over videos", aggregate="mean"),
+        "x": _x("threshold", "threshold of the mask, of the map's maximum", scale=_from_0()),
+        "y": _x("value", "mean over labels", aggregate="mean"),
         "color": _x("map", "method, layer and class", "nominal"),
         "strokeDash": _x("figure", "figure", "nominal"),
     }
-    layers: list[Spec] = [
-        {"mark": {"type": "line", "point": True}, "encoding": encoding},
-    ]
-    return _chart(shown, layers)
+    return _chart(shown, [{"mark": "line", "encoding": encoding}])
 
 
 def _steadiness_says(rows: list[Row]) -> str:
-    own = [row for row in rows if row["iou"] is not None and row["iou_adjusted"] is not None]
+    own = [row for row in rows if row["threshold"] == 0.5 and row["iou"] is not None]
     if not own:
-        return "No video has two maps with a highlighted pixel."
-    raw, adjusted = (sum(row[name] for row in own) / len(own) for name in ("iou", "iou_adjusted"))
-    return f"Mean IoU of consecutive masks is {raw:.2f}, over chance {adjusted:.2f} (0: masks that overlap by chance)."
+        return "No video has two maps with a highlighted cell."
+    raw = sum(row["iou"] for row in own) / len(own)
+    adjusted = sum(row["iou_adjusted"] or 0.0 for row in own) / len(own)
+    return f"At .5 the mean IoU of consecutive masks is {raw:.2f}, over chance {adjusted:.2f} (0: as if by chance)."
 
 
 def _regions(rows: list[Row]) -> Spec:
@@ -346,7 +343,7 @@ CHARTS: Final = {
     "scores": Chart(_scores, _scores_says),
     "thresholds": Chart(_thresholds, _thresholds_says),
     "reliability": Chart(_reliability, _reliability_says),
-    "table3": Chart(_steadiness, _steadiness_says),
+    "table3_thresholds": Chart(_steadiness, _steadiness_says),
     "regions": Chart(_regions, _regions_says),
     "figure2": Chart(_figure2, _figure2_says),
     "localisation": Chart(_localisation, _localisation_says),

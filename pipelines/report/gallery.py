@@ -21,7 +21,7 @@ from operators.inputs.flow import FlowParams
 from operators.inputs.view import View
 from operators.video.encode import write_video
 from pipelines.lake.read import queries
-from pipelines.render import pictures
+from pipelines.render import pictures, why_empty
 from schemas.errors import SampleError
 
 MEDIA: Final = ("none", "posters", "clips")
@@ -34,8 +34,6 @@ _POSTER_PX: Final = 160
 _POSTER_QUALITY: Final = 60
 #: maps of more cells are pooled to as many on a side
 _CELLS: Final = 32
-#: the share of a series' heat that its scale covers: single hot pixels must not darken the rest
-_SCALE_PERCENTILE: Final = 99.5
 _LEVELS: Final = 255
 #: how many videos of each kind come first where not all fit
 _STRATUM: Final = 10
@@ -46,6 +44,8 @@ RULE: Final = (
 )
 
 Row = dict[str, Any]
+#: what full heat means in all pictures of a run, by (model, method, layer)
+Tops = dict[tuple[str, str, str], float]
 
 
 @dataclass
@@ -93,12 +93,14 @@ def fill(
 ) -> tuple[list[Card], int]:
     """The cards that `room` bytes hold, in the order of `order`, and how many videos there are in all."""
     by_video: dict[str, list[Row]] = {}
+    scales = connection.sql(queries("render")["scales"], params={"run_id": run_id}).to_arrow_table().to_pylist()
+    tops = {(row["model"], row["method"], row["layer"]): row["top"] for row in scales}
     models = [each["spec"]["name"] for each in config["detectors"]]
     for row in sorted(rows, key=lambda row: models.index(row["model"])):
         by_video.setdefault(row["video_id"], []).append(row)
     cards = []
     for video_id in order(rows):
-        card = _card(connection, run_id, by_video[video_id], config, media)
+        card = _card(connection, run_id, by_video[video_id], config, tops, media)
         if card.size > room:
             break
         room -= card.size
@@ -106,7 +108,9 @@ def fill(
     return cards, len(by_video)
 
 
-def _card(connection: duckdb.DuckDBPyConnection, run_id: str, rows: list[Row], config: Row, media: str) -> Card:
+def _card(
+    connection: duckdb.DuckDBPyConnection, run_id: str, rows: list[Row], config: Row, tops: Tops, media: str
+) -> Card:
     video_id = rows[0]["video_id"]
     params = {"run_id": run_id, "video_id": video_id}
     maps = connection.sql(queries("render")["maps"], params=params).to_arrow_table().to_pylist()
@@ -116,7 +120,7 @@ def _card(connection: duckdb.DuckDBPyConnection, run_id: str, rows: list[Row], c
     frames = sorted({row["frame"]: row["time_s"] for row in maps}.items())
     place = {frame: number for number, (frame, _) in enumerate(frames)}
     packed = _Packed()
-    series = _series(maps, place, views, packed, config)
+    series = _series(maps, place, views, packed, config, tops)
     told = {
         "id": video_id,
         "name": posixpath.basename(unquote(rows[0]["uri"])),
@@ -175,8 +179,10 @@ class _Packed:
         return base64.b64encode(gzip.compress(b"".join(self.parts), mtime=0)).decode()
 
 
-def _series(maps: list[Row], place: dict[int, int], views: dict[str, View], packed: _Packed, config: Row) -> list[Row]:
-    """Maps on one scale: those of one model, method and layer, and target where a run explains several."""
+def _series(
+    maps: list[Row], place: dict[int, int], views: dict[str, View], packed: _Packed, config: Row, tops: Tops
+) -> list[Row]:
+    """Maps of one model, method and layer, and target where a run explains several, on the run's scale."""
     models, methods, by_target = list(views), config.get("methods", []), len(config.get("targets", ())) > 1
     shown = list(dict.fromkeys(views[row["model"]] for row in maps))
 
@@ -191,8 +197,7 @@ def _series(maps: list[Row], place: dict[int, int], views: dict[str, View], pack
     series = []
     for (model, method, layer, target), rows in sorted(found.items(), key=lambda item: order_of(item[0])):
         grids = [_grid(row) for row in rows]
-        heat = [grid.ravel() for grid, row in zip(grids, rows, strict=True) if not row["empty"]]
-        top = max(float(np.percentile(np.concatenate(heat), _SCALE_PERCENTILE)), 0.0) if heat else 0.0
+        top = max(tops.get((model, method, layer), 0.0), 0.0)
         own = []
         for row, grid in zip(rows, grids, strict=True):
             levels = np.rint(np.clip(grid / top, 0, 1) * _LEVELS) if top > 0 else np.zeros_like(grid)
@@ -200,7 +205,7 @@ def _series(maps: list[Row], place: dict[int, int], views: dict[str, View], pack
             own.append(
                 {"k": place[row["frame"]], "target": row["target"], "p": _short(row["probability"])}
                 | {"bits": None if row["total_bits"] is None else round(row["total_bits"], 1)}
-                | ({"empty": True} if row["empty"] else where)
+                | ({"empty": True, "why": why_empty(row, config["bottleneck"]["steps"])} if row["empty"] else where)
             )
         name = {"model": model, "method": method, "layer": layer, "target": target}
         series.append(

@@ -48,6 +48,8 @@ RUN: Final = Section(
     "",
     (
         Ask("summary", "explained", "no chance: a map is empty where nothing was needed for the class", folded=True),
+        Ask("tables", "emptiness", "p_noise: what noise alone is judged", folded=True),
+        Ask("summary", "layers", "no chance: own_pearson is what the reference reaches", folded=True),
         Ask("summary", "seconds", _NONE, folded=True),
     ),
     (Missing("explained", "No map was made.", "python -m pipelines explain VIDEOS --lake LAKE"),),
@@ -84,7 +86,16 @@ TESTED: Final = (
         (
             Ask("report", "detectors", "auc .5"),
             Ask("tables", "table2", "accuracy: the share of the more frequent class"),
-            Ask("report", "reliability", "share_fake: the share of forged videos in all, whatever the score"),
+            Ask(
+                *("", "reliability", "calibrated equal to the share of forged videos, whatever the probability", True),
+                title="Reliability: what share of the videos is forged where the detector says p",
+                grain="one row per (model, video): a point of the CORP curve, with a band of 95 % over persons",
+            ),
+            Ask(
+                *("", "calibration", "discrimination 0", True),
+                title="Calibration: how far the probabilities of fake can be trusted, by video",
+                grain="one row per model",
+            ),
             Ask("report", "thresholds", "recall equal to false_alarms"),
             Ask("report", "scores", "both labels spread alike"),
             Ask("tables", "table1", _NONE, folded=True),
@@ -102,7 +113,10 @@ TESTED: Final = (
         "steadiness",
         "Steadiness",
         "Whether the maps of one video stay where they are from keyframe to keyframe.",
-        (Ask("tables", "table3", "iou_adjusted 0; iou depends on the area of the masks"),),
+        (
+            Ask("tables", "table3_thresholds", "iou_adjusted 0; iou depends on the area of the masks"),
+            Ask("tables", "table3", "iou_adjusted 0; iou depends on the area of the masks"),
+        ),
         (Missing("table3", "No video has a map to measure.", "python -m pipelines explain VIDEOS --lake LAKE"),),
     ),
     Section(

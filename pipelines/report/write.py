@@ -18,6 +18,7 @@ from pipelines import league
 from pipelines.errors import UserError
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import QUERIES, open_lake, queries, runs
+from pipelines.reliability import reliability
 from pipelines.report import gallery
 from pipelines.report.charts import CHARTS, svg, width
 from pipelines.report.findings import findings
@@ -109,8 +110,8 @@ def _tables(connection: duckdb.DuckDBPyConnection) -> dict[str, pa.Table]:
     for folder in ("tables", "summary", "report"):
         asked |= queries(folder)
     found = {name: connection.sql(query).to_arrow_table() for name, query in asked.items()}
-    judged = len(found[league.NAME]) > 0
-    return found | league.league(connection, found[league.NAME]) if judged else found | _unjudged(found[league.NAME])
+    found |= league.league(connection, found[league.NAME]) if len(found[league.NAME]) else _unjudged(found[league.NAME])
+    return found | reliability(connection)
 
 
 def _unjudged(means: pa.Table) -> dict[str, pa.Table]:
@@ -121,7 +122,7 @@ def _unjudged(means: pa.Table) -> dict[str, pa.Table]:
         *(f"{name}_{end}" for name in league.WITH_INTERVAL for end in ("low", "high")),
     ]
     empty = pa.table({name: pa.array([], pa.string()) for name in columns})
-    return {name: empty for name in _LEAGUE}
+    return dict.fromkeys(_LEAGUE, empty)
 
 
 def _statistics(lake: Path, run_id: str, config: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,25 +1,7 @@
--- The predictions of a sample are about classes of its model, by the config in `runs`, of up to 20 about each one; one
--- of them is the most probable, and together their probabilities are 1, or less where some are left out.
+-- The predictions of a sample are about classes of its model, by the view `classes`, of up to 20 about each one; one of
+-- them is the most probable, and together their probabilities are 1, or less where some are left out.
 -- Grain: one row per (video, frame, model, method, layer, target) that breaks a rule, with the first one broken.
-with models as (
-    select
-        run_id,
-        unnest(from_json(
-            json_extract(config, '$.detectors'), '[{"spec": {"name": "VARCHAR", "classes": ["VARCHAR"]}}]'
-        )) as detector
-    from runs
-),
-
-classes as (
-    select
-        models.run_id,
-        models.detector.spec.name as model,
-        unnest(models.detector.spec.classes) as class,
-        len(models.detector.spec.classes) as n_classes
-    from models
-),
-
-samples as (
+with samples as (
     select
         predictions.run_id,
         predictions.video_id,

@@ -1,5 +1,6 @@
 -- What is drawn of one video of one run.
--- Grain: one row per map, with its frame's time and what the model says of the class without and with the bottleneck.
+-- Grain: one row per map, with its frame's time, what the model says of the class without and with the bottleneck, and
+-- of an empty map why it is.
 with final as (
     select
         masks.frame,
@@ -22,7 +23,9 @@ with final as (
         masks.input_size,
         masks.total_bits,
         plain.probability,
-        through.probability as probability_bottleneck
+        through.probability as probability_bottleneck,
+        empty_maps.why,
+        empty_maps.p_noise
     from masks
     inner join frames using (run_id, video_id, frame)
     inner join predictions as plain
@@ -43,6 +46,16 @@ with final as (
             and masks.layer = through.layer
             and masks.target = through.target
             and masks.target = through.class
+    left join empty_maps
+        on
+            masks.run_id = empty_maps.run_id
+            and masks.video_id = empty_maps.video_id
+            and masks.first_frame = empty_maps.first_frame
+            and masks.frame = empty_maps.frame
+            and masks.model = empty_maps.model
+            and masks.method = empty_maps.method
+            and masks.layer = empty_maps.layer
+            and masks.target = empty_maps.target
     where masks.run_id = $run_id and masks.video_id = $video_id and masks.error_code is null
     order by masks.frame
 )

@@ -10,25 +10,7 @@
 -- or prediction (macro), 0 for a class that is never predicted, or never there.
 -- ece: expected calibration error (Guo et al. 2017), a fraction: sum over 15 equal bins (lo, hi] of
 -- |bin| / n * |accuracy - confidence|, the confidence being the largest of the video's class probabilities.
-with models as (
-    select
-        run_id,
-        unnest(from_json(
-            json_extract(config, '$.detectors'), '[{"spec": {"name": "VARCHAR", "classes": ["VARCHAR"]}}]'
-        )) as detector
-    from runs
-),
-
-classes as (
-    select
-        models.run_id,
-        models.detector.spec.name as model,
-        unnest(models.detector.spec.classes) as class,
-        generate_subscripts(models.detector.spec.classes, 1) as position
-    from models
-),
-
-predicted as (
+with predicted as (
     select
         run_id,
         video_id,

@@ -11,14 +11,14 @@ with final as (
         metrics.target,
         metrics.mask_rule,
         videos.label,
-        count(*) as n_videos,
-        sum(metrics.n_frames)::bigint as n_maps,
-        sum(metrics.n_empty)::bigint as n_empty,
         avg(metrics.iou) as iou,
         avg(metrics.iou_adjusted) as iou_adjusted,
         avg(metrics.tcs) as tcs,
         avg(metrics.persistence) as persistence,
-        avg(metrics.rpi) as rpi
+        avg(metrics.rpi) as rpi,
+        count(*) as n_videos,
+        sum(metrics.n_frames)::bigint as n_maps,
+        sum(metrics.n_empty)::bigint as n_empty
     from metrics
     inner join videos using (run_id, video_id)
     group by metrics.model, metrics.method, metrics.layer, metrics.target, metrics.mask_rule, videos.label

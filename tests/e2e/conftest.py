@@ -29,6 +29,13 @@ FAST = [
 ]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of this folder on one worker: there is one Ray."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+
+
 class Said(NamedTuple):
     """What a command wrote."""
 
@@ -107,18 +114,22 @@ class Killable:
             cwd=ROOT,
             env=os.environ | {name: value},
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             text=True,
         )
 
     def end(self) -> str:
-        """Waits for it to succeed; what it said."""
-        said, _ = self.process.communicate(timeout=600)
+        """Waits for it to succeed, with nothing on standard error; what it said."""
+        said = Said(*self.process.communicate(timeout=600))
         assert self.process.returncode == 0, said
-        return said
+        assert not said.err
+        return said.out
 
     def kill_when(self, reached: Callable[[], bool], jitter: random.Random | None = None) -> None:
-        """`kill -9` of driver, Ray and workers as soon as it has `reached` a point, or up to half a second later."""
+        """`kill -9` of driver, Ray and workers as soon as it has `reached` a point, or up to half a second later.
+
+        Until then nothing may be on standard error: what Ray says there of its own accord stays off the screen.
+        """
         deadline = time.monotonic() + 300
         while not reached() and self.process.poll() is None:
             assert time.monotonic() < deadline, "no progress"
@@ -130,8 +141,9 @@ class Killable:
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        said, _ = self.process.communicate()
-        assert alive, f"it was over before it was killed:\n{said}"
+        said = Said(*self.process.communicate())
+        assert alive, f"it was over before it was killed:\n{said.out}{said.err}"
+        assert not said.err
 
     def _processes(self) -> list[int]:
         """Every living process with the mark, whoever its parent is by now."""

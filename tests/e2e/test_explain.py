@@ -1,6 +1,7 @@
 """The whole way on small clips: one row per file, tables that check out, and nothing lost to kill -9."""
 
 import json
+import math
 import random
 import shutil
 import time
@@ -13,11 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import timm
+import torch
 
 from operators.forging.portrait import make_clips
 from operators.inputs.view import View
 from operators.models.spec import spec_for
 from operators.models.weights import load_model, save_model
+from operators.video.encode import write_video
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import open_lake
 from schemas.tables import EXPLAIN, FRAMES, MASKS, PREDICTIONS, RUNS, SINK_TABLES, VIDEOS
@@ -121,6 +125,37 @@ def test_a_finished_run_goes_on_and_keeps_its_end_and_what_it_began_with(undistu
     assert first == row["starts"][0]
     assert json.loads(second["versions"])["viba"] == own
     assert row["ended_at"] < second["started_at"] < found["ended_at"]
+    (layer,) = found["layers"]
+    assert (layer["model"], layer["layer"], layer["cut"], layer["folded"]) == ("resnet10t", "layer3", "graph", True)
+
+
+def test_a_small_run_takes_the_draws_it_is_told_and_says_so(undisturbed, explain, videos, tmp_path):
+    lake = tmp_path / "lake"
+    shutil.copytree(undisturbed, lake)
+    said = explain(videos, lake)
+    assert "resnet10t layer3: 1 noise draws, not compared with the reference: fewer than 1,500 samples" in said.out
+    (layer,) = rows(lake, RUNS)[0]["layers"]
+    assert (layer["draws"], layer["holds"], layer["tried"]) == (1, None, [])
+
+
+def test_a_run_compares_some_of_its_samples_and_keeps_what_it_chose(videos, explain, known, tmp_path, monkeypatch):
+    """Under statistics that are given, too. What it chose before more videos came stays, even if it were another."""
+    monkeypatch.setattr("pipelines.fidelity.LEAST_SAMPLES", 1)
+    lake, first = tmp_path / "lake", videos / "real"
+    said = explain(first, lake, "--statistics", known)
+    assert "comparing fits of a few samples with the reference, of 3 videos" in said.out
+    (layer,) = rows(lake, RUNS)[0]["layers"]
+    assert layer["draws"] in (1, 4, 6, 10)
+    (file,) = lake.glob("_statistics/run_id=*/resnet10t/layer3.json")
+    choice = json.loads(file.read_text())
+    assert (choice["draws"], choice["holds"], choice["tried"]) == (layer["draws"], layer["holds"], layer["tried"])
+    assert choice["tried"] or choice["why"]
+
+    file.write_text(json.dumps(choice | {"draws": 3}))
+    said = explain(videos / "fake", lake, "--statistics", known)
+    assert "comparing" not in said.out
+    (run,) = rows(lake, RUNS)
+    assert run["layers"][0]["draws"] == 3
 
 
 def test_one_map_for_each_class_that_is_asked_about(videos, viba, tmp_path):
@@ -165,11 +200,41 @@ def test_whole_frames_need_no_face(viba, tmp_path):
     viba("evaluate", "--lake", lake)
 
 
+def test_a_folder_of_videos_with_seventeen_labels(viba, tmp_path):
+    """Whole frames, classes by name from a file, folders as labels. The network says the same of everything: class 3
+    with p = 1/2. Of class 3 there are three videos, of each other one."""
+    names = [f"kind {number}" for number in range(17)]
+    rng, videos = np.random.default_rng(0), tmp_path / "videos"
+    for number, name in enumerate([*names, names[3].upper(), names[3]]):
+        pictures = rng.integers(0, 256, (2, 48, 64, 3), np.uint8)
+        write_video(videos / name / f"{number}.mp4", iter(pictures), 10)
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    state = timm.create_model("resnet10t", num_classes=17).state_dict()
+    state["fc.weight"].zero_()
+    state["fc.bias"].fill_(math.log(1 / 32))[3] = math.log(1 / 2)
+    torch.save(state, tmp_path / "weights.pth")
+    lake = tmp_path / "lake"
+    own = ("--model", "resnet10t", "--weights", f"resnet10t={tmp_path / 'weights.pth'}", "--classes")
+    flags = (*own, tmp_path / "names.txt", "--view", "frame", "--method", "gradcam", "--max-keyframes", "1")
+    viba("explain", videos, "--lake", lake, *flags)
+    viba("evaluate", "--lake", lake)
+    counted, (scored,) = (
+        pq.read_table(lake / "evaluation" / f"{name}.parquet").to_pylist() for name in ("table1", "table2")
+    )
+    assert {row["label"]: row["n_videos"] for row in counted} == {name: 1 for name in names} | {"kind 3": 3}
+    # precision of class 3 is 3/19, recall 1; both are 0 for the other sixteen
+    assert scored == {"model": "resnet10t", "method": "", "n": 19, "accuracy": pytest.approx(3 / 19)} | {
+        "precision": pytest.approx(3 / 19 / 17),
+        "recall": pytest.approx(1 / 17),
+        "ece": pytest.approx(1 / 2 - 3 / 19),
+    }
+
+
 def test_killed_and_killed_again_and_resumed_as_if_nothing_had_happened(
     undisturbed, videos, killable, fast, viba, tmp_path
 ):
     """kill -9 of driver, Ray and workers at random moments between the first commit and the last, a resumed run too;
-    another process, on another Ray, ends it."""
+    then a table's file and a checkpoint are lost, and another process, on another Ray, ends it."""
     seed = time.time_ns()
     print(f"seed {seed}")
     rng = random.Random(seed)
@@ -177,14 +242,17 @@ def test_killed_and_killed_again_and_resumed_as_if_nothing_had_happened(
     command = ("explain", videos, "--lake", lake, *fast)
     run_id = Layout(undisturbed).run_ids()[0]
 
-    def committed() -> int:
-        return len(Layout(lake).committed(EXPLAIN, run_id))
+    def committed() -> list[Path]:
+        return Layout(lake).committed(EXPLAIN, run_id)
 
     for _ in range(2):
-        before = committed()
-        killable(*command).kill_when(lambda before=before: committed() > before, jitter=rng)
-    assert committed() < len(rows(undisturbed, VIDEOS)), "nothing was left to do"
-    viba(*command)
+        before = len(committed())
+        killable(*command).kill_when(lambda before=before: len(committed()) > before, jitter=rng)
+    assert len(committed()) < len(rows(undisturbed, VIDEOS)), "nothing was left to do"
+    without_masks, without_checkpoint = committed()[:2]
+    (Layout(lake).table(run_id, MASKS.name) / without_masks.name).unlink()
+    without_checkpoint.unlink()
+    assert "1 files of finished videos are gone" in viba(*command).out
     for table in SINK_TABLES:
         expected, found = rows(undisturbed, table), rows(lake, table)
         assert [tuple(row[name] for name in table.key) for row in found] == [

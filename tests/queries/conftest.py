@@ -22,7 +22,7 @@ _EXPLAINED = {"model": "m", "method": "iba", "layer": "l", "target": "fake"}
 #: what a row says unless told; a sample begins with its map, and a prediction row with `prob_fake` stands for the two
 #: rows of a detector of forgeries
 DEFAULTS: dict[str, dict] = {
-    "runs": {"started_at": datetime(2026, 1, 1, tzinfo=UTC), "starts": []}
+    "runs": {"started_at": datetime(2026, 1, 1, tzinfo=UTC), "starts": [], "layers": []}
     | {"config": json.dumps({"detectors": [{"spec": {"name": "m", "classes": LABELS}}]})},
     "videos": {"video_id": "v", "dataset": "d", "status": "ok", "width": 64, "height": 48, "n_frames": 9},
     "frames": {"video_id": "v", "keyframe_score": 1.0, "status": "ok", "has_flow": True}
@@ -31,6 +31,7 @@ DEFAULTS: dict[str, dict] = {
     "masks": {"video_id": "v", **_EXPLAINED, "span_frames": 1, "unit": "bits per pixel", "empty": False}
     | {"box_x": 0, "box_y": 0, "box_width": 64, "box_height": 48, "input_size": 4, "height": 1, "width": 2}
     | {"saliency": [1.0, 0.5], "scale": 2.0, "total_bits": 3.0, "floor_bits": 2.0, "loss_first": 1.0, "loss_last": 0.5},
+    "closed": {"model": "m", "layer": "l", "class": "fake", "probability": 0.25, "rank": 2},
     "metrics": {"video_id": "v", **_EXPLAINED, "mask_rule": "max0.5", "n_frames": 1, "tcs": 0.5, "persistence": 1.0},
     "truth": {"video_id": "v", "height": 1, "width": 2, "mask": [0, 255], "area": 0.5},
     "localisation_frames": {"video_id": "v", **_EXPLAINED}

@@ -16,6 +16,7 @@ CONFIG = {
     ],
     "methods": ["iba", "gradcam"],
     "targets": ["predicted"],
+    "bottleneck": {"steps": 10},
     "prepare": {"flow": asdict(FlowParams())},
 }
 #: video -> probability of fake by zoo: fake-000 is the one it gets wrong

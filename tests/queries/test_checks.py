@@ -44,6 +44,10 @@ def good():
     through = {"method": "iba", "layer": "l"}
     return {
         "runs": [{}],
+        "closed": [
+            {"class": "real", "probability": 0.75, "rank": 1},
+            {"class": "fake", "probability": 0.25, "rank": 2},
+        ],
         "videos": [
             {"label": "fake", "truth_uri": "m.mkv"},
             {"video_id": "faceless", "status": "no_face"},
@@ -159,9 +163,15 @@ def repeated(table):
     return lambda tables: tables[table].append(tables[table][0])
 
 
+def of_another_run(tables):
+    tables["runs"][0]["run_id"] = "another"
+    tables["closed"].clear()
+
+
 DEFECTS = [
     *[("keys", repeated(table), f"{table} key occurs more than once", 1) for table in good()],
-    ("parents", changed("runs", run_id="another"), "videos row without its runs", 3),
+    ("parents", of_another_run, "videos row without its runs", 3),
+    ("parents", changed("closed", run_id="another"), "closed row without its runs", 1),
     ("parents", added("frames", video_id="lost"), "frames row without its videos", 1),
     ("parents", added("predictions", frame=5), "predictions row without its frames", 1),
     ("parents", added("predictions", video_id="lost"), "predictions row without its frames", 1),
@@ -284,6 +294,11 @@ DEFECTS = [
     ("ranges_masks", changed("masks", box_x=1), "box outside", 1),
     ("ranges_masks", changed("masks", box_width=0), "box outside", 1),
     ("ranges_masks", changed("masks", box_height=49), "box outside", 1),
+    ("ranges_closed", changed("closed", **{"class": "cat"}), "other classes than the model has", 1),
+    ("ranges_closed", dropped("closed", 1), "other classes than the model has", 1),
+    ("ranges_closed", changed("closed", probability=0.5), "do not add up to 1", 1),
+    ("ranges_closed", changed("closed", probability=np.nan), "do not add up to 1", 1),
+    ("ranges_closed", exchanged("closed", 0, 1, "probability"), "not the most probable", 1),
     ("ranges_metrics", changed("metrics", n_frames=0), "no frames", 1),
     ("ranges_metrics", changed("metrics", n_empty=3), "n_empty outside", 1),
     ("ranges_metrics", changed("metrics", n_empty=-1), "n_empty outside", 1),

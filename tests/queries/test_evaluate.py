@@ -45,7 +45,7 @@ def test_what_is_printed_can_be_read_and_what_is_asked_for_is_everything(make_la
     evaluate(lake)
     short = capsys.readouterr().out.partition("\ntable3")[2].splitlines()
     assert short[1] == "model m, method iba, layer l, target fake, label fake"
-    assert short[2].split()[:2] == ["mask_rule", "n_videos"]
+    assert short[2].split()[:2] == ["mask_rule", "iou"]
     assert "0.333" in short[4].split()
     evaluate(lake, wide=True)
     wide = capsys.readouterr().out.partition("\ntable3")[2].splitlines()

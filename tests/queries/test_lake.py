@@ -1,5 +1,6 @@
 """What is visible of a lake, and what is not."""
 
+import json
 import shutil
 from datetime import UTC, datetime
 
@@ -10,7 +11,7 @@ import pytest
 
 from pipelines.errors import UserError
 from pipelines.lake.layout import Layout
-from pipelines.lake.read import open_lake, runs
+from pipelines.lake.read import open_lake, queries, runs
 from schemas.tables import ANNOTATIONS, CURVES, LAKE_TABLES
 
 EVERY_TABLE = {table.name: [{}] for table in LAKE_TABLES[1:]}
@@ -54,8 +55,22 @@ def test_saliency_comes_back_as_written(views):
 def test_the_tables_are_all_there_is(views):
     with views() as lake:
         assert {name for (name,) in lake.sql("show tables").fetchall()} == {
-            table.name for table in (*LAKE_TABLES, CURVES, ANNOTATIONS)
+            *(table.name for table in (*LAKE_TABLES, CURVES, ANNOTATIONS)),
+            *queries("views"),
         }
+
+
+def test_classes_are_those_of_each_runs_models(make_lake):
+    models = [{"spec": {"name": "one", "classes": ["b", "a"]}}, {"spec": {"name": "other", "classes": ["c"]}}]
+    make_lake({"runs": [{"config": json.dumps({"detectors": models})}]}, "r1")
+    with open_lake(make_lake({"runs": [{}]}, "r2")) as lake:
+        assert sorted(lake.sql("select run_id, model, position, class, n_classes from classes").fetchall()) == [
+            ("r1", "one", 1, "b", 2),
+            ("r1", "one", 2, "a", 2),
+            ("r1", "other", 1, "c", 1),
+            ("r2", "m", 1, "real", 2),
+            ("r2", "m", 2, "fake", 2),
+        ]
 
 
 def learned(lake, training_id):
@@ -97,7 +112,7 @@ def test_a_lake_may_hold_trainings_and_no_run(tmp_path):
 
 def test_only_committed_videos_are_visible(make_lake):
     make_lake(EVERY_TABLE | at(1))
-    lake = make_lake({name: [{"video_id": "w"}] for name in EVERY_TABLE}, name="b", pending=True)
+    lake = make_lake({name: [{"video_id": "w"}] for name in EVERY_TABLE if name != "closed"}, name="b", pending=True)
     with open_lake(lake) as connection:
         assert counts(connection) == dict.fromkeys(counts(connection), 1)
         assert ids(connection) == [("r1", "v")]
@@ -106,7 +121,7 @@ def test_only_committed_videos_are_visible(make_lake):
 def test_a_file_that_is_being_written_does_no_harm(make_lake):
     lake = make_lake(EVERY_TABLE | at(1))
     make_lake({}, name="b", pending=True)
-    for table in LAKE_TABLES[1:]:
+    for table in (each for each in LAKE_TABLES if each.chain is not None):
         (lake / "run_id=r1" / table.name / "b-000.parquet").write_bytes(b"PAR1 and no end")
     with open_lake(lake) as connection:
         assert counts(connection) == dict.fromkeys(counts(connection), 1)
@@ -137,7 +152,7 @@ def test_without_checkpoints_no_video_is_visible(make_lake):
     lake = make_lake(EVERY_TABLE | at(1))
     shutil.rmtree(lake / "_checkpoints")
     with open_lake(lake) as connection:
-        assert counts(connection) == {table.name: int(table.name == "runs") for table in LAKE_TABLES}
+        assert counts(connection) == {table.name: int(table.chain is None) for table in LAKE_TABLES}
 
 
 def test_a_commit_counts_for_its_own_run(make_lake):

@@ -12,19 +12,22 @@ FILES = sorted(path.relative_to(QUERIES).as_posix() for path in QUERIES.rglob("*
 COLUMNS = {
     "table1": "dataset label n_videos",
     "table2": "model method n accuracy precision recall ece",
-    "table3": "model method layer target mask_rule label n_videos n_maps n_empty iou iou_adjusted tcs persistence rpi",
+    "table3": "model method layer target mask_rule label iou iou_adjusted tcs persistence rpi n_videos n_maps n_empty",
     "table4": "model method layer target measure n_videos n_people n_map value chance p",
     "figure2": "model method layer target region n_videos people map match chance p",
     "agreement": "who item n_videos n_values same alpha low high",
     "localisation": "model method layer target rightly n_maps n_empty heat_inside rra chance ehr auroc "
     "heat_inside_adjusted rra_adjusted pointing pointing_chance pointing_adjusted",
+    "table3_thresholds": "model method layer target label threshold n_videos n_maps iou iou_adjusted tcs",
     "league": "model layer method srg auroc adv_drop adv_gain srg_mean road sensitivity_n iou_adjusted gini empty "
     "failed seconds sanity n_persons n_videos n_frames",
+    "emptiness": "model method layer target label n_maps n_empty n_noise n_enough n_neither p_noise most_empty "
+    "least_other median_other",
 }
 
 
 def test_there_are_queries():
-    folders = {"annotate", "checks", "judge", "league", "render", "report", "samples", "summary", "tables"}
+    folders = {"annotate", "checks", "judge", "league", "render", "report", "samples", "summary", "tables", "views"}
     assert {file.split("/")[0] for file in FILES} == folders
 
 
@@ -32,7 +35,7 @@ def test_there_are_queries():
 def test_query_runs_on_empty_tables(views, file):
     query = (QUERIES / file).read_text()
     names = set(re.findall(r"(?<=\$)\w+", query))
-    with views() as lake:
+    with views(runs=[]) as lake:
         league.prepare(lake)
         assert lake.sql(query, params=dict.fromkeys(names, "") if names else None).fetchall() == []
 
@@ -52,6 +55,21 @@ def test_table_has_the_columns(views, name):
     with views() as lake:
         league.prepare(lake)
         assert lake.sql(queries("tables")[name]).columns == COLUMNS[name].split()
+
+
+def test_full_heat_is_what_three_of_four_maps_stay_below(views):
+    maps = [{"frame": frame, "saliency": [frame / 16, 0.0], "scale": 4.0} for frame in range(1, 11)]
+    with views(
+        masks=[
+            *maps,
+            *({**row, "frame": 20 + row["frame"], "empty": True, "scale": 64.0} for row in maps),
+            {"frame": 1, "layer": "all empty", "empty": True},
+            {"frame": 1, "method": "cam", "saliency": [-1.0, 0.5]},
+            {"frame": 2, "method": "cam", **FAILED_MAP},
+        ]
+    ) as lake:
+        found = lake.sql(queries("render")["scales"], params={"run_id": "r1"}).fetchall()
+    assert sorted(found) == [("m", "cam", "l", 1.0), ("m", "iba", "l", 8 / 4)]
 
 
 def test_report_counts(views):
@@ -86,6 +104,7 @@ def test_report_counts(views):
         "errors": [("prepare", "empty_file", 2, "x", "first"), ("prepare", "not_found", 1, "z", "third")],
         # of three maps with bits the mean is 10; a map that failed took its time all the same
         "explained": [("m", "cam", "", 1, 1, 0, 0, None, 0.5), ("m", "iba", "l", 1, 4, 1, 1, 10.0, 4.0)],
+        "layers": [],
         "sources": [("d", None, None, 0, 0, 0, 5)],
         "seconds": [
             ("prepare", 3, 3.5, pytest.approx(3.5 / 3), 2.0),

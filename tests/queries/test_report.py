@@ -97,18 +97,13 @@ def test_a_detector_without_both_labels_has_no_auc(views):
 
 def test_scores_by_tenth_and_threshold(views):
     with views(**scored(real_a=0.125, real_b=0.1875, real_c=0.625, fake_a=0.9375, fake_b=0.625)) as lake:
-        scores, reliability = asked(lake, "scores"), asked(lake, "reliability")
+        scores = asked(lake, "scores")
         thresholds = {row["threshold"]: (row["recall"], row["false_alarms"]) for row in asked(lake, "thresholds")}
     assert [(row["label"], row["bin"], row["n_videos"]) for row in scores] == [
         ("fake", 0.6, 1),
         ("fake", 0.9, 1),
         ("real", 0.1, 2),
         ("real", 0.6, 1),
-    ]
-    assert [(row["bin"], row["n_videos"], row["score"], row["share_fake"]) for row in reliability] == [
-        (0.1, 2, pytest.approx(0.15625), 0.0),
-        (0.6, 2, pytest.approx(0.625), 0.5),
-        (0.9, 1, pytest.approx(0.9375), 1.0),
     ]
     assert len(thresholds) == 21
     assert thresholds[0.5] == (1.0, pytest.approx(1 / 3))

@@ -5,6 +5,7 @@ import io
 from rich.console import Console
 
 from pipelines.summary import show
+from schemas.tables import TRIED
 
 OK = {"prepare_s": 0.25, "explain_s": 2.0, "metrics_s": 0.0}
 PATH = "/data/[/bold] \x1b[2J/" + "deep/" * 12 + "broken.mp4"
@@ -61,6 +62,29 @@ def test_what_happened_and_what_to_do_next_in_80_columns(make_lake):
         f"  python -m pipelines render --lake {lake} a",
         "list what failed",
         f"  python -m pipelines sql --lake {lake} 'select uri, error_detail from videos where error_code is not null'",
+    ]
+
+
+def test_how_each_layer_was_fitted(make_lake):
+    """The figures are those of the draws that were taken, wherever in the order of trying they stand."""
+    tried = [{field.name: 0.5 for field in TRIED} | {"samples": 6, "draws": draws} for draws in (2, 4, 6)]
+    for each, bits in zip(tried, (0.049, 0.02, 0.017), strict=True):
+        each["bits"] = bits
+    common = {"model": "m", "cut": "graph", "folded": True}
+    layers = [
+        common | {"layer": "a", "draws": 4, "holds": True, "tried": tried},
+        common | {"layer": "b", "draws": 2, "holds": None, "tried": []},
+        common | {"layer": "c", "cut": "hooks", "draws": None, "holds": None, "tried": []},
+    ]
+    lines = shown(make_lake({"runs": [{"layers": layers}], "videos": [{"video_id": "a"} | OK]}))
+    begin = lines.index("how maps were fitted")
+    assert lines[begin + 1 : begin + 7] == [
+        "model m",
+        "layer  cut    draws  holds  samples  pearson  own_pearson   bits",
+        "-----  -----  -----  -----  -------  -------  -----------  -----",
+        "a      graph      4  true         6    0.500        0.500  0.020",
+        "b      graph      2  NULL      NULL     NULL         NULL   NULL",
+        "c      hooks   NULL  NULL      NULL     NULL         NULL   NULL",
     ]
 
 

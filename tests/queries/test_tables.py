@@ -278,6 +278,57 @@ def test_table3_by_hand(views):
     ]
 
 
+def test_emptiness_by_hand(views):
+    """Noise alone is judged real at layer l; of layer `round` nothing is known; Grad-CAM has no bottleneck."""
+
+    def fitted_map(frame, ratio, left, target="fake", **values):
+        place = fitted("iba", "l", target) | values
+        mask = {"frame": frame, "total_bits": 2 * ratio, "floor_bits": 2.0, "empty": ratio < 1.05, **place}
+        through = {"frame": frame, "class": target, "probability": left, "rank": 1 if left > 0.5 else 2, **place}
+        return mask, through
+
+    made = [
+        fitted_map(0, 1.01, 0.9),  # noise is not judged fake, what is left is
+        fitted_map(1, 1.04, 0.2),  # not even that
+        fitted_map(2, 6.0, 0.9),
+        fitted_map(3, 12.0, 0.9),
+        fitted_map(4, 9.0, 0.9),
+        fitted_map(0, 1.02, 0.9, "real"),  # noise alone is judged so
+        fitted_map(0, 1.0, 0.9, layer="round"),
+    ]
+    no_bits = {"total_bits": None, "floor_bits": None, "method": "cam"}
+    with views(
+        videos=[video("v", "fake")],
+        closed=[{"class": "real", "probability": 0.75, "rank": 1}, {"class": "fake", "probability": 0.25, "rank": 2}],
+        masks=[
+            *(mask for mask, _ in made),
+            {"empty": True, **no_bits},
+            {"frame": 1, **no_bits},
+            {"frame": 7, "empty": None, "error_code": "explain_failed", "saliency": None, "scale": None},
+        ],
+        predictions=[through for _, through in made],
+    ) as lake:
+        found = rows(lake, "emptiness")
+        why = lake.sql("select frame, target, why, p_noise, p_left from empty_maps where method = 'iba' order by all")
+        assert why.fetchall() == [
+            (0, "fake", "enough", 0.25, pytest.approx(0.9)),
+            (0, "fake", None, None, pytest.approx(0.9)),
+            (0, "real", "noise", 0.75, pytest.approx(0.9)),
+            (1, "fake", "neither", 0.25, pytest.approx(0.2)),
+        ]
+    none = dict.fromkeys(("n_noise", "n_enough", "n_neither"), 0)
+    unknown = dict.fromkeys(("p_noise", "most_empty", "least_other", "median_other"))
+    same = {"model": "m", "label": "fake"}
+    assert found == [
+        {**same, **fitted("cam", "l", "fake"), "n_maps": 2, "n_empty": 1, **none, **unknown},
+        {**same, **fitted("iba", "l", "fake"), "n_maps": 5, "n_empty": 2, **none, "n_enough": 1, "n_neither": 1}
+        | {"p_noise": 0.25, "most_empty": 1.04, "least_other": 6.0, "median_other": 9.0},
+        {**same, **fitted("iba", "l", "real"), "n_maps": 1, "n_empty": 1, **none, "n_noise": 1}
+        | {"p_noise": 0.75, "most_empty": 1.02, "least_other": None, "median_other": None},
+        {**same, **fitted("iba", "round", "fake"), "n_maps": 1, "n_empty": 1, **none, **unknown, "most_empty": 1.0},
+    ]
+
+
 def test_localisation_by_hand(views):
     with views(
         videos=[
@@ -333,3 +384,27 @@ def test_localisation_has_no_row_without_a_held_out_clip(views):
         videos=[{"video_id": "a", "label": "fake", "split": None}], localisation_frames=[{"video_id": "a"}]
     ) as lake:
         assert rows(lake, "localisation") == []
+
+
+def test_table3_by_threshold(views):
+    maps = [[1.0, 0.5, 0.25, 0.0], [0.5, 0.5, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]
+    shape = {"height": 1, "width": 4, "scale": 8.0}
+    with views(
+        videos=[{"label": "fake"}, {"video_id": "w", "label": "fake"}],
+        masks=[{"frame": 4 * t, "saliency": cells, **shape} for t, cells in enumerate(maps)]
+        + [{"video_id": "w", "saliency": [1.0, 1.0, 0.0, 0.0], **shape}]
+        + [{"video_id": "w", "frame": 4, "saliency": [1.0, 0.0, 0.0, 0.0], **shape, "empty": True}],
+    ) as lake:
+        found = {row["threshold"]: row for row in rows(lake, "table3_thresholds")}
+    assert sorted(found) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+    same = {"model": "m", "method": "iba", "layer": "l", "target": "fake", "label": "fake", "n_videos": 2, "n_maps": 5}
+    # v: masks 3, 2 and 4 of 4 cells, IoU 2/3 and 2/4, of chance 6/14 and 8/16; w: 2 and, being empty, none of 4, IoU 0
+    assert found[0.2] == same | {
+        "threshold": 0.2,
+        "iou": pytest.approx(((2 / 3 + 2 / 4) / 2 + 0) / 2),
+        "iou_adjusted": pytest.approx(((2 / 3 - 6 / 14) / (1 - 6 / 14) + 0) / 2 / 2),
+        "tcs": pytest.approx((9 / 12 + 2 / 8) / 2),
+    }
+    # v: 1, 2 and 4 cells, IoU 1/2 and 2/4
+    assert found[0.6]["iou"] == pytest.approx(0.25)
+    assert found[0.6]["tcs"] == pytest.approx((7 / 12 + 2 / 8) / 2)

@@ -1,16 +1,21 @@
 """Per-sample IBA against closed forms, against its own transcription, and against a planted cause."""
 
 import copy
+import itertools
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from torch import nn
 
 from bench.plain import explain_one
-from operators.methods.bottleneck import PRESETS, Bottleneck, Smoothing, cut_for, explain, fit, noise_draws
+from operators.inputs.view import View
+from operators.methods.bottleneck import PRESETS, Bottleneck, cut_for, explain, fit, noise_draws
+from operators.methods.smoothing import Smoothing
 from operators.models.cut import frozen
+from operators.models.spec import spec_for
+from operators.models.weights import load_model
 
 
 class Toy(nn.Module):
@@ -303,7 +308,7 @@ def test_presets_point_at_the_same_place():
     mean, std = torch.zeros(64, 12, 12), torch.ones(64, 12, 12)
     maps = []
     for preset in (PRESETS["reference"], PRESETS["fast"]):
-        settings = {name: value for name, value in asdict(preset).items() if name not in ("start", "seed")}
+        settings = {name: value for name, value in asdict(preset).items() if name not in ("start", "seed", "auto")}
         found = [explain(model, "layer", image, torch.tensor([1]), mean, std, **settings, seed=seed) for seed in (0, 1)]
         maps.append(torch.stack([each.bits[0].flatten() for each in found]).mean(0))
     assert torch.corrcoef(torch.stack(maps))[0, 1] > 0.99
@@ -356,6 +361,46 @@ def test_smoothing_is_that_of_reflected_padding_and_its_adjoint_the_transpose(si
         kernel = torch.outer(taps, taps) / taps.sum() ** 2
         expected = nn.functional.conv2d(padded, kernel.expand(3, 1, 5, 5), groups=3)
         torch.testing.assert_close(smooth(x).movedim(-1, 1), expected)
+
+
+def reflected(place: int, size: int) -> int:
+    """Where a walk of so many places from the border ends that turns around at both, as often as it has to."""
+    step, at = 1, 0
+    for _ in range(abs(place)):
+        if size == 1:
+            return 0
+        if at + step not in range(size):
+            step = -step
+        at += step
+    return at
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_a_layer_with_fewer_cells_than_the_kernel_is_smoothed_by_walking_back_and_forth(side):
+    """Tap by tap."""
+    x = torch.rand(1, side, side, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    taps = {i: math.exp(-(i**2) / 2) for i in range(-2, 3)}
+    total = sum(taps.values())
+    expected = torch.zeros_like(x)
+    for row, column in itertools.product(range(side), repeat=2):
+        for (i, a), (j, b) in itertools.product(taps.items(), repeat=2):
+            at = reflected(row + i, side), reflected(column + j, side)
+            expected[0, row, column] += a * b / total**2 * x[0, *at]
+    torch.testing.assert_close(Smoothing(1.0, x)(x), expected)
+
+
+@pytest.mark.parametrize(("size", "cells"), [(64, 2), (32, 1)])
+def test_a_layer_of_one_or_four_cells_is_explained(size, cells):
+    spec = replace(spec_for("resnet10t"), view=View(size))
+    model = load_model(spec)
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    mean, std = torch.zeros(512, cells, cells), torch.ones(512, cells, cells)
+    for preset in (PRESETS["reference"], PRESETS["fast"]):
+        how = {name: value for name, value in asdict(preset).items() if name not in ("start", "auto")}
+        found = explain(model, "layer4", images, torch.zeros(2, dtype=torch.long), mean, std, **how)
+        assert found.capacity.shape == (2, cells, cells)
+        assert found.capacity.isfinite().all()
+        assert (found.floor > 0).all()
 
 
 def test_unknown_layer_is_named(toy, images):

@@ -48,6 +48,25 @@ def test_a_mistake_is_one_line_and_exit_code_1(arguments, says, capsys):
     assert says in captured.err
 
 
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ("cat\ndog\n\nCat\n", "'cat' and 'Cat' are the same name"),
+        ("cat\n", "a class in each line, two or more"),
+        (None, "No such file or directory; name a file of classes, or imagenet"),
+    ],
+)
+def test_classes_that_are_none(names, says, capsys, tmp_path):
+    file = tmp_path / "names.txt"
+    if names is not None:
+        file.write_text(names)
+    arguments = ["explain", str(tmp_path), "--lake", str(tmp_path / "lake"), "--model", "resnet10t"]
+    assert main([*arguments, "--classes", str(file)]) == 1
+    assert says in capsys.readouterr().err
+    assert main([*arguments[:-2], "--classes", "imagenet"]) == 1
+    assert "name the classifier" in capsys.readouterr().err
+
+
 def test_a_question_waits_for_neither_torch_nor_ray():
     code = """
 import sys

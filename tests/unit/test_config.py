@@ -67,6 +67,17 @@ def test_the_run_id_follows_the_content_of_weights_and_not_their_path(tmp_path):
     assert a != other
 
 
+def test_a_weights_file_says_what_its_model_looks_at_and_tells_apart(tmp_path):
+    spec, path = spec_for("resnet10t", "frame", ("a", "b", "c")), tmp_path / "w.safetensors"
+    save_model(timm.create_model("resnet10t", num_classes=3), spec, path)
+    told = {"weights": {"resnet10t": path}, "view": "frame", "classes": ("a", "b", "c")}
+    assert configs.build({}, ["resnet10t"], [], **told).run_id == build(weights=told["weights"]).run_id
+    with pytest.raises(UserError, match=r"--view face: the model in .* looks at the frame"):
+        configs.build({}, ["resnet10t"], [], **told | {"view": "face"})
+    with pytest.raises(UserError, match=r"--classes: the model in .* has its own, a, b, c"):
+        configs.build({}, ["resnet10t"], [], **told | {"classes": ("a", "b")})
+
+
 def test_layers_go_to_the_models_that_have_them():
     config = build(models=["xception", "vgg11-flow"], layers=["block4", "bn3", "features.12"])
     assert [each.layers for each in config.detectors] == [("block4", "bn3"), ("features.12",)]
@@ -115,7 +126,7 @@ def test_a_toml_file_and_settings(tmp_path):
         ("mask_rules=[]", r"mask_rules: \[\] is not an array of at least 1"),
         ('mask_rules=["max0.5", "max.5"]', "mask_rules: a mask rule is named twice"),
         ('prepare.keyframes.selection="all"', '"all" is not "peaks" or "uniform"'),
-        ('bottleneck.preset="slow"', 'bottleneck.preset: "slow" is not "reference" or "fast"'),
+        ('bottleneck.preset="slow"', 'bottleneck.preset: "slow" is not "auto" or "fast" or "reference"'),
         ("bottleneck.preset=[1]", r"bottleneck.preset: \[1\] is not"),
         ('bottleneck.precision="float16"', '"float16" is not "float32" or "fastest"'),
         ('budget.preset="slow"', 'budget.preset: "slow" is not "fast" or "paper"'),
@@ -181,7 +192,7 @@ def test_one_value_of_a_table_leaves_the_others():
     assert configs.fill(XCEPTION_PARAMS, {"max_epochs": 2}, "train") == dataclasses.replace(
         XCEPTION_PARAMS, max_epochs=2
     )
-    assert build({"bottleneck": {"beta": 3}}).bottleneck == dataclasses.replace(PRESETS["fast"], beta=3.0)
+    assert build({"bottleneck": {"beta": 3}}).bottleneck == dataclasses.replace(PRESETS["auto"], beta=3.0)
 
 
 def test_a_budget_is_a_preset_with_values_over_it():

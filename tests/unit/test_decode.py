@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import struct
 import zlib
 from fractions import Fraction
@@ -589,3 +590,11 @@ def test_rotated_clip_is_upright(clips):
     squeezed = images_of(str(clips / "bad/odd_sar_2_1.mp4"), only={0})[0]
     assert turned.shape == squeezed.shape == (360, 640, 3)
     assert difference(turned, squeezed) < 8
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
+    """A FIFO without a writer, one behind a link, a device that never ends, a folder."""
+    os.mkfifo(tmp_path / "fifo.mp4")
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "fifo.mp4")
+    for path in (tmp_path / "fifo.mp4", tmp_path / "link.mp4", "/dev/zero", tmp_path):
+        assert code_of(str(path)) == "not_found"

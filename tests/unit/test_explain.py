@@ -10,10 +10,13 @@ import torch
 
 from operators.explain import Explainer, Files
 from operators.inputs.view import View
+from operators.measures.maps import cells
 from operators.methods import statistics
 from operators.methods.bottleneck import Bottleneck
+from operators.methods.edges import Edges
 from operators.methods.gradcam import GradCam
 from operators.methods.iba import Iba
+from operators.methods.occlusion import Occlusion
 from operators.models.batches import batch_size
 from operators.models.spec import spec_for
 from operators.models.weights import Detector
@@ -23,7 +26,6 @@ from schemas.tables import NESTED, VIDEO_ROW
 SPEC = replace(spec_for("resnet10t"), view=View(64))
 DETECTOR = Detector(SPEC, ("layer2", "layer3"))
 DRAWS = 2
-CPU_MESSAGE = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: {}: you tried to allocate 9 bytes."
 
 
 @pytest.fixture(autouse=True)
@@ -113,24 +115,17 @@ def assert_same(found: pa.Table, expected: pa.Table) -> None:
                         assert value == by_key[1][k][column]
 
 
-def test_maps_are_the_same_in_every_batch(folder):
-    assert_same(explainer(folder, 7)(table()), explainer(folder, 1)(table()))
+@pytest.fixture(scope="module")
+def expected(folder) -> pa.Table:
+    return explainer(folder, 7)(table())
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
-        RuntimeError(CPU_MESSAGE.format("can't allocate memory")),
-        RuntimeError(CPU_MESSAGE.format("not enough memory")),
-        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
-        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-        torch.AcceleratorError("CUDA error: out of memory"),
-    ],
-)
-def test_where_memory_runs_out_the_same_samples_are_explained_in_smaller_batches(folder, memory_for, error):
-    expected = explainer(folder, 7)(table())
-    passed = memory_for(2, error)
+def test_maps_are_the_same_in_every_batch(folder, expected):
+    assert_same(explainer(folder, 1)(table()), expected)
+
+
+def test_where_memory_runs_out_the_same_samples_are_explained_in_smaller_batches(folder, expected, memory_for):
+    passed = memory_for(2, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."))
     found = explainer(folder, 7)
     # 7 samples are too many for a fit and for the plain pass, 3 for a fit alone, 1 fits
     assert_same(found(table()), expected)
@@ -146,6 +141,40 @@ def test_a_video_of_which_one_sample_does_not_fit_is_an_error_row(folder, memory
         assert "resnet10t, face picture 64" in row["error_detail"]
         assert all(row[name] == [] for name in ("inputs", *(each.name for each in NESTED)))
     assert "out_of_memory" in ERROR_CODES
+
+
+def test_a_method_without_a_layer_explains_a_model_once_and_tells_what_it_cost(folder):
+    methods = (Occlusion(window=0.5, positions=2), GradCam(), Edges())
+    found = Explainer((DETECTOR,), methods, ("real", "fake"), Files(folder, {}), 2, threads=1)(table())
+    (masks,) = (row["masks"] for row in found.to_pylist() if row["video_id"] == "b")
+    places = {(mask["method"], mask["layer"], mask["target"]): mask for mask in masks}
+    assert len(places) == len(masks) == 2 * (1 + 2 + 1)
+    costs = {(method, layer): mask["evaluations"] for (method, layer, _), mask in places.items()}
+    assert costs == {("occlusion", ""): 5, ("gradcam", "layer2"): 1, ("gradcam", "layer3"): 1, ("edges", ""): 0}
+    # alone, there is no layer to cut the model at
+    alone = Explainer((DETECTOR,), methods[:1], ("real", "fake"), Files(folder, {}), 2, threads=1)(table())
+    (masks,) = (row["masks"] for row in alone.to_pylist() if row["video_id"] == "b")
+    for mask in masks:
+        assert mask["saliency"] == places[mask["method"], "", mask["target"]]["saliency"]
+
+
+def test_of_a_flow_map_the_picture_of_the_same_frame_is_looked_at(folder):
+    flow = replace(SPEC, view=View(64, shows="flow"))
+    rows = [video("a", 3, 0), video("b", 2, 1)]
+    for row in rows:
+        motion = [item | {"view": str(flow.view), "pixels": bytes(64 * 64 * 3)} for item in row["inputs"]]
+        row["inputs"] = motion[::-1] + row["inputs"]
+    both = pa.Table.from_pylist(rows, schema=VIDEO_ROW)
+    detectors = (Detector(flow, ()), Detector(replace(SPEC, name="still"), ()))
+    found = Explainer(detectors, (Edges(),), ("real",), Files(folder, {}), 2, threads=1)(both)
+    for row in found.to_pylist():
+        by_model = {(mask["model"], mask["frame"]): cells(mask) for mask in row["masks"]}
+        for (model, frame), values in by_model.items():
+            assert values.max() > 0
+            np.testing.assert_allclose(values, by_model["still", frame], atol=1e-3, err_msg=model)
+    still = pa.Table.from_pylist([row | {"inputs": row["inputs"][-1:]} for row in rows], schema=VIDEO_ROW)
+    failed = Explainer(detectors[:1], (Edges(),), ("real",), Files(folder, {}), 2, threads=1)(still)
+    assert failed["error_code"].to_pylist() == ["no_flow"] * 2  # a picture alone is nothing to explain
 
 
 def test_any_other_failure_is_a_crash(folder, memory_for):

@@ -4,9 +4,27 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
 import torch
 
 from operators.models.failures import leave_a_lost_device, out_of_memory
+
+CPU_MESSAGE = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: {}: you tried to allocate 9 bytes."
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError(CPU_MESSAGE.format("can't allocate memory")),
+        RuntimeError(CPU_MESSAGE.format("not enough memory")),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        torch.AcceleratorError("CUDA error: out of memory"),
+    ],
+)
+def test_too_little_memory_has_many_words(error):
+    assert out_of_memory(error)
 
 
 def test_a_lost_gpu_ends_the_process():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from operators import judge
 from operators.inputs.view import View
-from operators.judge import Judge, JudgeParams, totals
+from operators.judge import Explanations, Judge, JudgeParams, totals
 from operators.measures.grid import CELLS, SIDE
 from operators.models.spec import spec_for
 from operators.models.weights import Detector
@@ -65,12 +65,19 @@ def video(name: str, masks: list[dict], *, pixels: int = 255, truth: bool = True
     return row | {"masks": masks, "inputs": [where | {"frame": 0, "pixels": shown}]}
 
 
-def judged(*videos: dict, params: JudgeParams = PARAMS, batch: int = 3, nes: frozenset = frozenset()) -> list[dict]:
+def judged(
+    *videos: dict,
+    params: JudgeParams = PARAMS,
+    batch: int = 3,
+    nes: frozenset = frozenset(),
+    again: Explanations | None = None,
+) -> list[dict]:
     whole: dict = {}
     for each in videos:
         whole = totals(each["masks"], whole)
     table = pa.Table.from_pylist(list(videos), schema=VIDEO_ROW)
-    found = Judge((DETECTOR,), params, whole, nes, batch, threads=1)(table)
+    chosen = frozenset((each["video_id"], 0) for each in videos)
+    found = Judge((DETECTOR,), params, whole, chosen, nes, None, again or Explanations(), batch, threads=1)(table)
     return conform(found, JUDGED_ROW).to_pylist()
 
 

@@ -12,11 +12,13 @@ import torch
 from safetensors.torch import save_file
 
 from operators.inputs.view import View
+from operators.models.imagenet import imagenet_classes
 from operators.models.running import to_input
 from operators.models.spec import PAPER_LAYERS, VGG11_FLOW, XCEPTION, spec_for
 from operators.models.weights import (
     Detector,
     imagenet_source,
+    imagenet_weights,
     load_model,
     map_keys,
     save_model,
@@ -157,20 +159,46 @@ def test_without_a_connection_there_is_one_line_and_no_waiting(cut_off):
     assert time.monotonic() - started < 15
 
 
-def test_downloaded_weights_are_enough(cut_off):
-    """Timm's own loading, from what an earlier download left."""
+@pytest.fixture
+def downloaded(cut_off):
+    """What an earlier download of resnet10t left: the weights."""
     given = timm.create_model("resnet10t", num_classes=1000).state_dict()
     kept = cut_off / "models--timm--resnet10t.c3_in1k"
     (kept / "refs").mkdir(parents=True)
     (kept / "refs" / "main").write_text("0" * 40)
     (kept / "snapshots" / ("0" * 40)).mkdir(parents=True)
     save_file(given, kept / "snapshots" / ("0" * 40) / "model.safetensors")
+    return given
+
+
+def test_downloaded_weights_are_enough(downloaded):
+    """Timm's own loading, from what an earlier download left."""
+    given = downloaded
     started, fresh = (
         start_from_imagenet(spec_for("resnet10t"), 3).state_dict(),
         load_model(spec_for("resnet10t"), seed=3),
     )
     for key, value in started.items():
         assert torch.equal(value, fresh.state_dict()[key] if key.startswith("fc.") else given[key]), key
+
+
+def test_an_imagenet_classifier_has_its_own_head_and_names(downloaded):
+    spec = spec_for("resnet10t", "frame", imagenet_classes())
+    assert spec.view == View(176, "frame", share=0.875)
+    loaded = load_model(spec, imagenet_weights(spec))
+    assert all(torch.equal(value, downloaded[key]) for key, value in loaded.state_dict().items())
+
+
+def test_weights_of_other_classes_than_imagenets_are_refused(cut_off):
+    with pytest.raises(ValueError, match="no file of weights for ImageNet's 1000 classes"):
+        imagenet_weights(dataclasses.replace(XCEPTION, architecture="vit_small_patch14_dinov2"))
+
+
+def test_names_of_imagenet_tell_its_classes_apart():
+    names = imagenet_classes()
+    assert len({name.lower() for name in names}) == 1000
+    assert [names[index] for index in (0, 207, 281, 999)] == ["tench", "golden retriever", "tabby", "toilet tissue"]
+    assert (names[134], names[517]) == ("crane n02012849", "crane n03126707")  # the bird and the machine
 
 
 def test_an_architecture_without_weights_is_said():

@@ -12,7 +12,7 @@ from operators.models.spec import spec_for
 from operators.models.weights import Detector, load_model, save_model
 from pipelines import config as configs
 from pipelines.errors import UserError
-from pipelines.probe import probe
+from pipelines.probe import Cut, probe
 
 
 def config(model: str, *layers: str, tables: dict | None = None, **given) -> configs.Config:
@@ -25,11 +25,32 @@ def test_layers_with_their_channels_last_serve_and_tokens_do_not():
         probe(config("vit_tiny_patch16_224", "blocks.11"))
 
 
-def test_a_map_has_to_be_larger_than_what_smooths_it():
-    small = Detector(replace(spec_for("resnet10t"), view=View(64)), ("layer4",))  # 2x2 cells
-    with pytest.raises(UserError, match=r"layer4 has 2x2 cells, too few for bottleneck\.smooth_sigma 1"):
-        probe(configs.Config((small,)))
-    probe(replace(configs.Config((small,)), methods=("gradcam",)))
+def test_it_tells_how_each_layer_is_cut(monkeypatch):
+    run = config("resnet10t", "layer2", "layer3")
+    assert set(probe(run)) == {("resnet10t", "layer2"), ("resnet10t", "layer3")}
+    assert set(probe(run).values()) == {Cut("graph", True, None)}
+    assert set(probe(replace(run, methods=("gradcam",))).values()) == {Cut("graph", None, None)}
+    monkeypatch.setattr(Detector, "load", untraceable(Detector.load))
+    for cut in probe(run).values():
+        assert (cut.kind, cut.folded) == ("hooks", False)
+        assert "several times as long" in str(cut.slower)
+
+
+def untraceable(load):
+    """A `load` whose models decide by their input's values what they run."""
+
+    def loaded(detector: Detector) -> torch.nn.Module:
+        model = load(detector)
+        forward = type(model).forward
+
+        class Branching(type(model)):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return forward(self, 2 * x if x.mean() > 100 else x)
+
+        model.__class__ = Branching
+        return model
+
+    return loaded
 
 
 def test_weights_that_give_nothing_finite_are_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from operators.inputs.view import View
 from operators.methods import readout as readouts
 from operators.methods import statistics
 from operators.methods.bottleneck import ALPHA_START, Bottleneck, Explanation, fit
+from operators.methods.iba import ReadoutIba
+from operators.methods.method import READOUT, STATISTICS, Outputs, Place
 from operators.methods.readout import Readout, ReadoutParams, Site
 from operators.models.activations import LOGITS, read
 from operators.models.cut import split
-from operators.models.spec import spec_for
+from operators.models.spec import XCEPTION, spec_for
 from operators.models.weights import Detector, digest, load_model, save_model
 from pipelines import config as configs
 from pipelines.errors import UserError
@@ -132,6 +135,32 @@ def test_held_out_samples_lose_less_and_their_maps_point_at_the_patch(known, sit
     chance = (PATCH / SIDE) ** 2
     assert hits / 64 > 0.7
     assert inside / 64 > 4 * chance
+
+
+def test_a_map_is_empty_where_the_readout_lets_nothing_more_pass_than_it_must(model, known, site, trained, tmp_path):
+    """At alpha's bound everywhere, and there alone; not because the readout's one pass ends where it begins."""
+    closed = readouts.make(known, "layer", 0)
+    nn.init.constant_(closed.network[-1].bias, -ALPHA_START)
+    images = pictures(16, 4)[0]
+    files = {STATISTICS: tmp_path / "statistics.safetensors", READOUT: tmp_path / "readout.safetensors"}
+    statistics.save(known["layer"], files[STATISTICS], {"layer": "layer"})
+    maps = {}
+    for name, readout in (("untrained", readouts.make(known, "layer", 0)), ("closed", closed), ("trained", trained)):
+        readouts.save(readout, files[READOUT], {"model": "spot", "layer": "layer", "weights_sha256": None})
+        ready = ReadoutIba(HOW).ready(Place(XCEPTION, model, "layer", images[:1], site.cut, files))
+        outputs = Outputs(read(model, ready.reads, images), {"layer": site.cut.below(images)})
+        maps[name] = ready.run(images, model(images).argmax(1), outputs)
+    assert maps["closed"].empty.all()
+    assert not maps["untrained"].empty.any()
+    assert not maps["trained"].empty.any()  # the patch decides in every picture
+    # KL(N(l x, (1 - l)^2) || N(0, 1)) in bits, with l = 1 / (1 + e^5)
+    passed = 1 / (1 + math.exp(5))
+    x = ((site.cut.below(images)[0] - site.mean) / site.std).double()
+    bits = (((1 - passed) ** 2 + (passed * x) ** 2 - 1) / 2 - math.log(1 - passed)) / math.log(2)
+    expected = (bits * site.active).sum((1, 2, 3))
+    for each in maps.values():
+        torch.testing.assert_close(each.figures["floor_bits"], expected, rtol=1e-3, atol=0)
+    torch.testing.assert_close(maps["closed"].figures["total_bits"], expected, rtol=1e-3, atol=0)
 
 
 def test_a_fit_that_begins_there_ends_no_higher(site, trained):

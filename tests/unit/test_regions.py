@@ -120,7 +120,7 @@ def test_judging_tells_the_regions_of_every_map_and_asks_no_model_for_it():
     pixels = np.zeros((VIEW.size, VIEW.size, 3), np.uint8).tobytes()
     box = dict(zip(("box_x", "box_y", "box_width", "box_height"), (10, 20, 30, 40), strict=True))
     map_ = {"span_frames": 1, "input_size": 64, "height": 1, "width": 1, "saliency": [np.float16(1)], "scale": 1.0}
-    map_ |= {"unit": "bits per pixel", "empty": False, "seconds": 0.0}
+    map_ |= {"unit": "bits per pixel", "empty": False, "seconds": 0.0, "error_code": None}
     frames = [
         {"frame": frame, "time_s": 0.0, "keyframe_score": 0.0, "status": "ok", "face_score": 1.0, "has_flow": False}
         | {"face_x": 10, "face_y": 20, "face_width": 30, "face_height": 40}
@@ -128,12 +128,12 @@ def test_judging_tells_the_regions_of_every_map_and_asks_no_model_for_it():
     ]
     row = dict.fromkeys(VIDEO_ROW.names) | {table.name: [] for table in NESTED}
     row |= {"video_id": "v", "uri": "u", "dataset": "d", "status": "ok", "frames": frames}
-    row["masks"] = [mask(frame, "xception") | map_ for frame in (4, 8)] + [mask(8, "xception") | {"error_code": "x"}]
+    failed = map_ | dict.fromkeys(("saliency", "scale", "empty")) | {"error_code": "explain_failed", "target": "real"}
+    row["masks"] = [mask(frame, "xception") | map_ for frame in (4, 8)] + [mask(8, "xception") | failed]
     row["inputs"] = [{"frame": 4, "span_frames": 1, "view": str(VIEW), "pixels": pixels} | box]
     detectors = (Detector(XCEPTION, ("block4",)),)
-    whole = totals([each for each in row["masks"] if "saliency" in each], {})
+    whole = totals(row["masks"], {})
     judge = Judge(detectors, JudgeParams(), whole, frozenset(), frozenset(), None, 1, 0)
-    row["masks"][2] |= map_ | dict.fromkeys(("saliency", "scale", "empty"))
     (judged,) = judge(pa.Table.from_pylist([row], schema=VIDEO_ROW)).to_pylist()
     assert (judged["status"], judged["passes"], judged["n_frames"]) == ("ok", 0, 0)
     assert [(each["frame"], each["region"]) for each in judged["regions"]] == [

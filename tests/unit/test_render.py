@@ -1,5 +1,6 @@
 """A rendered video shows the planted heat, on the right frame, at the right place, on one scale."""
 
+import shutil
 from datetime import UTC, datetime
 
 import av
@@ -11,14 +12,15 @@ import pytest
 
 from operators.models.spec import VGG11_FLOW, XCEPTION
 from operators.models.weights import Detector
-from operators.pictures.sheet import CELL_PX
+from operators.pictures.captions import wrapped
+from operators.pictures.sheet import CELL_PX, draw_sheet
 from operators.video.encode import write_video
 from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.lake.layout import Layout
 from pipelines.render import render
 from schemas.conform import conform
-from schemas.tables import EXPLAIN, FRAMES, MASKS, PREDICTIONS, RUNS, SINK_TABLES, TRUTH, VIDEOS
+from schemas.tables import CLOSED, EXPLAIN, FRAMES, MASKS, PREDICTIONS, RUNS, SINK_TABLES, TRUTH, VIDEOS
 
 RUN = "0123456789ab"
 VIDEO = "clip-00ff"
@@ -49,7 +51,7 @@ def _commit(lake, *video_ids, run=RUN):
 def _run_row(lake, started=1, run=RUN, xception=("block4",)):
     detectors = (Detector(XCEPTION, xception), Detector(VGG11_FLOW, ("features.9",)))
     at = datetime(2025, 1, started, tzinfo=UTC)
-    _write(lake, RUNS, [{"config": Config(detectors).to_json(), "started_at": at, "starts": []}], run)
+    _write(lake, RUNS, [{"config": Config(detectors).to_json(), "started_at": at, "starts": [], "layers": []}], run)
 
 
 def _quarter(side, bits):
@@ -314,7 +316,36 @@ def test_a_source_that_is_gone_or_changed(lake, tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["lake"]
 
 
-def test_an_empty_map_is_a_grey_picture_that_says_so(lake, tmp_path):
+def test_heat_is_on_the_scale_of_the_run(lake, tmp_path):
+    """Another video of the run has maps twice as hot as the hottest of this one, and empty ones a hundred times."""
+    other = tmp_path / "lake"
+    shutil.copytree(lake, other)
+    folder = other / f"run_id={RUN}" / MASKS.name
+    hot = [_maps(t, "xception", "block4", 8, 299, 0.04)[0] | {"video_id": "other"} for t in range(40)]
+    hot += [row | {"frame": 40 + row["frame"], "scale": 25.0, "empty": True} for row in hot]
+    _write(other, MASKS, [*pq.read_table(folder / "x.parquet").to_pylist(), *hot])
+    _commit(other, VIDEO, "other")
+    shown = []
+    for each in (lake, other):
+        path, _ = render(each, VIDEO, tmp_path / "out.mp4")
+        with av.open(str(path)) as container:
+            shown.append(next(container.decode(video=0)).to_ndarray(format="rgb24"))
+    x, y = 2 * BOX[0] + 40, 2 * BOX[1] + 40
+    alone, among = (_picture(still)[y : y + 40, x : x + 60].mean((0, 1)) for still in shown)
+    # frame 3, at full heat where it is the hottest, is at half of it here: inferno's (188, 55, 84), 0.4 over the grey
+    assert alone[1] > 180
+    grey = float(GREYS[3])
+    expected = 0.4 * np.array([188, 55, 84]) + 0.6 * grey
+    assert abs(among - expected).max() < 25
+    assert among[1] < alone[1] / 2
+
+
+def _lines(rows):
+    """What is written below the heat of a sheet's rows, each once."""
+    return dict.fromkeys(row.cells[-1].line for row in rows)
+
+
+def test_an_empty_map_is_a_grey_picture_that_says_so(lake, tmp_path, monkeypatch):
     other = tmp_path / "lake"
     _run_row(other)
     clip = tmp_path / "red.mp4"
@@ -324,18 +355,30 @@ def test_an_empty_map_is_a_grey_picture_that_says_so(lake, tmp_path):
         table.name: pq.read_table(lake / f"run_id={RUN}" / table.name / "x.parquet").to_pylist()
         for table in (FRAMES, PREDICTIONS, MASKS)
     }
+    # noise alone is judged real: frame 3 is empty because what is left is enough for fake
+    says = {"model": "xception", "layer": "block4"}
+    noise = [{"class": "real", "probability": 0.875, "rank": 1}, {"class": "fake", "probability": 0.125, "rank": 2}]
+    _write(other, CLOSED, [says | row for row in noise])
     rows[MASKS.name] = [row | {"empty": row["frame"] == 3} for row in rows[MASKS.name] if row["model"] == "xception"]
     for table in SINK_TABLES[1:]:
         _write(other, table, rows.get(table.name, []))
     _commit(other, VIDEO)
+    said = []
+    monkeypatch.setattr(
+        "pipelines.render.draw_sheet", lambda *told: (said.extend(_lines(told[1])), draw_sheet(*told))[1]
+    )
     path, sheet = render(other, VIDEO)
     with av.open(str(path)) as container:
         empty, full, _ = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)][5::10]
+    # the last letters of the reason are in the picture: nothing is written into the margin at the right
+    assert not (np.ptp(empty[530:700, 12 + 640 - 10 :].astype(int), axis=(0, 1)) > 20).any()
     x, y = 2 * BOX[0] + 40, 2 * BOX[1] + 40
     assert _colourfulness(_picture(empty)[y : y + 40, x : x + 60]).max() < 12
     # frame 3 has twice the bits of the others, which do not count: the others are at full heat
     assert _picture(full)[y : y + 40, x : x + 60, 1].mean() > 150
+    assert said == ["empty, 321 bits: the little that 10 passes leave is enough (p of noise alone 0.12)", "321 bits"]
     drawn = cv2.imread(str(sheet))[..., ::-1].astype(int)
-    top, left = drawn.shape[0] - (CELL_PX + 33) * 3, 156 + CELL_PX + 10
+    lines = len(wrapped(said[0], CELL_PX, 14))
+    top, left = drawn.shape[0] - (CELL_PX + 33) * 3 - 19 * (lines - 1), 156 + CELL_PX + 10
     assert _colourfulness(drawn[top : top + CELL_PX, left : left + CELL_PX]).max() < 12
     assert _colourfulness(drawn[top : top + CELL_PX, left - 200 : left - 20]).min() > 100  # what the model saw

@@ -103,12 +103,12 @@ def test_augmentation_keeps_shape_and_reproduces():
 def test_a_planted_patch_is_learned():
     """Grey noise, and in the forged half a patch ten levels brighter: a small net finds it on pictures it never saw."""
     rng = np.random.default_rng(0)
-    pixels = rng.integers(100, 140, (96, 64, 64, 3), dtype=np.uint8)
+    pixels = rng.integers(100, 140, (96, 32, 32, 3), dtype=np.uint8)
     labels = np.arange(96) % 2
-    pixels[labels == 1, 20:36, 20:36] += 20
+    pixels[labels == 1, 10:22, 10:22] += 20
     samples = Samples(pixels[:64], labels[:64], np.array([str(i // 2) for i in range(64)], object))
-    spec = dataclasses.replace(spec_for("resnet10t"), view=View(64))
-    params = TrainParams(learning_rate=1e-3, batch_size=16, max_epochs=20)
+    spec = dataclasses.replace(spec_for("resnet10t"), view=View(32))
+    params = TrainParams(learning_rate=1e-3, batch_size=16, max_epochs=12)
     torch.manual_seed(0)
     model = timm.create_model("resnet10t", num_classes=2)
     optimizer = training.make_optimizer(model, params)

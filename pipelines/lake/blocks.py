@@ -1,0 +1,77 @@
+"""Blocks of videos: whole where they are committed, gone where they are not."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.lake.layout import Layout, parquet
+from schemas.tables import LAKE_TABLES
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What is wrong with the files that a chain wrote for a run.
+
+    lost   checkpoint of a committed block -> its files that are not there or cannot be read, the checkpoint among them
+    stray  files of tables whose block has no checkpoint: their rows are in no view
+    """
+
+    lost: dict[Path, list[Path]]
+    stray: list[Path]
+
+    def __bool__(self) -> bool:
+        return bool(self.lost or self.stray)
+
+
+def damage(layout: Layout, chain: str, run_id: str, *, thorough: bool = False) -> Damage:
+    """What is not there of committed blocks, and what no checkpoint speaks of; `thorough` reads every file.
+
+    Right beside a run that goes on: a block that is committed when this begins has its files by then, and one that is
+    neither committed nor pending when it ends will never be. A table without a folder is one that the viba that made
+    the run did not know.
+    """
+    committed = layout.committed(chain, run_id)
+    folders = [layout.table(run_id, table.name) for table in LAKE_TABLES if table.chain == chain]
+    there = {folder: {path.name for path in parquet(folder)} for folder in folders if folder.is_dir()}
+    lost = {}
+    for checkpoint in committed:
+        bad = [] if readable(checkpoint) else [checkpoint]
+        for folder, names in there.items():
+            path = folder / checkpoint.name
+            if path.name not in names or (thorough and not readable(path)):
+                bad.append(path)
+        if bad:
+            lost[checkpoint] = bad
+    pending = layout.pending(chain, run_id)
+    known = {path.name for path in layout.committed(chain, run_id)}
+    stray = [
+        folder / name
+        for folder, names in there.items()
+        for name in sorted(names)
+        if name not in known and not name.startswith(pending)
+    ]
+    return Damage(lost, stray)
+
+
+def clear(layout: Layout, chain: str, run_id: str, found: Damage) -> None:
+    """Take the damaged blocks back, so that a resume does their videos again, and remove what is stray.
+
+    Only for who holds the run's lock. Checkpoints go first: killed after that, the rest of their blocks is stray.
+    """
+    for checkpoint in found.lost:
+        checkpoint.unlink()
+    for path in damage(layout, chain, run_id).stray if found else ():
+        path.unlink()
+
+
+def readable(path: Path) -> bool:
+    """Whether every value of a Parquet file can be read."""
+    try:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                file.read_row_group(group)
+    except (pa.ArrowException, OSError):
+        return False
+    return True

@@ -1,0 +1,116 @@
+"""Judging the maps of a run: the tables check out, nothing is explained again, and kill -9 costs nothing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.lake.layout import Layout
+from pipelines.lake.read import open_lake
+from schemas.tables import JUDGE, JUDGE_TABLES, SINK_TABLES
+
+FEW = [
+    *("--max-frames", "5", "--set", "judge.steps=4", "--set", "judge.sensitivity_sets=2", "--set", "judge.pgd_steps=2"),
+    *("--set", "judge.sanity_frames=1", "--set", "judge.sanity_depths=2", "--set", 'judge.variants=["mean_map"]'),
+]
+SECONDS = {"judge_s"}
+
+
+def rows(lake: Path) -> dict[str, list[dict]]:
+    with open_lake(lake) as connection:
+        found = {}
+        for table in JUDGE_TABLES:
+            key = ", ".join(table.key)
+            kept = [name for name in table.schema.names if name not in SECONDS]
+            sql = f"select {', '.join(kept)} from {table.name} order by {key}"
+            found[table.name] = connection.sql(sql).to_arrow_table().to_pylist()
+        return found
+
+
+@pytest.fixture(scope="module")
+def explained(videos, explain, known, tmp_path_factory) -> Path:
+    """A lake with a run of two methods, one of them a control."""
+    lake = tmp_path_factory.mktemp("explained") / "lake"
+    explain(videos, lake, "--statistics", known, "--method", "gradcam", "--method", "centre")
+    return lake
+
+
+@pytest.fixture(scope="module")
+def judged(explained, viba, tmp_path_factory) -> tuple[Path, str]:
+    lake = tmp_path_factory.mktemp("judged") / "lake"
+    shutil.copytree(explained, lake)
+    return lake, viba("judge", "--lake", lake, *FEW).out
+
+
+def test_judged_from_the_lake_alone(judged, explained):
+    lake, said = judged
+    assert "models are asked about 5 of" in said
+    with open_lake(lake) as connection:
+        (n_maps, n_variants, n_frames, passes, failed) = connection.sql(
+            "select (select count(*) from masks), (select count(*) from judged_maps), sum(n_frames), sum(passes), "
+            "count(error_code) from judged"
+        ).fetchall()[0]
+        metrics = dict(
+            connection.sql("select metric, count(distinct (video_id, frame)) from faithfulness group by all").fetchall()
+        )
+        methods = connection.sql("select distinct method, variant from faithfulness order by all").fetchall()
+    assert (n_variants, n_frames, failed) == (2 * n_maps, 5, 0)
+    assert passes > 0
+    assert {metrics[name] for name in ("srg", "insertion", "deletion", "road", "sensitivity_n")} == {5}
+    assert methods == [("centre", ""), ("centre", "mean_map"), ("gradcam", ""), ("gradcam", "mean_map")]
+    for table in SINK_TABLES:  # nothing is explained again
+        for path in explained.rglob(f"run_id=*/{table.name}/*.parquet"):
+            assert (lake / path.relative_to(explained)).read_bytes() == path.read_bytes()
+
+
+def test_the_league_follows(judged, viba):
+    lake, _ = judged
+    said = viba("evaluate", "--lake", lake).out
+    assert "league: " in said
+    league = {row["method"]: row for row in pq.read_table(lake / "evaluation/league.parquet").to_pylist()}
+    assert set(league) == {"gradcam", "centre", "gradcam+mean_map", "centre+mean_map"}
+    assert league["centre"]["sanity"].startswith("fails: the map stays 1.00 the same")
+    assert league["gradcam"]["n_frames"] == 5
+    assert league["gradcam"]["srg_low"] <= league["gradcam"]["srg"] <= league["gradcam"]["srg_high"]
+
+
+def test_killed_and_resumed_as_if_nothing_had_happened(judged, explained, viba, killable, tmp_path):
+    lake = tmp_path / "lake"
+    shutil.copytree(explained, lake)
+    layout = Layout(lake)
+    (run_id,) = layout.run_ids()
+    killable("judge", "--lake", lake, *FEW).kill_when(lambda: len(layout.committed(JUDGE, run_id)) >= 2)
+    before = {path: path.stat().st_mtime_ns for path in (lake / f"run_id={run_id}/judged").glob("*.parquet")}
+    assert before
+    viba("judge", "--lake", lake, *FEW)
+    found, expected = rows(lake), rows(judged[0])
+    assert found == expected
+    with open_lake(lake) as connection:
+        assert connection.sql("select count(*) - count(distinct video_id) from judged").fetchall() == [(0,)]
+
+
+def test_other_settings_are_refused_until_it_is_judged_again(judged, viba, tmp_path):
+    lake = tmp_path / "lake"
+    shutil.copytree(judged[0], lake)
+    said = viba("judge", "--lake", lake, *FEW[2:], "--max-frames", "2", code=1)
+    assert "was judged with other max_frames: --again drops that" in said.err
+    viba("judge", "--lake", lake, *FEW[2:], "--max-frames", "2", "--again")
+    assert sum(row["n_frames"] for row in rows(lake)["judged"]) == 2
+    (params,) = (lake / "_judging").iterdir()
+    assert json.loads(params.read_text())["params"]["max_frames"] == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--run", "r9"], "no run r9"),
+        (["--weights", "other=x"], "which is not among the run's models resnet10t"),
+        (["--set", "judge.steps=1"], "config judge.steps: 1 is not a whole number from 2"),
+    ],
+)
+def test_a_mistake_is_one_line(explained, viba, flags, message):
+    said = viba("judge", "--lake", explained, *flags, code=1)
+    assert message in said.err
+    assert len(said.err.strip().splitlines()) == 1

@@ -1,0 +1,134 @@
+"""What is lost, damaged or left over of a lake's files is found, named and taken back."""
+
+import pytest
+
+from pipelines.__main__ import main
+from pipelines.errors import UserError
+from pipelines.lake import blocks
+from pipelines.lake.layout import Layout
+from pipelines.lake.lock import locked
+from pipelines.lake.read import open_lake
+from schemas.tables import EXPLAIN, SINK_TABLES
+
+
+def rows_of(video_id: str) -> dict:
+    tables = {table.name: [{"video_id": video_id}] for table in SINK_TABLES}
+    return {"runs": [{}]} | tables
+
+
+@pytest.fixture
+def lake(make_lake):
+    """Two committed blocks, a and b, of one video each."""
+    for name in ("a", "b"):
+        folder = make_lake(rows_of(name), name=name)
+    return folder
+
+
+def found(lake, thorough=False):
+    return blocks.damage(Layout(lake), EXPLAIN, "r1", thorough=thorough)
+
+
+def files(lake, name):
+    """The files of a block, its checkpoint first."""
+    layout = Layout(lake)
+    folders = [layout.checkpoints(EXPLAIN, "r1"), *(layout.table("r1", table.name) for table in SINK_TABLES)]
+    return [folder / f"{name}.parquet" for folder in folders if (folder / f"{name}.parquet").is_file()]
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def test_a_whole_lake_has_no_damage_and_a_pending_block_is_none(lake, make_lake):
+    assert not found(lake, thorough=True)
+    make_lake(rows_of("c"), name="c", pending=True)
+    assert not found(lake, thorough=True)
+
+
+@pytest.mark.parametrize("table", [table.name for table in SINK_TABLES])
+def test_a_table_file_that_is_gone_takes_its_block_back(lake, table):
+    layout = Layout(lake)
+    gone = layout.table("r1", table) / "b.parquet"
+    gone.unlink()
+    (checkpoint,) = [path for path in layout.committed(EXPLAIN, "r1") if path.stem == "b"]
+    damage = found(lake)
+    assert (damage.lost, damage.stray) == ({checkpoint: [gone]}, [])
+    blocks.clear(layout, EXPLAIN, "r1", damage)
+    assert not files(lake, "b")  # nothing of the block is left, so nothing can be doubled
+    assert len(files(lake, "a")) == 1 + len(SINK_TABLES)  # and of the other one everything
+    with open_lake(lake) as connection:
+        assert connection.sql("select video_id from videos").fetchall() == [("a",)]
+
+
+def test_a_checkpoint_that_is_gone_leaves_strays(lake):
+    layout = Layout(lake)
+    (layout.checkpoints(EXPLAIN, "r1") / "a.parquet").unlink()
+    damage = found(lake)
+    assert not damage.lost
+    assert sorted(damage.stray) == sorted(layout.table("r1", table.name) / "a.parquet" for table in SINK_TABLES)
+    blocks.clear(layout, EXPLAIN, "r1", damage)
+    assert not found(lake, thorough=True)
+    assert [path.name for path in layout.table("r1", "masks").iterdir()] == ["b.parquet"]
+
+
+def test_a_checkpoint_cut_short_is_named_and_taken_back(lake):
+    layout = Layout(lake)
+    checkpoint = layout.checkpoints(EXPLAIN, "r1") / "a.parquet"
+    cut_short(checkpoint)
+    with pytest.raises(UserError, match=r"a\.parquet is damaged"):
+        open_lake(lake)
+    damage = found(lake)
+    assert damage.lost == {checkpoint: [checkpoint]}
+    blocks.clear(layout, EXPLAIN, "r1", damage)
+    assert not found(lake, thorough=True)
+
+
+@pytest.mark.parametrize("garbage", [False, True])
+def test_a_table_file_that_cannot_be_read_is_named_by_verify_and_repaired(lake, capsys, garbage):
+    file = Layout(lake).table("r1", "masks") / "a.parquet"
+    if garbage:  # of the right length, with its footer: only who reads the values notices
+        content = bytearray(file.read_bytes())
+        content[4:200] = bytes(196)
+        file.write_bytes(content)
+    else:
+        cut_short(file)
+    assert not found(lake)  # this looks at names alone
+    assert main(["verify", "--lake", str(lake)]) == 1
+    assert f"{file}: damaged" in capsys.readouterr().out.replace("\n", "")
+    assert main(["verify", "--lake", str(lake), "--repair"]) == 0
+    assert main(["verify", "--lake", str(lake)]) == 0
+    assert "every file is whole" in capsys.readouterr().out
+    assert not files(lake, "a")
+
+
+def test_a_damaged_file_is_one_line_in_every_command(lake, capsys):
+    cut_short(Layout(lake).table("r1", "masks") / "a.parquet")
+    assert main(["evaluate", "--lake", str(lake)]) == 1
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert "masks/a.parquet" in said
+    assert "verify --lake LAKE" in said
+
+
+def test_evaluate_says_that_files_are_lost(lake, capsys):
+    (Layout(lake).table("r1", "masks") / "a.parquet").unlink()
+    assert main(["evaluate", "--lake", str(lake)]) == 1
+    assert "check files: 1 of finished videos are gone" in capsys.readouterr().out
+
+
+def test_a_run_has_one_writer(lake):
+    layout = Layout(lake)
+    with locked(layout, EXPLAIN, "r1"):
+        with pytest.raises(UserError, match="run r1 is being written by process"), locked(layout, EXPLAIN, "r1"):
+            pass
+        with locked(layout, EXPLAIN, "r2"):  # other runs go on side by side
+            pass
+    with locked(layout, EXPLAIN, "r1"):  # and the next one may
+        pass
+    assert main(["verify", "--lake", str(lake), "--repair"]) == 0
+
+
+def test_repair_waits_for_no_writer(lake, capsys):
+    with locked(Layout(lake), EXPLAIN, "r1"):
+        assert main(["verify", "--lake", str(lake), "--repair"]) == 1
+    assert "is being written by process" in capsys.readouterr().err
