@@ -177,7 +177,7 @@ def _reliability(rows: list[Row]) -> Spec:
     layers: list[Spec] = [
         {"mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": ends},
         {"mark": {"type": "area", "opacity": 0.2, "color": _COLOURS[0]}, "encoding": band},
-        {"mark": {"type": "line", "point": True, "color": _COLOURS[0]}, "encoding": curve},
+        {"mark": {"type": "line", "point": {"color": _COLOURS[0]}, "color": _COLOURS[0]}, "encoding": curve},
     ]
     return _chart(rows, layers)
 

@@ -161,6 +161,7 @@ def _run(
         "versions": json.loads(first["versions"]) if first else {},
         "hardware": json.loads(first["hardware"]) if first else {},
         "again": f"python -m pipelines report --lake {shlex.quote(str(lake))} --run {row['run_id']}",
+        "lake": shlex.quote(str(lake)),
         "several": len(runs(lake)) > 1,
     }
 
