@@ -31,6 +31,8 @@ _CONFIG: Final = {
     "line": {"strokeWidth": 2},
 }
 _WIDTH: Final = 420
+#: a line that is told in words: a reader of the screen passes over it
+_CHANCE: Final = {"type": "rule", "strokeDash": [4, 3], "aria": False}
 _OVER_PERSONS: Final = "mean over persons, 95 % interval"
 
 
@@ -92,7 +94,7 @@ def _league(rows: list[Row]) -> Spec:
     y = _x("method", None, "nominal", sort=None)
     colour = _x("kind", None, "nominal", scale={"domain": ["method", "control"], "range": [_COLOURS[0], _QUIET]})
     layers: list[Spec] = [
-        {"mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": {"x": _x("chance", _OVER_PERSONS)}},
+        {"mark": _CHANCE, "encoding": {"x": _x("chance", _OVER_PERSONS)}},
         {
             "mark": {"type": "rule", "strokeWidth": 2},
             "encoding": {"y": y, "x": _x("low", _OVER_PERSONS), "x2": {"field": "high"}, "color": colour},
@@ -175,7 +177,7 @@ def _reliability(rows: list[Row]) -> Spec:
     band = {"x": x, "y": _x("low", "share of forged videos", scale=scale), "y2": {"field": "high"}}
     curve = {"x": x, "y": _x("calibrated", "share of forged videos", scale=scale)}
     layers: list[Spec] = [
-        {"mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": ends},
+        {"mark": _CHANCE, "encoding": ends},
         {"mark": {"type": "area", "opacity": 0.2, "color": _COLOURS[0]}, "encoding": band},
         {"mark": {"type": "line", "point": {"color": _COLOURS[0]}, "color": _COLOURS[0]}, "encoding": curve},
     ]
@@ -271,7 +273,7 @@ def _localisation(rows: list[Row]) -> Spec:
         if row["auroc"] is not None
     ]
     layers: list[Spec] = [
-        {"mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": {"x": {"datum": 0.5}}},
+        {"mark": _CHANCE, "encoding": {"x": {"datum": 0.5}}},
         {
             "mark": "point",
             "encoding": {
@@ -325,7 +327,7 @@ def _sanity(rows: list[Row]) -> Spec:
         "y": _x("similarity", "|Spearman| with the map itself", scale=_from_0()),
         "color": _x("map", "method and layer", "nominal"),
     }
-    rule = {"mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": {"y": {"datum": 0.5}}}
+    rule = {"mark": _CHANCE, "encoding": {"y": {"datum": 0.5}}}
     return _chart(shown, [rule, {"mark": {"type": "line", "point": True}, "encoding": encoding}])
 
 

@@ -3,7 +3,9 @@
 import csv
 import itertools
 import json
+import os
 import time
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -11,7 +13,9 @@ from rich.console import Console
 from pipelines.report.write import report
 from tests.queries import report_lake
 
-#: a file cannot be called </script>, for the slash, but a folder and a file together can
+#: what `npm install --no-save axe-core@4.14.1` brings
+AXE = Path(os.environ.get("VIBA_AXE", "node_modules/axe-core/axe.min.js"))
+#: a file cannot be called </script>, for the slash; names of videos can, in a lake (test_report.py)
 NAME = "<script>alert(1)<" + "b>{}.mp4"
 
 
@@ -191,3 +195,25 @@ def test_the_page_fits_and_every_control_has_a_name(opened, width):
         assert not requests(chrome)
     finally:
         chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_stands_in_the_way_of_who_cannot_see_it(opened, scheme):
+    if not AXE.is_file():
+        pytest.skip("no axe-core here: npm install --no-save axe-core@4.14.1, or VIBA_AXE=axe.min.js")
+    chrome, _ = opened
+    wanted = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", wanted)
+    try:
+        chrome.refresh()
+        chrome.execute_script("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+        for action in ("", "document.querySelector('.opens').click()"):
+            chrome.execute_script(action)
+            chrome.execute_script(AXE.read_text(encoding="utf-8"))
+            found = chrome.execute_async_script(
+                "const done = arguments[0]; axe.run().then((all) => "
+                "done(all.violations.map((each) => [each.id, each.nodes.map((node) => node.html.slice(0, 200))])))"
+            )
+            assert found == []
+    finally:
+        chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
