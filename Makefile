@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup newest lock landmarks demo test check clean
+.PHONY: setup newest lock landmarks demo test test-e2e test-fast check clean
 setup: .venv/.done
 
 .venv/.done: requirements.lock
