@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup newest lock landmarks demo test check clean
+.PHONY: setup newest lock landmarks demo test test-e2e test-fast check clean
 setup: .venv/.done
 
 .venv/.done: requirements.lock
@@ -40,9 +40,16 @@ $(MESH): | setup
 demo: setup
 	$(BIN)/python -m pipelines demo demo
 
-# on every core; what runs on Ray, which takes several itself, is one group
+# side by side: what needs Ray, and what does not, with the one thread that its small networks are fastest with
 test: setup
-	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=line test-e2e test-fast
+
+test-e2e: setup
+	$(BIN)/python -m pytest tests/e2e
+
+# for every edit
+test-fast: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore tests/e2e
 
 check: setup
 	$(BIN)/ruff check .

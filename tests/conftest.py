@@ -15,13 +15,6 @@ settings.load_profile("viba")
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def pytest_configure() -> None:
-    if "PYTEST_XDIST_WORKER" in os.environ:  # beside others, one for each core
-        import torch
-
-        torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def clips() -> Path:
     """The folder of real clips, with its index.csv."""

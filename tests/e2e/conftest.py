@@ -29,13 +29,6 @@ FAST = [
 ]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of this folder on one worker: there is one Ray."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("ray"))
-
-
 class Said(NamedTuple):
     """What a command wrote."""
 
