@@ -42,7 +42,7 @@ demo: setup
 
 # side by side: what needs Ray, and what does not, with the one thread that its small networks are fastest with
 test: setup
-	$(MAKE) --no-print-directory --jobs 2 --output-sync=line test-e2e test-fast
+	$(MAKE) --no-print-directory --jobs 2 test-e2e test-fast
 
 test-e2e: setup
 	$(BIN)/python -m pytest tests/e2e

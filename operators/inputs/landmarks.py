@@ -20,7 +20,7 @@ MESH_FILE: Final = Path(__file__).resolve().parents[2] / "landmarks" / "face_lan
 VIEW: Final = View(192)
 
 #: the mesh wants a crop of 1.5 to 2 times the face: the crop's edge is repeated by this share of its side all around.
-#: That moves no point by more than .5 % of the side from where the wider crop itself puts it
+#: On eleven real crops the points then lay .001 to .013 of the side, in the mean, from where the wider crop puts them
 _PAD: Final = 0.2
 _POINTS_LAYER: Final = "conv2d_21"
 _FACE_LAYER: Final = "conv2d_31"  # logit: it is a face

@@ -11,7 +11,7 @@ import skimage.data
 
 from operators.inputs.faces import FaceParams, crop, find_face
 from operators.inputs.landmarks import MESH_FILE, VIEW, finder, proportions
-from operators.judge import Judge, JudgeParams, totals
+from operators.judge import Explanations, Judge, JudgeParams, totals
 from operators.measures.regions import region_labels, region_rows, region_shares
 from operators.models.spec import XCEPTION
 from operators.models.weights import Detector
@@ -133,7 +133,7 @@ def test_judging_tells_the_regions_of_every_map_and_asks_no_model_for_it():
     row["inputs"] = [{"frame": 4, "span_frames": 1, "view": str(VIEW), "pixels": pixels} | box]
     detectors = (Detector(XCEPTION, ("block4",)),)
     whole = totals(row["masks"], {})
-    judge = Judge(detectors, JudgeParams(), whole, frozenset(), frozenset(), None, 1, 0)
+    judge = Judge(detectors, JudgeParams(), whole, frozenset(), frozenset(), None, Explanations(), 1, 0)
     (judged,) = judge(pa.Table.from_pylist([row], schema=VIDEO_ROW)).to_pylist()
     assert (judged["status"], judged["passes"], judged["n_frames"]) == ("ok", 0, 0)
     assert [(each["frame"], each["region"]) for each in judged["regions"]] == [
