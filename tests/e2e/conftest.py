@@ -42,6 +42,7 @@ def _terminal() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("COLUMNS", "200")
+        patch.setenv("RAY_worker_niceness", "0")  # else they wait for whatever else runs, the other tests first of all
         patch.delenv("RAY_ADDRESS", raising=False)
         yield
         ray.shutdown()
