@@ -3,9 +3,8 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -15,12 +14,9 @@ from torch import Tensor
 
 from operators.inputs.view import View
 from operators.measures.maps import stored
-from operators.methods import choice, statistics
-from operators.methods.method import CHOICE, LAYER, PICTURE, READOUT, STATISTICS, Maps, Method, Outputs, Place, Ready
-from operators.models.activations import read
+from operators.methods.method import PICTURE, Maps, Method
+from operators.methods.ready import Files, ReadyMethods
 from operators.models.batches import Batches
-from operators.models.cut import split_all
-from operators.models.precision import tf32
 from operators.models.running import to_input
 from operators.models.weights import Detector
 from schemas.errors import SampleError
@@ -38,51 +34,17 @@ Row = dict[str, Any]
 Sample = tuple[Row, Row]
 
 
-@dataclass(frozen=True)
-class Files:
-    """Where an explainer finds what methods need of a layer; readouts by (model, layer)."""
-
-    statistics: Path
-    readouts: Mapping[tuple[str, str], Path]
-
-    def of(self, model: str, layer: str) -> dict[str, Path]:
-        """The files of one layer by what they are; READOUT only where there is one."""
-        found = {STATISTICS: statistics.path_in(self.statistics, model, layer)}
-        found[CHOICE] = choice.path_in(self.statistics, model, layer)
-        readout = self.readouts.get((model, layer))
-        return found if readout is None else found | {READOUT: readout}
-
-
 class _Loaded:
     """A model on its device, frozen, and every method made ready at each of its layers."""
 
     def __init__(self, detector: Detector, methods: Sequence[Method], files: Files, device: torch.device) -> None:
         self.spec = detector.spec
-        self.model = detector.load().to(device).to(memory_format=torch.channels_last).requires_grad_(False)
-        size = self.spec.view.size
-        example = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
-        layers = detector.layers if any(LAYER in method.needs for method in methods) else ()
-        self._plain, cuts = split_all(self.model, layers, example, self.spec.layout)
-        self.ready: list[tuple[Method, str, Ready]] = []
-        for method in methods:
-            for layer in layers if LAYER in method.needs else ("",):
-                found = files.of(self.spec.name, layer)
-                if READOUT in found or READOUT not in method.needs:
-                    place = Place(self.spec, self.model, layer, example, cuts.get(layer), found)
-                    self.ready.append((method, layer, method.ready(place)))
+        model = detector.load().to(device).to(memory_format=torch.channels_last).requires_grad_(False)
+        self.ready = ReadyMethods(self.spec, model, detector.layers, methods, partial(files.of, self.spec.name))
         picture = self.spec.view.picture
         wanted = picture != self.spec.view and any(PICTURE in method.needs for method in methods)
         #: of which view methods want the pictures, besides the inputs
         self.picture = picture if wanted else None
-        self._reads = sorted({name for _, _, ready in self.ready for name in ready.reads})
-
-    @torch.no_grad()
-    def plain(self, images: Tensor) -> tuple[Tensor, Outputs]:
-        """Logits (N, classes), and what the methods want of the same pass."""
-        with tf32(False):  # what is said of the model, and what every fit begins with, is exact
-            logits, crossings = self._plain(images)
-            layers = read(self.model, self._reads, images, self.spec.layout) if self._reads else {}
-        return logits.float(), Outputs(layers, crossings)
 
 
 class Explainer:
@@ -150,7 +112,7 @@ class Explainer:
         spec = loaded.spec
         size = spec.view.size
         images = to_input(_pixels([item for _, item in batch], size), spec, self._device)
-        logits, outputs = loaded.plain(images)
+        logits, outputs = loaded.ready.plain(images)
         if loaded.picture is not None:
             pictures = _pixels([_picture_of(row, item, loaded.picture) for row, item in batch], size)
             outputs = replace(outputs, pictures=torch.tensor(pictures, device=self._device).permute(0, 3, 1, 2) / 255)
@@ -169,7 +131,7 @@ class Explainer:
         if which != list(range(len(batch))):
             index = torch.tensor(which, device=self._device)
             images, outputs = images[index], outputs.of(index)
-        for method, layer, ready in loaded.ready if which else ():
+        for method, layer, ready in loaded.ready.each if which else ():
             begun = time.perf_counter()
             maps = ready.run(images, targets, outputs)
             rows = _masks(maps, [batch[i][1] for i in which], spec.view.size)

@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -54,10 +55,9 @@ from operators.measures.localisation import auroc, region
 from operators.measures.maps import Heat, heat
 from operators.measures.regions import region_rows
 from operators.measures.sanity import cascade, similarity
-from operators.methods import choice
-from operators.methods.again import Again, Files, with_own_statistics
-from operators.methods.method import CHOICE, READOUT, STATISTICS, Method
-from operators.methods.statistics import path_in
+from operators.methods.again import Again, with_own_statistics
+from operators.methods.method import STATISTICS, Method
+from operators.methods.ready import Files, FilesOfLayer
 from operators.models.batches import Batches
 from operators.models.precision import tf32
 from operators.models.running import to_input
@@ -174,22 +174,8 @@ class Explanations:
 
     frames: frozenset[tuple[str, int]] = frozenset()
     methods: tuple[Method, ...] = ()
-    statistics: Path = Path()
-    readouts: Mapping[tuple[str, str], Path] = field(default_factory=dict)
+    files: Files = field(default_factory=lambda: Files(Path(), {}))
     permuted: Mapping[str, Path] = field(default_factory=dict)
-
-    def files_of(self, model: str) -> Files:
-        """The files of each of a model's layers, as it was explained."""
-
-        def files(layer: str) -> dict[str, Path]:
-            found = {
-                STATISTICS: path_in(self.statistics, model, layer),
-                CHOICE: choice.path_in(self.statistics, model, layer),
-            }
-            readout = self.readouts.get((model, layer))
-            return found if readout is None else found | {READOUT: readout}
-
-        return files
 
 
 class Judge:
@@ -292,7 +278,7 @@ class Judge:
         stored = [each for each in stored if (row["video_id"], each.ids["first_frame"]) in chosen]
         rows: list[Row] = []
         for model, own in _by(stored, lambda each: each.ids["model"]).items():
-            asker, files = self._asker(model), self._again.files_of(model)
+            asker, files = self._asker(model), partial(self._again.files.of, model)
             retake = _Retake(row, self._detectors[model], asker, own, self._again.methods)
             rows += retake.of_the_next_class(files)
             for seed in range(self._params.sanity_seeds):
@@ -408,7 +394,7 @@ class _Retake:
     maps: list[_Map]
     methods: tuple[Method, ...]
 
-    def of_the_next_class(self, files: Files) -> list[Row]:
+    def of_the_next_class(self, files: FilesOfLayer) -> list[Row]:
         """For the class that is the most probable one besides the target."""
         again = self._again(self.asker.model, files)
         rows = []
@@ -421,7 +407,7 @@ class _Retake:
             rows += self._rows(again, image, frame, other, own, ids)
         return rows
 
-    def on(self, model: nn.Module, files: Files, ids: Row) -> list[Row]:
+    def on(self, model: nn.Module, files: FilesOfLayer, ids: Row) -> list[Row]:
         """On another model, whose statistics are those of all of the video's inputs."""
         with tempfile.TemporaryDirectory() as folder:
             if any(STATISTICS in method.needs for method in self.methods):
@@ -436,7 +422,7 @@ class _Retake:
                 rows += self._rows(again, self._image(frame), frame, index, own, ids)
         return rows
 
-    def _again(self, model: nn.Module, files: Files) -> Again:
+    def _again(self, model: nn.Module, files: FilesOfLayer) -> Again:
         return Again(self.detector.spec, model, self.detector.layers, self.methods, files)
 
     def _samples(self) -> list[tuple[tuple[int, str], list[_Map]]]:

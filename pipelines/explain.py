@@ -4,9 +4,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from operators.explain import LABELLED, Explainer, Files
+from operators.explain import LABELLED, Explainer
 from operators.measure import measure
 from operators.methods.method import STATISTICS
+from operators.methods.ready import Files
 from operators.stage import Stage
 from pipelines import manifest as manifests
 from pipelines import summary

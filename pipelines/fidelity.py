@@ -12,10 +12,10 @@ import ray
 from rich.console import Console
 
 from operators.choose import CANDIDATES, choose
-from operators.explain import Files
 from operators.methods import choice as choices
 from operators.methods.choice import Choice
 from operators.methods.iba import Iba
+from operators.methods.ready import Files
 from pipelines.cluster import Cluster
 from pipelines.config import Config
 from pipelines.manifest import write_table

@@ -18,6 +18,7 @@ from operators.inputs.landmarks import VIEW as LANDMARK_VIEW
 from operators.inputs.landmarks import finder
 from operators.inputs.view import View
 from operators.judge import Explanations, Judge, JudgeParams, Series, Totals, totals
+from operators.methods.ready import Files
 from operators.models.weights import Detector, digest, load_model
 from operators.prepare import recut
 from operators.stage import Stage
@@ -89,7 +90,7 @@ def judge(
             if todo:
                 whole = _write_maps(connection, plan, layout.maps_to_judge(run_id))
                 frames, kept = frozenset(plan.chosen[: params.sanity_frames]), layout.statistics(run_id)
-                explanations = Explanations(frames, config.made_methods, kept, config.readouts.paths, permuted)
+                explanations = Explanations(frames, config.made_methods, Files(kept, config.readouts.paths), permuted)
                 cluster = connect(config.resources)
                 chain = stages(config, params, plan, whole, landmarks, explanations, cluster)
                 per_block = config.resources.videos_per_block

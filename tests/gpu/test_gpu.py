@@ -7,10 +7,11 @@ import pyarrow as pa
 import pytest
 import torch
 
-from operators.explain import Explainer, Files
+from operators.explain import Explainer
 from operators.inputs.view import View
 from operators.methods.bottleneck import Bottleneck, explain
 from operators.methods.iba import Iba
+from operators.methods.ready import Files
 from operators.methods.statistics import of_batch, path_in, save
 from operators.models.cut import split
 from operators.models.spec import XCEPTION

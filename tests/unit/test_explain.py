@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from operators.explain import Explainer, Files
+from operators.explain import Explainer
 from operators.inputs.view import View
 from operators.measures.maps import cells
 from operators.methods import statistics
@@ -17,6 +17,7 @@ from operators.methods.edges import Edges
 from operators.methods.gradcam import GradCam
 from operators.methods.iba import Iba
 from operators.methods.occlusion import Occlusion
+from operators.methods.ready import Files
 from operators.models.batches import batch_size
 from operators.models.spec import spec_for
 from operators.models.weights import Detector

@@ -1,6 +1,7 @@
 """Sanity tests on a real network: what they change, what they leave, and that methods are told apart by them."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from operators.methods import METHODS, statistics
 from operators.methods.again import Again
 from operators.methods.bottleneck import Bottleneck
 from operators.methods.iba import Iba
+from operators.methods.ready import Files
 from operators.models.activations import read
 from operators.models.running import to_input
 from operators.models.spec import spec_for
@@ -89,8 +91,8 @@ def judged(tmp_path_factory) -> list[dict]:
     statistics.save(known, statistics.path_in(folder, "toy", "layer3"), {})
     save_model(load_model(SPEC, seed=7), SPEC, folder / "permuted.safetensors")
     methods = (Iba(Bottleneck(draws=1, steps=3)), METHODS["gradcam"](), METHODS["edges"]())
-    files = Explanations(frozenset({("v", 0)}), methods, folder, {}, {"toy": folder / "permuted.safetensors"})
-    again = Again(SPEC, model, ("layer3",), methods, files.files_of("toy"))
+    files = Explanations(frozenset({("v", 0)}), methods, Files(folder, {}), {"toy": folder / "permuted.safetensors"})
+    again = Again(SPEC, model, ("layer3",), methods, partial(files.files.of, "toy"))
     # an untrained network's Grad-CAM of one of the classes may well be empty
     of = [again.maps(images[:1], target, None) for target in (0, 1)]
     target = int(of[1]["gradcam", "layer3"].max() > of[0]["gradcam", "layer3"].max())
