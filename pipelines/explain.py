@@ -29,14 +29,19 @@ from pipelines.stream import streamed
 from schemas.tables import EXPLAIN, SINK_TABLES, VIDEO_ROW
 
 
-def explain(config: Config, paths: list[Path], lake: Path, console: Console) -> None:
+def explain(config: Config, paths: list[Path], lake: Path, console: Console, only: Path | None = None) -> None:
     """Explain every video of `paths` that the run has not finished, and write the tables.
 
-    Raises UserError for paths without a video, a lake that cannot be written or a run that another process writes, and
-    a cluster that is too small.
+    Of the videos of `paths` those alone that the file `only` names, where it is given. Raises UserError for paths
+    without a video, a lake that cannot be written or a run that another process writes, and a cluster that is too
+    small.
     """
     layout = Layout(lake.resolve())
     manifest = manifests.build(paths, config.classes)
+    if only is not None:
+        manifest, n_unknown = manifests.only(manifest, only)
+        if n_unknown:
+            say(console, f"{n_unknown} videos that {only} names are not among those given", "yellow")
     _check_labels(config, manifest, console)
     with locked(layout, EXPLAIN, config.run_id):
         _explain(config, manifest, layout, console)
