@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from operators import judge
 from operators.inputs.view import View
-from operators.judge import Explanations, Judge, JudgeParams, totals
+from operators.judge import Explanations, Judge
+from operators.judging.params import JudgeParams
+from operators.judging.totals import totals
 from operators.measures.grid import CELLS, SIDE
 from operators.models.spec import spec_for
 from operators.models.weights import Detector
@@ -209,5 +210,5 @@ def test_a_video_that_could_not_be_cut_again_passes_as_a_row():
     failed = video("v", [mask("best", perfect())]) | {"status": "error", "error_stage": "recut"}
     failed |= {"error_code": "changed", "error_detail": "another file", "inputs": []}
     table = pa.Table.from_pylist([failed], schema=VIDEO_ROW)
-    (row,) = run_table(Stage("judge", judge.Judge, JUDGED_ROW, 1), judge.Judge, table, {}).to_pylist()
+    (row,) = run_table(Stage("judge", Judge, JUDGED_ROW, 1), Judge, table, {}).to_pylist()
     assert (row["status"], row["error_code"], row["judged_maps"]) == ("error", "changed", [])
