@@ -167,6 +167,26 @@ def test_variants():
     assert [(each["variant"], each["same_map"]) for each in alone["judged_maps"]] == [("", None)]
 
 
+def test_blur_gains_by_road_what_it_loses_of_the_truth(monkeypatch):
+    """The model sees every other cell of a bright quarter. Alone they are filled in again from their neighbours; what a
+    blurred map takes away with them is not. Removal that leaves holes says that the exact map is the better one."""
+    exact = perfect() * (np.indices((SIDE, SIDE)).sum(0) % 2)
+    seen = torch.tensor(exact).repeat_interleave(2, 0).repeat_interleave(2, 1).float()
+
+    def forward(self, images):
+        logit = 8 * (images * seen).sum((1, 2, 3)) / (3 * seen.sum()) - 4
+        return torch.stack([torch.zeros_like(logit), logit], 1)
+
+    monkeypatch.setattr(Corner, "forward", forward)
+    row = video("v", [mask("exact", exact)])
+    bright = np.kron(perfect(), np.full((2, 2), 255)).astype(np.uint8)
+    row["inputs"][0]["pixels"] = np.repeat(bright[:, :, None], 3, 2).tobytes()
+    params = replace(PARAMS, steps=CELLS, variants=("blur8",), pgd_steps=0)
+    found = scores(judged(row, params=params)[0])
+    assert found["exact", "blur8", "road", "road"] > found["exact", "", "road", "road"] + 0.1
+    assert found["exact", "blur8", "srg", "zero"] < found["exact", "", "srg", "zero"] - 0.02
+
+
 def test_empty_and_failed_maps():
     empty, failed = mask("empty", RANDOM, empty=True), mask("bad", RANDOM, saliency=None, error_code="explain_failed")
     (row,) = judged(video("v", [empty, failed]))
