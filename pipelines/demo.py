@@ -48,9 +48,9 @@ _JUDGED = JudgeParams(
 
 
 def demo(out: Path, console: Console) -> int:
-    """Clips, training, explanation, judgement, evaluation, pictures and the report below `out`; the exit code of the evaluation.
+    """Clips, training, explanation, judgement, evaluation, pictures and the report below `out`.
 
-    What is there already is kept: the same command again continues.
+    Returns the exit code of the evaluation. What is there already is kept: the same command again continues.
     """
     clips, lake = out / "clips", out / "lake"
     if not (clips / "manifest.parquet").is_file():
