@@ -35,17 +35,28 @@ from schemas.tables import EXPLAIN, SINK_TABLES, VIDEO_ROW
 _STRANGE_SHOWN: Final = 5
 
 
-def explain(config: Config, paths: list[Path], lake: Path, console: Console, *, retry_errors: bool = False) -> None:
+def explain(
+    config: Config,
+    paths: list[Path],
+    lake: Path,
+    console: Console,
+    only: Path | None = None,
+    *,
+    retry_errors: bool = False,
+) -> None:
     """Explain every video of `paths` that the run has not finished, and write the tables.
 
-    With `retry_errors` a video that ended with an error that may not come again (schemas.errors.TRANSIENT) is not
-    finished, and in any case one whose file is another one now.
-
-    Raises UserError for paths without a video, a lake that cannot be written or a run that another process writes, and
-    a cluster that is too small.
+    Of the videos of `paths` those alone that the file `only` names, where it is given. With `retry_errors` a video that
+    ended with an error that may not come again (schemas.errors.TRANSIENT) is not finished, and in any case one whose
+    file is another one now. Raises UserError for paths without a video, a lake that cannot be written or a run that
+    another process writes, and a cluster that is too small.
     """
     layout = Layout(lake.resolve())
     manifest = manifests.build(paths, config.classes)
+    if only is not None:
+        manifest, n_unknown = manifests.only(manifest, only)
+        if n_unknown:
+            say(console, f"{n_unknown} videos that {only} names are not among those given", "yellow")
     _check_labels(config, manifest, console)
     with locked(layout, EXPLAIN, config.run_id):
         _explain(config, manifest, layout, console, TRANSIENT if retry_errors else frozenset())

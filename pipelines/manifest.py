@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -108,19 +109,41 @@ def _label(file: Path, root: Path | None, known: Mapping[str, str]) -> str | Non
     return None
 
 
-def _read(path: Path, known: Mapping[str, str]) -> list[dict[str, str | None]]:
+def only(manifest: Manifest, path: Path) -> tuple[Manifest, int]:
+    """The rows that a CSV or Parquet file names by `video_id`, or by `uri` where it has no ids; how many of the names
+    are none of the manifest's.
+
+    Raises UserError for a file that cannot be read or has neither column, and where nothing is left.
+    """
+    table = _table(path)
+    column = next((name for name in ("video_id", "uri") if name in table.column_names), None)
+    if column is None:
+        raise UserError(f"{path} has no column video_id or uri; it has {', '.join(table.column_names)}")
+    named = {str(value) for value in table[column].to_pylist() if value is not None}
+    if column == "uri":
+        named = {_beside(path, uri) for uri in named}
+    kept = manifest.table.filter(pc.field(column).isin(sorted(named)))
+    if not len(kept):
+        raise UserError(f"none of the {len(manifest.table)} files is one of the {len(named)} that {path} names")
+    return Manifest(kept, manifest.passed_over), len(named) - len(set(kept[column].to_pylist()))
+
+
+def _table(path: Path) -> pa.Table:
     try:
-        if path.suffix.lower() == ".csv":
-            options = pyarrow.csv.ConvertOptions(
-                strings_can_be_null=True,
-                null_values=["", "NULL"],
-                column_types={field.name: field.type for field in MANIFEST.schema},  # an id of digits is no number
-            )
-            table = pyarrow.csv.read_csv(path, convert_options=options)
-        else:
-            table = pq.read_table(path)
+        if path.suffix.lower() != ".csv":
+            return pq.read_table(path)
+        options = pyarrow.csv.ConvertOptions(
+            strings_can_be_null=True,
+            null_values=["", "NULL"],
+            column_types={field.name: field.type for field in MANIFEST.schema},  # an id of digits is no number
+        )
+        return pyarrow.csv.read_csv(path, convert_options=options)
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"cannot read the manifest {path}: {str(error).splitlines()[0]}") from error
+
+
+def _read(path: Path, known: Mapping[str, str]) -> list[dict[str, str | None]]:
+    table = _table(path)
     if "uri" not in table.column_names:
         raise UserError(f"the manifest {path} has no column uri; it has {', '.join(table.column_names)}")
     if table["uri"].null_count:

@@ -28,6 +28,13 @@ def flags(parser: argparse.ArgumentParser) -> None:
         help="folder (read recursively), file, or manifest (.csv, .parquet)",
     )
     add_lake(parser)
+    parser.add_argument(
+        "--only",
+        type=Path,
+        metavar="FILE",
+        help="of these videos those alone that a CSV or Parquet file names by video_id, or else by uri: what the page "
+        "of report downloads",
+    )
     add_detectors(parser)
     parser.add_argument(
         "--statistics",
@@ -89,4 +96,4 @@ def run(options: argparse.Namespace) -> None:
     console = Console()
     told = detectors(options, console)
     config = configs.build(tables, statistics=options.statistics, readout=options.readout, **told)
-    explain(config, options.paths, options.lake, console, retry_errors=options.retry_errors)
+    explain(config, options.paths, options.lake, console, options.only, retry_errors=options.retry_errors)

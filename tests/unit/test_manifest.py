@@ -9,7 +9,7 @@ import pytest
 
 from operators.video.identity import video_id
 from pipelines.errors import UserError
-from pipelines.manifest import build
+from pipelines.manifest import build, only
 from schemas.tables import MANIFEST
 
 
@@ -192,3 +192,27 @@ def test_a_numbered_id_is_none_that_was_given(tmp_path):
     found = build([tmp_path / "m.csv"]).table
     ids = {Path(row["uri"]).name: row["video_id"] for row in found.to_pylist()}
     assert ids == {"a.mp4": "X", "b.mp4": "X-3", "c.mp4": "X-2", "d.mp4": "X-4"}
+
+
+def test_only_those_that_a_file_names_keep_what_the_manifest_says_of_them(tmp_path):
+    (tmp_path / "m.csv").write_text("uri,manipulation\na.mp4,swap\nb.mp4,\nc.mp4,\n")
+    manifest = build([tmp_path / "m.csv"])
+    ids = {Path(row["uri"]).name: row["video_id"] for row in manifest.table.to_pylist()}
+    # an id says more than the path it had elsewhere
+    (tmp_path / "ids.csv").write_text(f"video_id,uri\n{ids['a.mp4']},/elsewhere/a.mp4\ngone,b.mp4\n")
+    kept, n_unknown = only(manifest, tmp_path / "ids.csv")
+    assert [(Path(row["uri"]).name, row["manipulation"]) for row in kept.table.to_pylist()] == [("a.mp4", "swap")]
+    assert n_unknown == 1
+    (tmp_path / "uris.csv").write_text("uri\nc.mp4\n")
+    kept, n_unknown = only(manifest, tmp_path / "uris.csv")
+    assert (kept.table["video_id"].to_pylist(), n_unknown) == ([ids["c.mp4"]], 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("video_id\nz\n", "none of the 1 files is one of the 1"), ("name\na\n", "no column video_id")]
+)
+def test_a_choice_of_nothing_is_refused(tmp_path, text, said):
+    write(tmp_path / "a.mp4")
+    (tmp_path / "ids.csv").write_text(text)
+    with pytest.raises(UserError, match=said):
+        only(build([tmp_path / "a.mp4"]), tmp_path / "ids.csv")
