@@ -17,7 +17,9 @@ from rich.console import Console
 from operators.inputs.landmarks import VIEW as LANDMARK_VIEW
 from operators.inputs.landmarks import finder
 from operators.inputs.view import View
-from operators.judge import Explanations, Judge, JudgeParams, Series, Totals, totals
+from operators.judge import Explanations, Judge
+from operators.judging.params import JudgeParams
+from operators.judging.totals import Series, Totals, totals
 from operators.methods.ready import Files
 from operators.models.weights import Detector, digest, load_model
 from operators.prepare import recut

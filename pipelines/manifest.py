@@ -41,7 +41,7 @@ def build(paths: list[Path], labels: tuple[str, ...] = LABELS) -> Manifest:
 
     A file's label is the one of `labels` that its nearest parent folder of such a name has, whatever the case; the
     given folder is the last that is looked at. A manifest may have other labels, too. Raises UserError for a path that
-    is not there, nothing to explain, and a manifest without `uri`.
+    is not there, nothing to explain, a manifest without `uri`, and a file with two labels.
     """
     known: dict[str, str] = {}
     for label in labels:
@@ -66,7 +66,13 @@ def build(paths: list[Path], labels: tuple[str, ...] = LABELS) -> Manifest:
             raise UserError(f"no file or folder at {path}")
     if not rows:
         raise UserError(f"nothing to explain in {', '.join(map(str, paths))}: no file that could be a video")
-    unique = {row["uri"]: row for row in rows}  # a file named twice is one row
+    unique: dict[str | None, dict[str, str | None]] = {}  # a file named twice is one row
+    for row in rows:
+        known_row = unique.get(row["uri"], row)
+        one, other = known_row.get("label"), row.get("label")
+        if one and other and one != other:
+            raise UserError(f"{row['uri']} is labelled {one!r} and {other!r}: give it one label")
+        unique[row["uri"]] = known_row if other is None else row
     return Manifest(_identified(list(unique.values())), passed_over)
 
 
@@ -116,7 +122,7 @@ def only(manifest: Manifest, path: Path) -> tuple[Manifest, int]:
     named = {str(value) for value in table[column].to_pylist() if value is not None}
     if column == "uri":
         named = {_beside(path, uri) for uri in named}
-    kept = manifest.table.filter(pc.is_in(manifest.table[column], pa.array(sorted(named), pa.string())))
+    kept = manifest.table.filter(pc.field(column).isin(sorted(named)))
     if not len(kept):
         raise UserError(f"none of the {len(manifest.table)} files is one of the {len(named)} that {path} names")
     return Manifest(kept, manifest.passed_over), len(named) - len(set(kept[column].to_pylist()))
@@ -178,10 +184,12 @@ def _given_or_new_id(row: dict[str, str | None]) -> str:
 def table_of(rows: list[dict[str, str | None]]) -> pa.Table:
     """The manifest of rows that have their `video_id`, in order of it; of one id, later ones are numbered, in place."""
     # Twins of one name and content differ by nothing but their order.
-    count: Counter[str] = Counter()
+    given, count = {str(row["video_id"]) for row in rows}, Counter[str]()
     for row in sorted(rows, key=lambda row: str(row["uri"])):
         identity = str(row["video_id"])
         count[identity] += 1
+        while count[identity] > 1 and f"{identity}-{count[identity]}" in given:
+            count[identity] += 1
         row["video_id"] = identity if count[identity] == 1 else f"{identity}-{count[identity]}"
     rows = sorted(rows, key=lambda row: str(row["video_id"]))
     return conform(pa.Table.from_pylist(rows, schema=MANIFEST.schema), MANIFEST.schema)

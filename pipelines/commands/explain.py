@@ -15,6 +15,7 @@ from pipelines.commands.detectors import add_detectors, detectors
 from pipelines.commands.flags import add_config, add_lake
 from pipelines.config import Config
 from pipelines.explain import explain
+from schemas.errors import TRANSIENT
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +74,11 @@ def flags(parser: argparse.ArgumentParser) -> None:
         help=f"class that is explained: {PREDICTED}, {LABELLED} (the video's own) or a class by name; may be repeated "
         f"(default: {Config.targets[0]})",
     )
+    parser.add_argument(
+        "--retry-errors",
+        action="store_true",
+        help=f"do videos again that ended with an error that may not come again: {', '.join(sorted(TRANSIENT))}",
+    )
     add_config(parser)
 
 
@@ -90,4 +96,4 @@ def run(options: argparse.Namespace) -> None:
     console = Console()
     told = detectors(options, console)
     config = configs.build(tables, statistics=options.statistics, readout=options.readout, **told)
-    explain(config, options.paths, options.lake, console, options.only)
+    explain(config, options.paths, options.lake, console, options.only, retry_errors=options.retry_errors)

@@ -1,13 +1,15 @@
 """Blocks of videos: whole where they are committed, gone where they are not."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.errors import UserError
 from pipelines.lake.layout import Layout, parquet
-from schemas.tables import LAKE_TABLES
+from schemas.tables import EXPLAIN, LAKE_TABLES, VIDEOS
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,40 @@ def clear(layout: Layout, chain: str, run_id: str, found: Damage) -> None:
         checkpoint.unlink()
     for path in damage(layout, chain, run_id).stray if found else ():
         path.unlink()
+
+
+def stale(layout: Layout, run_id: str, ids: Mapping[str, str], codes: frozenset[str]) -> dict[Path, list[str]]:
+    """Checkpoint of a committed block -> its videos that are to be done again: those whose uri has another of the `ids`
+    now, as a file that was not there or has changed since, and those that ended with an error of the `codes`."""
+    found = {}
+    for checkpoint in layout.committed(EXPLAIN, run_id):
+        path = layout.table(run_id, VIDEOS.name) / checkpoint.name
+        try:
+            videos = pq.read_table(path, columns=["video_id", "uri", "error_code"])
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{path} is damaged: verify --repair removes it, this command makes it again") from error
+        again = [
+            row["video_id"]
+            for row in videos.to_pylist()
+            if ids.get(row["uri"], row["video_id"]) != row["video_id"] or row["error_code"] in codes
+        ]
+        if again:
+            found[checkpoint] = again
+    return found
+
+
+def take_back(layout: Layout, run_id: str, found: Mapping[Path, list[str]]) -> None:
+    """Take back the blocks of stale videos, whose neighbours are done again with them, and what later chains have
+    written of these videos. Only for who holds the run's lock."""
+    again = {video_id for videos in found.values() for video_id in videos}
+    clear(layout, EXPLAIN, run_id, Damage({checkpoint: [] for checkpoint in found}, []))
+    for chain in dict.fromkeys(table.chain for table in LAKE_TABLES if table.chain not in (None, EXPLAIN)):
+        of_later = {
+            checkpoint: []
+            for checkpoint in layout.committed(chain, run_id)
+            if again & set(pq.read_table(checkpoint, columns=["video_id"])["video_id"].to_pylist())
+        }
+        clear(layout, chain, run_id, Damage(of_later, []))
 
 
 def readable(path: Path) -> bool:
