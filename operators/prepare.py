@@ -12,6 +12,7 @@ from operators.inputs.flow import FlowParams
 from operators.inputs.truth import truth_row
 from operators.inputs.view import View
 from operators.video.decode import Frame, read_frames
+from operators.video.fingerprint import fingerprint
 from operators.video.keyframes import ChangeSignal, KeyframeParams, pick_keyframes
 from operators.video.sandbox import Limits, kept_sandbox, progress
 from schemas.errors import TRIED_TWICE, SampleError
@@ -201,6 +202,7 @@ def _frame_row(frame: Frame, score: float, face: Box | None, usable: bool, has_f
         "face_height": None if face is None else face.height,
         "face_score": None if face is None else face.score,
         "has_flow": has_flow,
+        "fingerprint": fingerprint(frame.image),
     }
 
 

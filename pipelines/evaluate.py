@@ -25,6 +25,7 @@ from schemas.tables import LAKE_TABLES
 _SHOWN_ROWS: Final = 20
 #: long tables that are written and not printed
 _NOT_PRINTED: Final = ("table3_thresholds", "league_pairs", "league_ranks", "reliability")
+_DUPLICATES: Final = "duplicates"
 _REST: Final = "--wide shows them"
 
 
@@ -50,6 +51,9 @@ def evaluate(lake: Path, run_id: str | None = None, wide: bool = False) -> int:
             table = connection.sql(query).to_arrow_table()
             if not len(table):
                 empty.append(name)
+            elif name == _DUPLICATES:
+                leaks = f"{len(table)} pairs of videos of different splits look alike (below, and {name}.csv)"
+                say(console, f"{leaks}: figures of one split are flattered by what is known of the other", "yellow")
             if name != league.NAME:
                 _tell(name, _title(name, query), table, run_id, lake, console, wide)
             else:

@@ -226,6 +226,12 @@ FRAMES: Final = _table(
         _column("face_height", pa.int32(), "height of the crop box in pixels", null=True),
         _column("face_score", pa.float64(), "dlib's detection score", null=True),
         _column("has_flow", pa.bool_(), "false for a frame without a face or without a next frame"),
+        _column(
+            "fingerprint",
+            pa.uint64(),
+            "perceptual hash of the whole frame, 64 bits; NULL for one that is nearly flat, and in lakes of before",
+            null=True,
+        ),
     ],
     parents=(VIDEOS,),
     chain=EXPLAIN,

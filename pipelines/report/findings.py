@@ -107,6 +107,16 @@ def few_samples(tables: Tables) -> Finding | None:
     return Finding("warning", f"Statistics of few samples (below {FEW_SAMPLES:,}): {said}, {hint}.", "method")
 
 
+def leakage(tables: Tables) -> Finding | None:
+    """Videos of different splits that look alike."""
+    rows = tables.get("duplicates")
+    if not rows:
+        return None
+    splits = sorted({f"{row['split']} and {row['other_split']}" for row in rows})
+    said = f"{len(rows):,} pairs of videos of different splits ({', '.join(splits)}) look alike"
+    return Finding("bad", f"{said}: what was trained on one knows the other, and figures are flattered.", "detector")
+
+
 def failures(tables: Tables) -> Finding | None:
     """Videos that were not explained."""
     counts = {row["status"]: row["n_videos"] for row in tables["status"]}
@@ -159,6 +169,7 @@ def against(tables: Tables) -> Finding | None:
 
 
 RULES: Final[tuple[Callable[[Tables], Finding | None], ...]] = (
+    leakage,
     detectors,
     below_controls,
     insane,

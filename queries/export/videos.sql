@@ -8,8 +8,8 @@ with final as (
         videos.label,
         videos.split
     from videos
-    semi join masks on
-        videos.run_id = masks.run_id and videos.video_id = masks.video_id and masks.error_code is null
+    semi join masks
+        on videos.run_id = masks.run_id and videos.video_id = masks.video_id and masks.error_code is null
     where videos.run_id = $run_id
     order by videos.video_id
 )

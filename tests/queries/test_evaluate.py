@@ -38,7 +38,7 @@ def test_a_good_run(make_lake, capsys):
     assert out.splitlines()[-1] == f'  python -m pipelines sql --lake {lake} "select * from metrics limit 10"'
     # nobody was asked: what would compare maps with people is written, and one line says that it has no rows
     assert "\ntable4" not in out
-    assert "without a row, and not printed: agreement, figure2, league, localisation, table4\n" in out
+    assert "without a row, and not printed: agreement, duplicates, figure2, league, localisation, table4\n" in out
     names = {f"{table}.{kind}" for table in WRITTEN for kind in ("parquet", "csv")}
     assert {path.name for path in (lake / "evaluation").iterdir()} == names
 
@@ -121,3 +121,13 @@ def test_a_lake_that_cannot_be_written_is_one_line(make_lake):
     (lake / "evaluation").write_text("in the way")
     with pytest.raises(UserError, match="cannot write the evaluation tables"):
         evaluate(lake)
+
+
+def test_videos_of_different_splits_that_look_alike_are_warned_of(make_lake, capsys):
+    tables = run(split="train")
+    tables["videos"].append({"video_id": "w", "label": "fake", "split": "test"})
+    tables["frames"] = [{"video_id": video, "fingerprint": 12345} for video in ("v", "w")]
+    lake = make_lake(tables)
+    evaluate(lake)
+    assert "1 pairs of videos of different splits look alike" in capsys.readouterr().out
+    assert pq.read_table(lake / "evaluation/duplicates.parquet")["other_split"].to_pylist() == ["train"]

@@ -408,3 +408,35 @@ def test_table3_by_threshold(views):
     # v: 1, 2 and 4 cells, IoU 1/2 and 2/4
     assert found[0.6]["iou"] == pytest.approx(0.25)
     assert found[0.6]["tcs"] == pytest.approx((7 / 12 + 2 / 8) / 2)
+
+
+def test_duplicates_are_videos_of_different_splits_with_half_of_their_keyframes_alike(views):
+    other = 2**64 - 1 - 0xF0F0_F0F0_F0F0_F0F0
+    #: four bits, one in each of four words of 13: the fifth word is the same
+    near = 0xF0F0_F0F0_F0F0_F0F0 ^ (1 | 1 << 13 | 1 << 26 | 1 << 39)
+    prints = {
+        "a": ("train", [0xF0F0_F0F0_F0F0_F0F0, other]),
+        "b": ("test", [near, 7]),  # one of two
+        "c": ("test", [near ^ 1 << 63, 7, 8]),  # five bits
+        "d": ("test", [near, 7, 8]),  # one of two, for a has two
+        "e": ("train", [near, other]),  # of the same split
+        "f": ("test", [None]),
+        "g": (None, [other]),
+        "h": ("val", [other] * 3),  # one fingerprint thrice
+    }
+    with views(
+        videos=[{"video_id": video, "split": split} for video, (split, _) in prints.items()],
+        frames=[
+            {"video_id": video, "frame": frame, "fingerprint": each}
+            for video, (_, own) in prints.items()
+            for frame, each in enumerate(own)
+        ],
+    ) as lake:
+        rows = lake.sql(queries("tables")["duplicates"]).to_arrow_table().to_pylist()
+    found = {frozenset((row["video_id"], row["other_id"])): row for row in rows}
+    # c is five bits from a, and one from e, which has near itself
+    assert set(found) == {frozenset(pair) for pair in ("ab", "ad", "ah", "eb", "ec", "ed", "eh")}
+    row = found[frozenset("ab")]
+    assert (row["video_id"], row["split"], row["other_id"], row["other_split"]) == ("b", "test", "a", "train")
+    assert (row["n_alike"], row["n_frames"], row["distance"]) == (1, 2, 4)
+    assert (found[frozenset("ah")]["n_alike"], found[frozenset("ah")]["n_frames"]) == (1, 1)
