@@ -27,7 +27,7 @@ from pipelines.lake.read import committed
 from pipelines.lake.sink import LakeSink, checkpointed
 from pipelines.prepare import prepare_stage
 from pipelines.probe import probe
-from pipelines.screen import say
+from pipelines.screen import logged, say
 from pipelines.stream import streamed
 from schemas.errors import TRANSIENT
 from schemas.tables import EXPLAIN, SINK_TABLES, VIDEO_ROW
@@ -58,7 +58,7 @@ def explain(
         if n_unknown:
             say(console, f"{n_unknown} videos that {only} names are not among those given", "yellow")
     _check_labels(config, manifest, console)
-    with locked(layout, EXPLAIN, config.run_id):
+    with locked(layout, EXPLAIN, config.run_id), logged(layout.log(config.run_id)):
         _explain(config, manifest, layout, console, TRANSIENT if retry_errors else frozenset())
 
 

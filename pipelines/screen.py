@@ -1,7 +1,11 @@
 """Lines for a person: notices and commands, whatever text is in them."""
 
 import re
-from typing import Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, TextIO
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -17,8 +21,32 @@ def plain(text: str) -> str:
     return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+#: files that are open for what is said, the last first
+_LOGS: Final[list[TextIO]] = []
+
+
+@contextmanager
+def logged(path: Path) -> Iterator[None]:
+    """Inside, every notice is also a line of the file, with its time in UTC; what the file has stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        _LOGS.append(file)
+        try:
+            yield
+        finally:
+            _LOGS.remove(file)
+
+
+def log(notice: str) -> None:
+    """Keep a notice in the files of `logged` alone."""
+    for file in _LOGS:
+        file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {plain(notice)}\n")
+        file.flush()
+
+
 def say(console: Console, notice: str, style: str = "") -> None:
     """Print a notice: in a terminal broken between words where it must be, in a pipe on one line. No markup in it."""
+    log(notice)
     for line in wrap(plain(notice), console.width) if console.is_terminal else [plain(notice)]:
         console.print(Text(line, style), soft_wrap=True)
 

@@ -79,6 +79,11 @@ def flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=f"do videos again that ended with an error that may not come again: {', '.join(sorted(TRANSIENT))}",
     )
+    parser.add_argument(
+        "--quiet",
+        action="store_true",
+        help="print errors alone; LAKE/_logs/RUN.log has what was to be said in any case",
+    )
     add_config(parser)
 
 
@@ -93,7 +98,7 @@ def run(options: argparse.Namespace) -> None:
     }
     said = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
     tables = configs.load(options.config, [*options.set, *said])
-    console = Console()
+    console = Console(quiet=options.quiet)
     told = detectors(options, console)
     config = configs.build(tables, statistics=options.statistics, readout=options.readout, **told)
     explain(config, options.paths, options.lake, console, options.only, retry_errors=options.retry_errors)

@@ -47,6 +47,10 @@ class Layout:
         """The input files of a run."""
         return self.root / "_manifests" / f"{run_id}.parquet"
 
+    def log(self, run_id: str) -> Path:
+        """What was said while a run was explained, start after start."""
+        return self.root / "_logs" / f"{run_id}.log"
+
     def statistics(self, run_id: str) -> Path:
         """Mean and deviation of the layers a run explains."""
         return self.root / "_statistics" / f"{_RUN}{run_id}"

@@ -10,7 +10,8 @@ from rich.console import Console
 from pipelines.config import build
 from pipelines.explain import _check_labels
 from pipelines.manifest import Manifest
-from pipelines.screen import command, say, wrap
+from pipelines.progress import paces
+from pipelines.screen import command, log, logged, say, wrap
 from schemas.tables import MANIFEST
 
 NOTICE = "xception bn3: n = 8; below 1000 samples the bits depend on which videos they were"
@@ -58,3 +59,33 @@ def test_a_misspelt_label_is_named_with_what_it_may_be():
         "3 of 4 videos have a label that is no class of a model, Table 2 leaves them out: 'fale', perhaps fake (2), "
         "'cat' (1)\n"
     )
+
+
+def test_what_is_said_is_kept_with_its_time_whether_or_not_it_is_printed(tmp_path):
+    file = tmp_path / "_logs" / "r1.log"
+    quiet = Console(quiet=True)
+    say(quiet, "before")
+    for start in ("first", "second"):
+        with logged(file):
+            say(quiet, f"{start} start of a\nb")
+            log("7 s")
+    say(quiet, "after")
+    lines = file.read_text().splitlines()
+    assert [line[20:] for line in lines] == [
+        "first start of a\N{REPLACEMENT CHARACTER}b",
+        "7 s",
+        "second start of a\N{REPLACEMENT CHARACTER}b",
+        "7 s",
+    ]
+    assert all(line[:2] == "20" and line[13] == line[16] == ":" for line in lines)
+
+
+def test_the_stage_that_holds_up_the_others_is_the_one_that_most_wait_for():
+    found = paces({"prepare": 30, "explain": 6}, ["prepare", "explain", "metrics"], 40, 90)
+    assert {stage: (pace.done, pace.per_minute, pace.waiting) for stage, pace in found.items()} == {
+        "prepare": (30, 20.0, 0),
+        "explain": (6, 4.0, 24),
+        "metrics": (0, 0.0, 6),
+    }
+    assert str(found["explain"]) == "4.0/min, 24 wait or are in it"
+    assert str(paces({}, ["prepare"], 40, 0)["prepare"]) == "0.0/min"
