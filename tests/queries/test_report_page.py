@@ -1,9 +1,11 @@
 """The page of a run in a real browser: sorted, filtered, opened, played, switched, downloaded; nothing is fetched."""
 
+import base64
 import csv
 import itertools
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -230,6 +232,16 @@ def test_the_page_fits_and_every_control_has_a_name(opened, width):
         assert not requests(chrome)
     finally:
         chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_page_is_printed_with_everything_that_is_folded(opened):
+    chrome, _ = opened
+    assert chrome.find_elements("css selector", "details:not([open])")
+    printed = base64.b64decode(chrome.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
+    assert printed.startswith(b"%PDF-")
+    assert not chrome.find_elements("css selector", "details:not([open])")
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) > 5
+    assert not severe(chrome)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
