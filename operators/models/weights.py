@@ -20,6 +20,8 @@ from operators.inputs.view import View
 from operators.models.spec import ModelSpec
 
 _METADATA_KEY: Final = "viba.model_spec"
+#: where DeepfakeBench keeps its network
+_BACKBONE: Final = "backbone."
 #: what a repository of huggingface.co keeps weights in
 _HUB_FILE: Final = "model.safetensors"
 _IMAGENET_CLASSES: Final = 1000
@@ -148,7 +150,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"no weights file at {path}")
     try:
-        return load_file(path)
+        return unwrapped(load_file(path))
     except SafetensorError:
         pass
     try:
@@ -161,7 +163,20 @@ def read_state(path: Path) -> dict[str, Tensor]:
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no state dict")
-    return state
+    return unwrapped(state)
+
+
+def unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The network of a checkpoint of DeepfakeBench, which keeps it below `backbone.`; any other state as it is.
+
+    Left out is `adjust_channel`, a branch that its Xception has whether or not it uses it: where it does, the head is
+    another one, and does not fit.
+    """
+    plain = {key.removeprefix("module."): value for key, value in state.items()}
+    if not plain or not all(key.startswith(_BACKBONE) for key in plain):
+        return state
+    found = {key.removeprefix(_BACKBONE): value for key, value in plain.items()}
+    return {key: value for key, value in found.items() if not key.startswith("adjust_channel.")}
 
 
 def map_keys(state: Mapping[str, Tensor], keys: tuple[tuple[str, str], ...]) -> dict[str, Tensor]:
