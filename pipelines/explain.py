@@ -21,6 +21,7 @@ from pipelines.errors import UserError
 from pipelines.estimate import keep_statistics
 from pipelines.fidelity import keep_choices
 from pipelines.lake import blocks, runs
+from pipelines.lake.compact import compacting, take_back
 from pipelines.lake.layout import Layout
 from pipelines.lake.lock import locked
 from pipelines.lake.read import committed
@@ -90,6 +91,7 @@ def _explain(
         per_block = config.resources.videos_per_block
         with (
             checkpointed(layout, EXPLAIN, run_id),
+            compacting(layout, EXPLAIN, run_id, console),
             streamed(layout.manifest(run_id), chain, per_block, todo, console) as videos,
         ):
             videos.write_datasink(LakeSink(layout, run_id, SINK_TABLES))
@@ -140,10 +142,10 @@ def _take_back(
     """Videos whose files have changed, and those with errors that are `retried`, are unfinished again."""
     uris, video_ids = (manifest.table[name].to_pylist() for name in ("uri", "video_id"))
     found = blocks.stale(layout, run_id, dict(zip(uris, video_ids, strict=True)), retried)
-    blocks.take_back(layout, run_id, found)
+    take_back(layout, run_id, found)
     if found:
         again = [video_id for videos in found.values() for video_id in videos]
-        say(console, f"{len(again)} videos are done again, with the others of their blocks: the first is {again[0]}")
+        say(console, f"{len(again)} videos are done again, the first is {again[0]}")
 
 
 def _check_labels(config: Config, manifest: manifests.Manifest, console: Console) -> None:

@@ -28,6 +28,7 @@ from pipelines.cluster import Cluster, connect
 from pipelines.config import Config, of_run
 from pipelines.errors import UserError
 from pipelines.lake import blocks
+from pipelines.lake.compact import compacting
 from pipelines.lake.layout import Layout
 from pipelines.lake.lock import locked
 from pipelines.lake.read import committed, open_lake, queries, runs
@@ -98,6 +99,7 @@ def judge(
                 per_block = config.resources.videos_per_block
                 with (
                     checkpointed(layout, JUDGE, run_id),
+                    compacting(layout, JUDGE, run_id, console),
                     streamed(layout.maps_to_judge(run_id), chain, per_block, todo, console) as videos,
                 ):
                     videos.write_datasink(LakeSink(layout, run_id, JUDGE_TABLES))

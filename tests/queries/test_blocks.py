@@ -5,9 +5,10 @@ import pytest
 from pipelines.__main__ import main
 from pipelines.errors import UserError
 from pipelines.lake import blocks
+from pipelines.lake.compact import take_back
 from pipelines.lake.layout import Layout
 from pipelines.lake.lock import locked
-from pipelines.lake.read import open_lake
+from pipelines.lake.read import committed, open_lake
 from schemas.errors import TRANSIENT
 from schemas.tables import EXPLAIN, JUDGE, JUDGE_TABLES, SINK_TABLES
 
@@ -76,8 +77,10 @@ def test_a_checkpoint_cut_short_is_named_and_taken_back(lake):
     layout = Layout(lake)
     checkpoint = layout.checkpoints(EXPLAIN, "r1") / "a.parquet"
     cut_short(checkpoint)
+    with open_lake(lake) as connection:  # its rows are whole
+        assert connection.sql("select count(*) from videos").fetchall() == [(2,)]
     with pytest.raises(UserError, match=r"a\.parquet is damaged"):
-        open_lake(lake)
+        committed(Layout(lake), EXPLAIN, ["r1"])
     damage = found(lake)
     assert damage.lost == {checkpoint: [checkpoint]}
     blocks.clear(layout, EXPLAIN, "r1", damage)
@@ -93,8 +96,8 @@ def lake_of(make_lake, blocks_of):
     return folder
 
 
-def test_a_file_that_has_changed_and_an_error_that_may_not_come_again_take_their_blocks_back(make_lake):
-    """With their neighbours, which are done again, and with what was judged of the stale videos alone."""
+def test_a_file_that_has_changed_and_an_error_that_may_not_come_again_are_taken_back(make_lake):
+    """And what was judged of them; their neighbours stay."""
     gone = {"status": "error", "error_stage": "prepare", "error_code": "not_found", "error_detail": "no file"}
     broken = gone | {"error_code": "not_a_video"}
     lake = lake_of(
@@ -110,11 +113,12 @@ def test_a_file_that_has_changed_and_an_error_that_may_not_come_again_take_their
     assert not blocks.stale(layout, "r1", same, frozenset())
     found = blocks.stale(layout, "r1", same | {"/two": "other"}, TRANSIENT)
     assert {path.stem: videos for path, videos in found.items()} == {"a": ["v2"], "b": ["v3"]}
-    blocks.take_back(layout, "r1", found)
+    take_back(layout, "r1", found)
     with open_lake(lake) as connection:
-        assert connection.sql("select video_id from videos order by all").fetchall() == [("v4",), ("v5",)]
+        assert connection.sql("select video_id from videos order by all").fetchall() == [("v1",), ("v4",), ("v5",)]
+        masks = connection.sql("select video_id from masks order by all").fetchall()
         judged = connection.sql("select video_id from judged order by all").fetchall()
-    assert judged == [("v1",), ("v4",), ("v5",)]
+    assert judged == masks == [("v1",), ("v4",), ("v5",)]
     assert not blocks.damage(layout, EXPLAIN, "r1", thorough=True)
     assert not blocks.damage(layout, JUDGE, "r1", thorough=True)
 
