@@ -23,6 +23,7 @@ from pipelines.prepare import prepare_stage
 from pipelines.probe import probe
 from pipelines.screen import say
 from pipelines.stream import in_order, streamed
+from schemas.methods import FEW_SAMPLES
 from schemas.records import PARTIAL
 
 #: what one worker merges before it hands anything over: a partial of three VGG layers has 75 MB
@@ -133,8 +134,8 @@ def _estimate(
         about = {"model": model, "layer": layer, "label": label}
         about |= config.about_statistics(_detector(config, model))
         statistics.save(known, statistics.path_in(folder, model, layer), about)
-        if known.n < statistics.FEW_SAMPLES:
-            few = f"below {statistics.FEW_SAMPLES} samples the bits depend on which videos they were"
+        if known.n < FEW_SAMPLES:
+            few = f"below {FEW_SAMPLES} samples the bits depend on which videos they were"
             say(console, f"{model} {layer}: n = {known.n}; {few}", "yellow")
         else:
             say(console, f"{model} {layer}: n = {known.n}")

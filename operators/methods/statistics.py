@@ -12,12 +12,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from operators.inputs.view import View
+from schemas.methods import STATISTICS_KEY
 
-#: below this many samples the estimate is called out
-FEW_SAMPLES: Final = 1000
 STD_FLOOR: Final = 0.01
 ACTIVE_SHARE: Final = 0.01
-_METADATA_KEY: Final = "viba.statistics"
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def save(statistics: LayerStatistics, path: Path, about: dict[str, str | None]) 
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     tensors = {"mean": statistics.mean, "m2": statistics.m2, "nonzero": statistics.nonzero}
-    metadata = {_METADATA_KEY: json.dumps(about | {"n": statistics.n})}
+    metadata = {STATISTICS_KEY: json.dumps(about | {"n": statistics.n})}
     save_file({key: value.contiguous() for key, value in tensors.items()}, temporary, metadata=metadata)
     temporary.replace(path)
 
@@ -91,7 +89,7 @@ def about(path: Path) -> dict[str, Any]:
     """The metadata of a file that `save` wrote, and n. Raises ValueError for another file."""
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {})[_METADATA_KEY])
+            return json.loads((file.metadata() or {})[STATISTICS_KEY])
     except Exception as error:
         raise ValueError(f"{path} is no layer statistics file ({type(error).__name__}: {error})") from error
 

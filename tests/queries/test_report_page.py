@@ -175,6 +175,41 @@ def test_an_empty_map_is_grey_and_says_so(opened):
     assert "empty" not in find(chrome, ".stage").get_attribute("class").split()
 
 
+def test_what_lies_beside_the_page_plays_and_draws(browser, make_lake, tables, tmp_path):
+    chrome, _ = browser
+    # a folder whose name an address must quote
+    out = tmp_path / "my page #1.html"
+    page = report(make_lake(tables), out=out, console=Console(quiet=True), split=True)
+    chrome.get_log("browser")
+    chrome.get_log("performance")
+    chrome.get(page.as_uri() + "#v=fake-001&f=1&model=zoo&method=iba")
+    until(lambda: find(chrome, "#player").is_displayed(), "opened")
+    until(lambda: find(chrome, "#clip").get_property("readyState") >= 2, "decoded")
+    assert find(chrome, "#clip").get_property("videoWidth") == 224
+    find(chrome, "#outline").click()
+    assert pixel(chrome, 0.1, 0.1) > 150
+    chrome.execute_script("document.querySelector('#card-0').scrollIntoView()")  # posters are read when they are seen
+    until(lambda: find(chrome, "#card-0 img").get_property("naturalWidth") == 160, "its poster")
+    assert not severe(chrome)
+    assert not requests(chrome)
+    # the page alone says what it misses
+    for file in (tmp_path / "my page #1_media").glob("*.js"):
+        file.unlink()
+    chrome.refresh()
+    until(lambda: alerted(chrome), "said")
+
+
+def alerted(chrome):
+    exceptions = pytest.importorskip("selenium.common.exceptions")
+    try:
+        alert = chrome.switch_to.alert
+    except exceptions.NoAlertPresentException:
+        return False
+    assert "does not lie beside this page" in alert.text
+    alert.accept()
+    return True
+
+
 @pytest.mark.parametrize("width", [360, 1280])
 def test_the_page_fits_and_every_control_has_a_name(opened, width):
     chrome, _ = opened

@@ -1,6 +1,8 @@
 """A rendered video shows the planted heat, on the right frame, at the right place, on one scale."""
 
+import itertools
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import av
@@ -10,13 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from operators.inputs.faces import Box
+from operators.inputs.flow import FlowParams
 from operators.models.spec import VGG11_FLOW, XCEPTION
 from operators.models.weights import Detector
 from operators.pictures.captions import wrapped
 from operators.pictures.sheet import CELL_PX, draw_sheet
 from operators.video.encode import write_video
+from pipelines import pages
 from pipelines.config import Config
 from pipelines.errors import UserError
+from pipelines.explained import Map, between, read
 from pipelines.lake.layout import Layout
 from pipelines.render import render
 from schemas.conform import conform
@@ -39,7 +45,7 @@ def _write(lake, table, rows, run=RUN):
 
 def _video_row(uri, **changes):
     row = {"video_id": VIDEO, "uri": str(uri), "dataset": "d", "status": "ok", "width": 320, "height": 240}
-    return {**row, "n_frames": 20, **changes}
+    return {**row, "n_frames": 20, "fps": 25.0, **changes}
 
 
 def _commit(lake, *video_ids, run=RUN):
@@ -104,7 +110,7 @@ def lake(tmp_path_factory):
 @pytest.fixture(scope="module")
 def stills(lake):
     """One frame of every still, and the MP4's path."""
-    path, _ = render(lake, "clip")
+    path, _ = render(lake, "clip", still=True)
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
@@ -251,6 +257,71 @@ def test_without_truth_there_is_no_column_for_it(lake, stills):
     assert cv2.imread(str(path)).shape[1] == 4 * CELL_PX + 136 + 10 * 6 + 20
 
 
+@pytest.fixture(scope="module")
+def played(lake, tmp_path_factory):
+    """Every frame of the whole video with its heat."""
+    path, _ = render(lake, VIDEO, tmp_path_factory.mktemp("played") / "a.mp4")
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].average_rate == 25
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def test_the_whole_video_plays_with_the_heat_fading_between_its_keyframes(played):
+    assert len(played) == 20
+    for number, page in enumerate(played):
+        assert _picture(page)[100:300, 500:].mean() == pytest.approx(float(GREYS[number]), abs=12)
+    x, y = 2 * BOX[0] + 40, 2 * BOX[1] + 40
+    heat = [_colourfulness(_picture(page)[y : y + 40, x : x + 60]).mean() for page in played]
+    assert max(heat[:3]) < 12  # no map before frame 3
+    assert min(heat[3:]) > 40
+    # frame 3 has twice the heat of frame 10: yellow, then ever redder
+    green = [_picture(page)[y : y + 40, x : x + 60, 1].mean() - GREYS[n] for n, page in enumerate(played)]
+    assert all(later < earlier + 3 for earlier, later in itertools.pairwise(green[3:11]))
+    assert green[3] - green[10] > 60
+    assert abs(green[10] - green[19]) < 25
+
+
+def test_what_is_interpolated_says_so(played):
+    for number, page in enumerate(played):
+        corner = _picture(page)[-24:, :120]  # left at the bottom, where the mark stands
+        marked = 3 < number < 19 and number != 10
+        assert (corner.min() < 40 and corner.max() > 200) == marked
+    # the line below: a dot that moves, full at keyframes alone
+    middles = [page[-15, 24 + round(n / 19 * (page.shape[1] - 49))] for n, page in enumerate(played)]
+    assert [bool(each.min() > 200) for each in middles] == [n in EXPLAINED for n in range(20)]
+
+
+def _at(frame, bits, x, target="fake"):
+    saliency = np.full((2, 2), bits, np.float32)
+    return Map(frame, frame / 25, target, Box(x, 0, 40, 40, 1.0), saliency, False, "", "", f"p{frame}", ("", ""))
+
+
+def test_between_two_keyframes_lies_the_share_of_the_way_and_beyond_them_nothing():
+    maps = {4: _at(4, 8.0, 0), 12: _at(12, 0.0, 16)}
+    found, _ = between(maps, 6)
+    assert found is not None
+    assert (found.saliency.tolist(), found.box.x, found.box.width) == ([[6.0] * 2] * 2, 4, 40)
+    assert found.time_s == pytest.approx(0.24)
+    assert found.lines == ("interpolated between frames 4 and 12", "p4 → p12")
+    assert between(maps, 3) == (None, "no map before frame 4")
+    assert between(maps, 13) == (None, "no map after frame 12")
+    # heat for one class is not on its way to heat for another
+    assert between(maps | {12: _at(12, 0.0, 16, "real")}, 6)[0] is None
+
+
+def test_many_panels_are_small_enough_to_be_played(lake):
+    video, layers, _ = read(lake, VIDEO)
+    many = [replace(layer, layer=f"layer {n}") for layer in layers for n in range(20)]
+    page = next(pages.stills(video, many, FlowParams(), lambda *_: None))
+    assert page.shape[1] <= 3840
+    assert page.shape[0] <= 2160
+
+
+def test_the_methods_that_are_asked_for_are_drawn(lake, tmp_path):
+    with pytest.raises(UserError, match="no maps by gradcam: it has those by iba"):
+        render(lake, VIDEO, tmp_path / "a.mp4", methods=("iba", "gradcam"))
+
+
 def test_out_names_the_file(lake, tmp_path):
     paths = render(lake, VIDEO, tmp_path / "sub" / "a.mp4")
     assert paths == (tmp_path / "sub" / "a.mp4", tmp_path / "sub" / "a.png")
@@ -327,7 +398,7 @@ def test_heat_is_on_the_scale_of_the_run(lake, tmp_path):
     _commit(other, VIDEO, "other")
     shown = []
     for each in (lake, other):
-        path, _ = render(each, VIDEO, tmp_path / "out.mp4")
+        path, _ = render(each, VIDEO, tmp_path / "out.mp4", still=True)
         with av.open(str(path)) as container:
             shown.append(next(container.decode(video=0)).to_ndarray(format="rgb24"))
     x, y = 2 * BOX[0] + 40, 2 * BOX[1] + 40
@@ -367,7 +438,7 @@ def test_an_empty_map_is_a_grey_picture_that_says_so(lake, tmp_path, monkeypatch
     monkeypatch.setattr(
         "pipelines.render.draw_sheet", lambda *told: (said.extend(_lines(told[1])), draw_sheet(*told))[1]
     )
-    path, sheet = render(other, VIDEO)
+    path, sheet = render(other, VIDEO, still=True)
     with av.open(str(path)) as container:
         empty, full, _ = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)][5::10]
     # the last letters of the reason are in the picture: nothing is written into the margin at the right
