@@ -287,7 +287,8 @@ MASKS: Final = _table(
         _column(
             "evaluations",
             pa.int32(),
-            "passes of the network made for the map, one with a gradient like one without; NULL where it is not told",
+            "passes of the network made for the map, one with a gradient like one without; those of a bottleneck go "
+            "through the network above it; NULL in lakes from before they were counted",
             null=True,
         ),
         _column("error_code", pa.string(), "key of schemas.errors.ERROR_CODES; NULL where there is a map", null=True),
