@@ -25,7 +25,7 @@ from operators.methods.face import Face
 from operators.methods.iba import Iba, ReadoutIba
 from operators.methods.method import PICTURE, Method
 from operators.methods.statistics import about, crops, path_in, why_not
-from operators.models.spec import PAPER_LAYERS, ModelSpec, spec_for
+from operators.models.spec import PAPER_LAYERS, ModelSpec, layer_names, spec_for
 from operators.models.weights import Detector, digest, spec_of
 from operators.prepare import PrepareParams
 from operators.video.sandbox import Limits
@@ -451,7 +451,7 @@ def _detectors(
             else:
                 _check_told(spec, view, classes, path)
             spec = dataclasses.replace(spec, name=name)
-            modules = dict(Detector(spec, ()).load().named_modules()) if layers else {}
+            modules = layer_names(spec) if layers else []
         except ValueError as error:
             raise UserError(str(error)) from error
         wanted = _with_paper_layers(layers, name)

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -49,29 +50,28 @@ DEFAULTS: dict[str, dict] = {
 
 @pytest.fixture
 def make_lake(tmp_path: Path) -> Callable[..., Path]:
-    """make_lake(tables) -> a lake with one run and its videos committed; again adds to it.
+    """make_lake(tables) -> a lake, as `write_lake` makes it, in a folder of the test's own."""
+    return partial(write_lake, lake=tmp_path / "lake")
+
+
+def write_lake(tables: Rows, run_id: str = "r1", *, lake: Path, name: str = "a", pending: bool = False) -> Path:
+    """A lake with one run and its videos committed; again adds to it.
 
     `name` names the files, as a block of videos does; `pending` leaves the block uncommitted.
     """
-
-    def make(
-        tables: Rows, run_id: str = "r1", *, lake: Path = tmp_path / "lake", name: str = "a", pending: bool = False
-    ) -> Path:
-        layout, ids = Layout(lake), set()
-        for table in LAKE_TABLES:
-            told = [row for each in tables.get(table.name, []) for row in _of_two_classes(each)]
-            rows = [_full(table, run_id, row) for row in told]
-            ids |= {row["video_id"] for row in rows if "video_id" in row}
-            _write(pa.Table.from_pylist(rows, schema=table.schema), layout.table(run_id, table.name) / name)
-        if "annotations" in tables:
-            rows = [_full(ANNOTATIONS, run_id, row) for row in tables["annotations"]]
-            _write(pa.Table.from_pylist(rows, schema=ANNOTATIONS.schema), layout.annotations.with_suffix(""))
-        for chain in {table.chain for table in LAKE_TABLES} - {None}:
-            committed = layout.checkpoints(chain, run_id) / (f"{name}.pending" if pending else name)
-            _write(pa.table({"video_id": pa.array(sorted(ids), pa.string())}), committed)
-        return lake
-
-    return make
+    layout, ids = Layout(lake), set()
+    for table in LAKE_TABLES:
+        told = [row for each in tables.get(table.name, []) for row in _of_two_classes(each)]
+        rows = [_full(table, run_id, row) for row in told]
+        ids |= {row["video_id"] for row in rows if "video_id" in row}
+        _write(pa.Table.from_pylist(rows, schema=table.schema), layout.table(run_id, table.name) / name)
+    if "annotations" in tables:
+        rows = [_full(ANNOTATIONS, run_id, row) for row in tables["annotations"]]
+        _write(pa.Table.from_pylist(rows, schema=ANNOTATIONS.schema), layout.annotations.with_suffix(""))
+    for chain in {table.chain for table in LAKE_TABLES} - {None}:
+        committed = layout.checkpoints(chain, run_id) / (f"{name}.pending" if pending else name)
+        _write(pa.table({"video_id": pa.array(sorted(ids), pa.string())}), committed)
+    return lake
 
 
 # the type is in quotes: fixtures live until after DuckDB's module has gone, which calls a class they still name a leak
