@@ -1,6 +1,7 @@
 """The stage that explains: model inputs in, predictions and maps out; samples of many videos share a batch."""
 
 import math
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -54,7 +55,12 @@ class Explainer:
     that is not finite costs that map; a video for which a model gives logits that are not finite becomes an error row,
     as does one that has a frame but nothing to cut an input from, and one of which not even one sample fits into
     memory. `batch_samples` go through a model together, 0: as many as fit (`operators.models.batches`).
+
+    Threads may call it at a time: one has the device, while rows of others are read and written.
     """
+
+    #: seconds in which the device was explaining
+    worked_s = 0.0
 
     def __init__(
         self,
@@ -73,13 +79,15 @@ class Explainer:
         self._loaded: dict[str, tuple[_Loaded, Batches]] = {}
 
     def __call__(self, table: pa.Table) -> pa.Table:
+        self._lock = threading.Lock()  # of the device, of what is loaded on it, and of switches that are the process's
         """VIDEO_ROW in, VIDEO_ROW out: predictions and masks filled, inputs dropped."""
         rows = table.to_pylist()
         for detector in self._detectors:
             view = str(detector.spec.view)
             samples = [(row, item) for row in rows for item in row["inputs"] if item["view"] == view]
             if samples:
-                self._explain(detector, samples)
+                with self._lock:
+                    self._explain(detector, samples)
         for row in rows:
             try:
                 _require_explained(row, {str(detector.spec.view) for detector in self._detectors})
@@ -97,6 +105,7 @@ class Explainer:
         for batch, found in batches.run(samples, partial(self._explain_batch, loaded)):
             if found is None:
                 row, _ = batch[0]
+        started = time.perf_counter()
                 detail = f"one sample of {name}, {detector.spec.view}, needs more than there is"
                 _fail(row, SampleError("out_of_memory", detail))
                 samples[:] = [sample for sample in samples if sample[0] is not row]
@@ -108,6 +117,7 @@ class Explainer:
 
     def _explain_batch(self, loaded: _Loaded, batch: list[Sample]) -> list[tuple[list[Row], list[Row], float]]:
         """Rows of `predictions` and `masks`, and seconds, of each sample."""
+        self.worked_s += time.perf_counter() - started
         started = time.perf_counter()
         spec = loaded.spec
         size = spec.view.size

@@ -63,15 +63,16 @@ def _explain(config: Config, manifest: manifests.Manifest, layout: Layout, conso
     finished = set(committed(layout, EXPLAIN, [run_id])["video_id"].to_pylist())
     todo = len(set(manifest.table["video_id"].to_pylist()) - finished)
     chain = stages(config, layout.statistics(run_id), cluster)
+    shares: dict[str, float] = {}
     if todo:
         per_block = config.resources.videos_per_block
         with (
             checkpointed(layout, EXPLAIN, run_id),
-            streamed(layout.manifest(run_id), chain, per_block, todo, console) as videos,
+            streamed(layout.manifest(run_id), chain, per_block, todo, console, shares) as videos,
         ):
             videos.write_datasink(LakeSink(layout, run_id, SINK_TABLES))
 
-    runs.end(config, layout)
+    runs.end(config, layout, shares.get("explain"))
     summary.show(layout.root, run_id, console)
 
 
@@ -83,10 +84,11 @@ def stages(config: Config, kept_statistics: Path, cluster: Cluster) -> list[Stag
             "explain",
             Explainer,
             VIDEO_ROW,
-            batch_size=config.resources.videos_per_block,
+            batch_size=cluster.videos_per_call,
             num_cpus=cluster.cpus_per_actor,
             num_gpus=cluster.gpus_per_actor,
             actors=cluster.actors,
+            calls=cluster.calls,
             kwargs={
                 "detectors": config.detectors,
                 "methods": config.made_methods,

@@ -127,6 +127,13 @@ RUNS: Final = _table(
         _column("started_at", _TIME, "first start of the run"),
         _column("ended_at", _TIME, "last time that everything it was given was finished; NULL before", null=True),
         _column(
+            "busy",
+            pa.float64(),
+            "share of the time from the first call of each attribution actor to the end of its last that it explained; "
+            "of the last start that explained a video, NULL before its end",
+            null=True,
+        ),
+        _column(
             "starts",
             pa.list_(
                 pa.struct(
