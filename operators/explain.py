@@ -70,17 +70,19 @@ class Explainer:
         files: Files,
         batch_samples: int,
         threads: int,
+        keep: bool = False,
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
+        self._keep = keep
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._detectors, self._methods, self._targets, self._files = detectors, methods, targets, files
         self._batch_samples = batch_samples
         self._loaded: dict[str, tuple[_Loaded, Batches]] = {}
+        self._lock = threading.Lock()  # of the device, of what is loaded on it, and of switches that are the process's
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        self._lock = threading.Lock()  # of the device, of what is loaded on it, and of switches that are the process's
-        """VIDEO_ROW in, VIDEO_ROW out: predictions and masks filled, inputs dropped."""
+        """VIDEO_ROW in, VIDEO_ROW out: predictions and masks filled, inputs dropped unless they are to `keep`."""
         rows = table.to_pylist()
         for detector in self._detectors:
             view = str(detector.spec.view)
@@ -93,7 +95,8 @@ class Explainer:
                 _require_explained(row, {str(detector.spec.view) for detector in self._detectors})
             except SampleError as error:
                 _fail(row, error)
-            row["inputs"] = []
+            if not self._keep:
+                row["inputs"] = []
         return pa.Table.from_pylist(rows, schema=VIDEO_ROW)
 
     def _explain(self, detector: Detector, samples: list[Sample]) -> None:
@@ -102,10 +105,10 @@ class Explainer:
             loaded = _Loaded(detector, self._methods, self._files, self._device)
             self._loaded[name] = loaded, Batches(self._device, self._batch_samples)
         loaded, batches = self._loaded[name]
+        started = time.perf_counter()
         for batch, found in batches.run(samples, partial(self._explain_batch, loaded)):
             if found is None:
                 row, _ = batch[0]
-        started = time.perf_counter()
                 detail = f"one sample of {name}, {detector.spec.view}, needs more than there is"
                 _fail(row, SampleError("out_of_memory", detail))
                 samples[:] = [sample for sample in samples if sample[0] is not row]
@@ -114,10 +117,10 @@ class Explainer:
                 row["predictions"] += predictions
                 row["masks"] += masks
                 row["explain_s"] = (row["explain_s"] or 0.0) + seconds
+        self.worked_s += time.perf_counter() - started
 
     def _explain_batch(self, loaded: _Loaded, batch: list[Sample]) -> list[tuple[list[Row], list[Row], float]]:
         """Rows of `predictions` and `masks`, and seconds, of each sample."""
-        self.worked_s += time.perf_counter() - started
         started = time.perf_counter()
         spec = loaded.spec
         size = spec.view.size

@@ -11,6 +11,7 @@ from operators.inputs.faces import Box, FaceParams, find_face
 from operators.inputs.flow import FlowParams
 from operators.inputs.truth import truth_row
 from operators.inputs.view import View
+from operators.kept import Kept
 from operators.video.decode import Frame, read_frames
 from operators.video.keyframes import ChangeSignal, KeyframeParams, pick_keyframes
 from operators.video.sandbox import Limits, kept_sandbox, progress
@@ -28,15 +29,21 @@ class PrepareParams:
     flow: FlowParams = field(default_factory=FlowParams)
 
 
-def prepare(table: pa.Table, *, params: PrepareParams, limits: Limits, views: tuple[View, ...]) -> pa.Table:
-    """MANIFEST in, VIDEO_ROW out; what cannot be decoded becomes a row that says so. Each video in a sandbox."""
+def prepare(
+    table: pa.Table, *, params: PrepareParams, limits: Limits, views: tuple[View, ...], kept: tuple[Kept, ...] = ()
+) -> pa.Table:
+    """MANIFEST in, VIDEO_ROW out; what cannot be decoded becomes a row that says so. Each video in a sandbox.
+
+    What one of `kept` has of a video, cut by the same `params`, is not cut again.
+    """
     empty = {name: None for name in VIDEO_ROW.names} | {"inputs": []} | {each.name: [] for each in NESTED}
     rows = []
     for video in table.to_pylist():
         started = time.perf_counter()
         args = video["uri"], params, views, video["truth_uri"], limits.kept_mb << 20
         try:
-            found = kept_sandbox(limits).run(prepare_video, *args)
+            known = next(filter(None, (each.video(video, views) for each in kept)), None)
+            found = kept_sandbox(limits).run(prepare_video, *args) if known is None else known
         except SampleError as error:
             found = {"status": STATUS_ERROR, "error_stage": "prepare"}
             found |= {"error_code": error.code, "error_detail": error.detail}
@@ -44,17 +51,26 @@ def prepare(table: pa.Table, *, params: PrepareParams, limits: Limits, views: tu
     return pa.Table.from_pylist(rows, schema=VIDEO_ROW)
 
 
-def recut(table: pa.Table, *, flows: Mapping[str, FlowParams], limits: Limits, views: tuple[View, ...]) -> pa.Table:
+def recut(
+    table: pa.Table,
+    *,
+    flows: Mapping[str, FlowParams],
+    limits: Limits,
+    views: tuple[View, ...],
+    kept: Kept | None = None,
+) -> pa.Table:
     """VIDEO_ROW in and out: `views` cut at the keyframes and boxes that `frames` names.
 
     `flows` are the flow's parameters by video. Nothing is detected, so the inputs are those that were cut when the
-    frames were found. What cannot be decoded or has changed becomes a row that says so.
+    frames were found; what their run `kept` is not cut again. What cannot be decoded or has changed becomes a row that
+    says so.
     """
     rows = []
     for video in table.to_pylist():
-        flow = flows[video["video_id"]]
+        args = video["uri"], video["frames"], flows[video["video_id"]], views
         try:
-            found = {"inputs": kept_sandbox(limits).run(recut_video, video["uri"], video["frames"], flow, views)}
+            known = None if kept is None else kept.inputs(video["video_id"], views)
+            found = {"inputs": kept_sandbox(limits).run(recut_video, *args) if known is None else known}
         except SampleError as error:
             found = {"status": STATUS_ERROR, "error_stage": "recut"}
             found |= {"error_code": error.code, "error_detail": error.detail}

@@ -66,6 +66,12 @@ def flags(parser: argparse.ArgumentParser) -> None:
         help=f"class that is explained: {PREDICTED}, {LABELLED} (the video's own) or a class by name; may be repeated "
         f"(default: {Config.targets[0]})",
     )
+    parser.add_argument(
+        "--keep-crops",
+        action="store_true",
+        help="keep what models see in the lake: judge, and runs of other layers, methods and presets, decode nothing "
+        "again",
+    )
     add_config(parser)
 
 
@@ -83,4 +89,4 @@ def run(options: argparse.Namespace) -> None:
     console = Console()
     told = detectors(options, console)
     config = configs.build(tables, statistics=options.statistics, readout=options.readout, **told)
-    explain(config, options.paths, options.lake, console)
+    explain(config, options.paths, options.lake, console, keep=options.keep_crops)

@@ -66,6 +66,12 @@ def end(config: Config, layout: Layout, busy: float | None) -> None:
     _write(layout, row | {"ended_at": datetime.now(UTC)} | ({} if busy is None else {"busy": busy}))
 
 
+def config_of(layout: Layout, run_id: str) -> str | None:
+    """The config of a run as JSON; None where its row cannot be read."""
+    row = _read(layout, run_id)
+    return None if row is None else row["config"]
+
+
 def _path(layout: Layout, run_id: str) -> Path:
     return layout.table(run_id, RUNS.name) / "run.parquet"
 

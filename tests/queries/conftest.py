@@ -27,6 +27,7 @@ DEFAULTS: dict[str, dict] = {
     "videos": {"video_id": "v", "dataset": "d", "status": "ok", "width": 64, "height": 48, "n_frames": 9},
     "frames": {"video_id": "v", "keyframe_score": 1.0, "status": "ok", "has_flow": True}
     | {"face_x": 0, "face_y": 0, "face_width": 64, "face_height": 48, "face_score": 1.0},
+    "inputs": {"video_id": "v", "view": "face picture 4", "pixels": bytes(48)},
     "predictions": {"video_id": "v", "model": "m", "class": "fake", "probability": 1.0, "rank": 1},
     "masks": {"video_id": "v", **_EXPLAINED, "span_frames": 1, "unit": "bits per pixel", "empty": False}
     | {"box_x": 0, "box_y": 0, "box_width": 64, "box_height": 48, "input_size": 4, "height": 1, "width": 2}
