@@ -82,6 +82,8 @@ class Resources:
     """How the work is scheduled. Changes no result, so it is no part of a run's identity."""
 
     videos_per_block: Annotated[int, Ge(1), Le(256)] = 4
+    #: videos that an attribution actor is given at a time; 0: a block on a CPU, 32 on a GPU
+    videos_per_call: Annotated[int, Ge(0), Le(4096)] = 0
     #: samples that go through a detector together; 0: 4 on a CPU, what fits on a GPU
     batch_samples: Annotated[int, Ge(0), Le(1024)] = 0
     #: attribution actors; 0: one per GPU, or one on a machine without

@@ -15,7 +15,7 @@ import pytest
 
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import open_lake
-from schemas.tables import ANNOTATIONS, FAKE, LABELS, LAKE_TABLES, REAL, Table
+from schemas.tables import ANNOTATIONS, FAKE, INPUTS, LABELS, LAKE_TABLES, REAL, Table
 
 Rows = dict[str, list[dict]]
 
@@ -28,6 +28,7 @@ DEFAULTS: dict[str, dict] = {
     "videos": {"video_id": "v", "dataset": "d", "status": "ok", "width": 64, "height": 48, "n_frames": 9},
     "frames": {"video_id": "v", "keyframe_score": 1.0, "status": "ok", "has_flow": True}
     | {"face_x": 0, "face_y": 0, "face_width": 64, "face_height": 48, "face_score": 1.0},
+    "inputs": {"video_id": "v", "view": "face picture 4", "pixels": bytes(48)},
     "predictions": {"video_id": "v", "model": "m", "class": "fake", "probability": 1.0, "rank": 1},
     "masks": {"video_id": "v", **_EXPLAINED, "span_frames": 1, "unit": "bits per pixel", "empty": False}
     | {"box_x": 0, "box_y": 0, "box_width": 64, "box_height": 48, "input_size": 4, "height": 1, "width": 2}
@@ -61,6 +62,8 @@ def write_lake(tables: Rows, run_id: str = "r1", *, lake: Path, name: str = "a",
     """
     layout, ids = Layout(lake), set()
     for table in LAKE_TABLES:
+        if table is INPUTS and table.name not in tables:  # as of a run that keeps none
+            continue
         told = [row for each in tables.get(table.name, []) for row in _of_two_classes(each)]
         rows = [_full(table, run_id, row) for row in told]
         ids |= {row["video_id"] for row in rows if "video_id" in row}

@@ -285,6 +285,26 @@ def test_interlaced(tmp_path, name, codec, pix_fmt, field, n):
         assert max(errors) < 5 < combed
 
 
+def test_frames_that_were_kept_are_those_of_another_reading(tmp_path):
+    """Deinterlaced, made square and turned, in time as they were."""
+
+    def setup(stream):
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
+        stream.set_display_rotation(90)
+
+    images = [waves(time) for time in range(8)]
+    path = encode(tmp_path / "a.mp4", images, field="tff", flags=INTERLACED, setup=setup)
+    reader = read_frames(path, "gray", keep_bytes=8 * 128 * 96 * 2)
+    assert len(list(reader)) == 8
+    os.unlink(path)
+    found = list(reader.again("rgb24", {1, 2, 6}))
+    path = encode(tmp_path / "a.mp4", images, field="tff", flags=INTERLACED, setup=setup)
+    for one, other in zip(found, read_frames(path, only={1, 2, 6}), strict=True):
+        assert (one.index, one.time_s) == (other.index, other.time_s)
+        assert one.image.shape == (256, 96, 3)
+        assert np.array_equal(one.image, other.image)
+
+
 def test_only_converts_what_is_wanted_and_stops(tmp_path):
     path = encode(tmp_path / "a.mp4", [waves(time) for time in range(20)])
     everything = list(read_frames(path))
