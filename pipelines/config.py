@@ -25,7 +25,7 @@ from operators.methods.face import Face
 from operators.methods.iba import Iba, ReadoutIba
 from operators.methods.method import PICTURE, Method
 from operators.methods.statistics import about, crops, path_in, why_not
-from operators.models.spec import PAPER_LAYERS, ModelSpec, spec_for
+from operators.models.spec import PAPER_LAYERS, ModelSpec, layer_names, spec_for
 from operators.models.weights import Detector, digest, spec_of
 from operators.prepare import PrepareParams
 from operators.video.sandbox import Limits
@@ -82,6 +82,8 @@ class Resources:
     """How the work is scheduled. Changes no result, so it is no part of a run's identity."""
 
     videos_per_block: Annotated[int, Ge(1), Le(256)] = 4
+    #: videos that an attribution actor is given at a time; 0: a block on a CPU, 32 on a GPU
+    videos_per_call: Annotated[int, Ge(0), Le(4096)] = 0
     #: samples that go through a detector together; 0: 4 on a CPU, what fits on a GPU
     batch_samples: Annotated[int, Ge(0), Le(1024)] = 0
     #: attribution actors; 0: one per GPU, or one on a machine without
@@ -451,7 +453,7 @@ def _detectors(
             else:
                 _check_told(spec, view, classes, path)
             spec = dataclasses.replace(spec, name=name)
-            modules = dict(Detector(spec, ()).load().named_modules()) if layers else {}
+            modules = layer_names(spec) if layers else []
         except ValueError as error:
             raise UserError(str(error)) from error
         wanted = _with_paper_layers(layers, name)

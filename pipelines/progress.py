@@ -19,16 +19,24 @@ _POLL_S = 0.5
 
 @ray.remote(num_cpus=0)
 class _Counter:
-    """Rows that have left each stage."""
+    """Rows that have left each stage, and what its actors have worked."""
 
     def __init__(self) -> None:
         self._rows: dict[str, int] = {}
+        self._worked: dict[str, dict[str, tuple[float, float]]] = {}
 
     def add(self, stage: str, rows: int) -> None:
         self._rows[stage] = self._rows.get(stage, 0) + rows
 
     def rows(self) -> dict[str, int]:
         return self._rows
+
+    def worked(self, stage: str, actor: str, worked_s: float, since_s: float) -> None:
+        self._worked.setdefault(stage, {})[actor] = worked_s, since_s
+
+    def busy(self) -> dict[str, float]:
+        sums = {stage: map(sum, zip(*each.values(), strict=True)) for stage, each in self._worked.items()}
+        return {stage: worked_s / since_s for stage, (worked_s, since_s) in sums.items()}
 
 
 @contextmanager
@@ -47,54 +55,68 @@ def progress(stages: list[str], total: int, console: Console) -> Iterator[Any]:
         ray.kill(counter)
 
 
+def busy(counter: Any) -> dict[str, float]:
+    """Stage -> share of the time, from each actor's first call to the end of its last, that its actors worked."""
+    return cast(dict[str, float], ray.get(counter.busy.remote()))
+
+
 def _rows(counter: Any) -> dict[str, int]:
     return cast(dict[str, int], ray.get(counter.rows.remote()))
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How a stage goes: videos done, videos a minute since the start, and videos that wait for it or are in it."""
+    """How a stage goes: videos done, videos a minute since the start, and videos that wait for it or are in it; of a
+    stage with actors the share of the time that they work."""
 
     done: int
     per_minute: float
     waiting: int
+    busy: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.per_minute:.1f}/min" + (f", {self.waiting} wait or are in it" if self.waiting else "")
+        waits = f", {self.waiting} wait" if self.waiting else ""
+        return f"{self.per_minute:.1f}/min{waits}" + ("" if self.busy is None else f", busy {self.busy:.0%}")
 
 
-def paces(rows: dict[str, int], stages: list[str], total: int, elapsed_s: float) -> dict[str, Pace]:
-    """From the rows that have left each stage: the stage that holds up the others is the one that most wait for."""
+def paces(
+    rows: dict[str, int], working: dict[str, float], stages: list[str], total: int, elapsed_s: float
+) -> dict[str, Pace]:
+    """From the rows that have left each stage: the stage that holds up the others is the one that most wait for.
+
+    `working` is what `busy` says.
+    """
     found, before = {}, total
     for stage in stages:
         done = rows.get(stage, 0)
         # what the first stage has not begun waits for nobody: it is the work to do
         waiting = before - done if stage != stages[0] else 0
-        found[stage] = Pace(done, 60 * done / elapsed_s if elapsed_s > 0 else 0.0, max(waiting, 0))
+        rate = 60 * done / elapsed_s if elapsed_s > 0 else 0.0
+        found[stage] = Pace(done, rate, max(waiting, 0), working.get(stage))
         before = done
     return found
 
 
-def _line(rows: dict[str, int], stages: list[str], total: int, elapsed_s: float) -> str:
-    found = paces(rows, stages, total, elapsed_s)
+def _line(found: dict[str, Pace], total: int, elapsed_s: float) -> str:
     counts = "; ".join(f"{stage} {pace.done}/{total} ({pace})" for stage, pace in found.items())
     return f"{elapsed_s:5.0f} s, videos: {counts}"
 
 
 def _bars(counter: Any, stages: list[str], total: int, console: Console, done: threading.Event) -> None:
     started = noted = time.monotonic()
-    columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TextColumn("videos"))
+    columns = (TextColumn("{task.description:>10}"), BarColumn(bar_width=12), MofNCompleteColumn(), TextColumn("videos"))
     ends = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[pace]}"))
     with Progress(*columns, *ends, console=console) as bars:
         tasks = {stage: bars.add_task(stage, total=total, pace="") for stage in stages}
         finished = False
         while not finished:
             finished = done.wait(_POLL_S)
-            rows, now = _rows(counter), time.monotonic()
-            for stage, pace in paces(rows, stages, total, now - started).items():
+            now = time.monotonic()
+            found = paces(_rows(counter), busy(counter), stages, total, now - started)
+            for stage, pace in found.items():
                 bars.update(tasks[stage], completed=pace.done, pace=str(pace))
             if finished or now - noted >= _LOG_EVERY_S:
-                log(_line(rows, stages, total, now - started))
+                log(_line(found, total, now - started))
                 noted = now
 
 
@@ -103,4 +125,5 @@ def _lines(counter: Any, stages: list[str], total: int, console: Console, done: 
     finished = False
     while not finished:
         finished = done.wait(_LOG_EVERY_S)
-        say(console, _line(_rows(counter), stages, total, time.monotonic() - started))
+        elapsed = time.monotonic() - started
+        say(console, _line(paces(_rows(counter), busy(counter), stages, total, elapsed), total, elapsed))

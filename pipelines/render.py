@@ -52,17 +52,17 @@ def render(
     frames = {frame for layer in layers for frame in layer.maps}
     flow = FlowParams(**json.loads(video["config"])["prepare"]["flow"])
     rows: list[Row] = []
-    plays = not still and video["fps"] is not None and video["n_frames"] > 1
+    fps: float | None = None if still or video["n_frames"] <= 1 else video["fps"]
 
     def drawn() -> Iterator[np.ndarray]:
-        yield from (pages.playing if plays else pages.stills)(
+        yield from (pages.stills if fps is None else pages.playing)(
             video, layers, flow, lambda frame, following: rows.append(_sheet_row(layers, truth, frame, following, flow))
         )
         if len(rows) < len(frames):
             raise UserError(f"{video['uri']} has changed: {len(rows)} of {len(frames)} explained frames are in it")
 
     try:
-        write_video(out, drawn(), video["fps"] if plays else pages.STILLS_FPS)
+        write_video(out, drawn(), pages.STILLS_FPS if fps is None else fps)
     except SampleError as error:
         raise UserError(f"cannot read {video['uri']} again ({error}): put the file back to render it") from error
     drawn_sheet = draw_sheet(_sheet_columns(layers, truth), rows, Path(video["uri"]).name, _NOTE)

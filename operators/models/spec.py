@@ -77,6 +77,12 @@ def spec_for(name: str, part: Part = "face", classes: tuple[str, ...] = LABELS) 
     return ModelSpec(name, name, view, mean, std, _default_layer(model), classes, layout=layout)
 
 
+def layer_names(spec: ModelSpec) -> list[str]:
+    """The dotted names of the architecture's modules, in the order the model runs them; nothing is initialised."""
+    with torch.device("meta"):
+        return [name for name, _ in timm.create_model(spec.architecture, num_classes=len(spec.classes)).named_modules()]
+
+
 def _default_layer(model: nn.Module) -> str:
     """The deepest stage that still has a cell for every 16 pixels or fewer, as block4 of Xception has."""
     modules = dict(model.named_modules())

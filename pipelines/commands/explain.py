@@ -80,6 +80,12 @@ def flags(parser: argparse.ArgumentParser) -> None:
         help=f"do videos again that ended with an error that may not come again: {', '.join(sorted(TRANSIENT))}",
     )
     parser.add_argument(
+        "--keep-crops",
+        action="store_true",
+        help="keep what models see in the lake: judge, and runs of other layers, methods and presets, decode nothing "
+        "again",
+    )
+    parser.add_argument(
         "--quiet",
         action="store_true",
         help="print errors alone; LAKE/_logs/RUN.log has what was to be said in any case",
@@ -101,4 +107,12 @@ def run(options: argparse.Namespace) -> None:
     console = Console(quiet=options.quiet)
     told = detectors(options, console)
     config = configs.build(tables, statistics=options.statistics, readout=options.readout, **told)
-    explain(config, options.paths, options.lake, console, options.only, retry_errors=options.retry_errors)
+    explain(
+        config,
+        options.paths,
+        options.lake,
+        console,
+        options.only,
+        retry_errors=options.retry_errors,
+        keep=options.keep_crops,
+    )

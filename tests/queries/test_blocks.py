@@ -1,19 +1,24 @@
 """What is lost, damaged or left over of a lake's files is found, named and taken back."""
 
+import shutil
+
 import pytest
 
 from pipelines.__main__ import main
 from pipelines.errors import UserError
 from pipelines.lake import blocks
+from pipelines.lake.compact import take_back
 from pipelines.lake.layout import Layout
 from pipelines.lake.lock import locked
-from pipelines.lake.read import open_lake
+from pipelines.lake.read import committed, open_lake
 from schemas.errors import TRANSIENT
-from schemas.tables import EXPLAIN, JUDGE, JUDGE_TABLES, SINK_TABLES
+from schemas.tables import EXPLAIN, INPUTS, JUDGE, JUDGE_TABLES, SINK_TABLES
+
+TABLES = (*SINK_TABLES, INPUTS)
 
 
 def rows_of(video_id: str) -> dict:
-    tables = {table.name: [{"video_id": video_id}] for table in SINK_TABLES}
+    tables = {table.name: [{"video_id": video_id}] for table in TABLES}
     return {"runs": [{}]} | tables
 
 
@@ -32,7 +37,7 @@ def found(lake, thorough=False):
 def files(lake, name):
     """The files of a block, its checkpoint first."""
     layout = Layout(lake)
-    folders = [layout.checkpoints(EXPLAIN, "r1"), *(layout.table("r1", table.name) for table in SINK_TABLES)]
+    folders = [layout.checkpoints(EXPLAIN, "r1"), *(layout.table("r1", table.name) for table in TABLES)]
     return [folder / f"{name}.parquet" for folder in folders if (folder / f"{name}.parquet").is_file()]
 
 
@@ -46,7 +51,7 @@ def test_a_whole_lake_has_no_damage_and_a_pending_block_is_none(lake, make_lake)
     assert not found(lake, thorough=True)
 
 
-@pytest.mark.parametrize("table", [table.name for table in SINK_TABLES])
+@pytest.mark.parametrize("table", [table.name for table in TABLES])
 def test_a_table_file_that_is_gone_takes_its_block_back(lake, table):
     layout = Layout(lake)
     gone = layout.table("r1", table) / "b.parquet"
@@ -56,9 +61,17 @@ def test_a_table_file_that_is_gone_takes_its_block_back(lake, table):
     assert (damage.lost, damage.stray) == ({checkpoint: [gone]}, [])
     blocks.clear(layout, EXPLAIN, "r1", damage)
     assert not files(lake, "b")  # nothing of the block is left, so nothing can be doubled
-    assert len(files(lake, "a")) == 1 + len(SINK_TABLES)  # and of the other one everything
+    assert len(files(lake, "a")) == 1 + len(TABLES)  # and of the other one everything
     with open_lake(lake) as connection:
         assert connection.sql("select video_id from videos").fetchall() == [("a",)]
+
+
+def test_a_run_whose_inputs_were_deleted_is_whole(lake):
+    """They are most of a lake, and nobody needs them to read it."""
+    shutil.rmtree(Layout(lake).table("r1", INPUTS.name))
+    assert not found(lake, thorough=True)
+    with open_lake(lake) as connection:
+        assert connection.sql("select count(*) from inputs").fetchall() == [(0,)]
 
 
 def test_a_checkpoint_that_is_gone_leaves_strays(lake):
@@ -66,7 +79,7 @@ def test_a_checkpoint_that_is_gone_leaves_strays(lake):
     (layout.checkpoints(EXPLAIN, "r1") / "a.parquet").unlink()
     damage = found(lake)
     assert not damage.lost
-    assert sorted(damage.stray) == sorted(layout.table("r1", table.name) / "a.parquet" for table in SINK_TABLES)
+    assert sorted(damage.stray) == sorted(layout.table("r1", table.name) / "a.parquet" for table in TABLES)
     blocks.clear(layout, EXPLAIN, "r1", damage)
     assert not found(lake, thorough=True)
     assert [path.name for path in layout.table("r1", "masks").iterdir()] == ["b.parquet"]
@@ -76,8 +89,10 @@ def test_a_checkpoint_cut_short_is_named_and_taken_back(lake):
     layout = Layout(lake)
     checkpoint = layout.checkpoints(EXPLAIN, "r1") / "a.parquet"
     cut_short(checkpoint)
+    with open_lake(lake) as connection:  # its rows are whole
+        assert connection.sql("select count(*) from videos").fetchall() == [(2,)]
     with pytest.raises(UserError, match=r"a\.parquet is damaged"):
-        open_lake(lake)
+        committed(Layout(lake), EXPLAIN, ["r1"])
     damage = found(lake)
     assert damage.lost == {checkpoint: [checkpoint]}
     blocks.clear(layout, EXPLAIN, "r1", damage)
@@ -93,8 +108,8 @@ def lake_of(make_lake, blocks_of):
     return folder
 
 
-def test_a_file_that_has_changed_and_an_error_that_may_not_come_again_take_their_blocks_back(make_lake):
-    """With their neighbours, which are done again, and with what was judged of the stale videos alone."""
+def test_a_file_that_has_changed_and_an_error_that_may_not_come_again_are_taken_back(make_lake):
+    """And what was judged of them; their neighbours stay."""
     gone = {"status": "error", "error_stage": "prepare", "error_code": "not_found", "error_detail": "no file"}
     broken = gone | {"error_code": "not_a_video"}
     lake = lake_of(
@@ -110,11 +125,12 @@ def test_a_file_that_has_changed_and_an_error_that_may_not_come_again_take_their
     assert not blocks.stale(layout, "r1", same, frozenset())
     found = blocks.stale(layout, "r1", same | {"/two": "other"}, TRANSIENT)
     assert {path.stem: videos for path, videos in found.items()} == {"a": ["v2"], "b": ["v3"]}
-    blocks.take_back(layout, "r1", found)
+    take_back(layout, "r1", found)
     with open_lake(lake) as connection:
-        assert connection.sql("select video_id from videos order by all").fetchall() == [("v4",), ("v5",)]
+        assert connection.sql("select video_id from videos order by all").fetchall() == [("v1",), ("v4",), ("v5",)]
+        masks = connection.sql("select video_id from masks order by all").fetchall()
         judged = connection.sql("select video_id from judged order by all").fetchall()
-    assert judged == [("v1",), ("v4",), ("v5",)]
+    assert judged == masks == [("v1",), ("v4",), ("v5",)]
     assert not blocks.damage(layout, EXPLAIN, "r1", thorough=True)
     assert not blocks.damage(layout, JUDGE, "r1", thorough=True)
 

@@ -81,11 +81,11 @@ def test_what_is_said_is_kept_with_its_time_whether_or_not_it_is_printed(tmp_pat
 
 
 def test_the_stage_that_holds_up_the_others_is_the_one_that_most_wait_for():
-    found = paces({"prepare": 30, "explain": 6}, ["prepare", "explain", "metrics"], 40, 90)
+    found = paces({"prepare": 30, "explain": 6}, {"explain": 0.875}, ["prepare", "explain", "metrics"], 40, 90)
     assert {stage: (pace.done, pace.per_minute, pace.waiting) for stage, pace in found.items()} == {
         "prepare": (30, 20.0, 0),
         "explain": (6, 4.0, 24),
         "metrics": (0, 0.0, 6),
     }
-    assert str(found["explain"]) == "4.0/min, 24 wait or are in it"
-    assert str(paces({}, ["prepare"], 40, 0)["prepare"]) == "0.0/min"
+    assert str(found["explain"]) == "4.0/min, 24 wait, busy 88%"
+    assert str(paces({}, {}, ["prepare"], 40, 0)["prepare"]) == "0.0/min"
