@@ -11,7 +11,7 @@ import importlib.util
 import sys
 import types
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 #: what the operators import besides
 _PACKAGES = frozenset(
@@ -47,8 +47,6 @@ class _Name:
 
 
 class _Package(types.ModuleType):
-    __path__: ClassVar[list[str]] = []
-
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -72,7 +70,9 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return importlib.util.spec_from_loader(fullname, self, is_package=True)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
-        return _Package(spec.name)
+        package = _Package(spec.name)
+        package.__path__ = []
+        return package
 
     def exec_module(self, module: types.ModuleType) -> None:
         pass

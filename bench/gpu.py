@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ from operators.models.running import fast_bfloat16
 FILE = "subject.pt"
 FAST, REFERENCE = PRESETS["fast"], PRESETS["reference"]
 #: without the compiler's padding, which puts a copy in front of every product
-COMPILED = {"comprehensive_padding": False}
+COMPILED: Final[dict[str, Any]] = {"comprehensive_padding": False}
 
 
 @dataclass(frozen=True)
