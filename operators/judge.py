@@ -60,7 +60,7 @@ from operators.methods.method import STATISTICS, Method
 from operators.methods.ready import Files, FilesOfLayer
 from operators.models.batches import Batches
 from operators.models.precision import tf32
-from operators.models.running import to_input
+from operators.models.running import placed, to_input
 from operators.models.weights import Detector, load_model
 from schemas.errors import SampleError
 from schemas.params import Seed, checked
@@ -341,7 +341,7 @@ class _Asker:
     def __init__(self, detector: Detector, device: torch.device, batch_samples: int) -> None:
         self.spec = detector.spec
         self.device = device
-        self.model: nn.Module = detector.load().to(device).to(memory_format=torch.channels_last).requires_grad_(False)
+        self.model: nn.Module = placed(detector.load(), detector.spec, device).requires_grad_(False)
         self._forward, self._attack = Batches(device, batch_samples), Batches(device, batch_samples)
         self.passes = 0
 

@@ -1,7 +1,7 @@
 """One explained video to look at: the heat over the frames it was computed for, and all layers on one sheet."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -11,6 +11,7 @@ import cv2
 import duckdb
 import numpy as np
 
+from operators.inputs.clips import boxes_of
 from operators.inputs.faces import Box
 from operators.inputs.flow import FlowParams
 from operators.inputs.view import View
@@ -28,6 +29,8 @@ from schemas.tables import STATUS_ERROR, STATUS_NO_FACE
 
 _FPS: Final = 10
 _STILL_S: Final = 1.0
+#: of each picture of a clip
+_PLAYED_S: Final = 0.2
 _ONE_SCALE: Final = "one scale for all maps of the run"
 _NOTE: Final = (
     "each layer on a scale of its own, the same in all pictures of the run: three of four maps stay below its end; "
@@ -40,9 +43,13 @@ _NO_TRUTH: Final = np.zeros((1, 1), np.uint8)
 
 @dataclass(frozen=True)
 class _Map:
-    """One row of masks with what belongs to it; an empty map says why and has no heat, whatever the fit left."""
+    """One row of masks with what belongs to it; an empty map says why and has no heat, whatever the fit left.
+
+    `begins`: it is shown for the first time, which a clip's cell of time is for several frames.
+    """
 
     frame: int
+    begins: bool
     time_s: float
     box: Box
     saliency: np.ndarray
@@ -78,6 +85,10 @@ class _Layer:
     def motion(self) -> bool:
         return self.view.shows == "flow"
 
+    @property
+    def plays(self) -> bool:
+        return self.view.shows == "clip"
+
 
 def render(lake: Path, video_id: str, out: Path | None = None) -> tuple[Path, Path]:
     """Write LAKE/renders/VIDEO_ID.mp4 (H.264) and, beside it, the contact sheet VIDEO_ID.png; return both paths.
@@ -85,9 +96,11 @@ def render(lake: Path, video_id: str, out: Path | None = None) -> tuple[Path, Pa
     `video_id` may be any prefix that only one video has; its latest run is shown. In the MP4 every explained keyframe
     is one still, held for a second: heat is only ever shown over the frame it was computed for, never carried to the
     frames between. Detectors of crops show the original frame with the heat at the face's box, detectors of motion the
-    flow map computed from the keyframe and its next frame. The sheet has a row for each of the same keyframes: the
-    crop, the forged region where the run knows it, and every layer of every detector over what the detector saw. Each
-    layer keeps one scale for the whole run, so that frames and videos compare.
+    flow map computed from the keyframe and its next frame. A clip plays, and over each of its pictures lies the map of
+    the cell of time that it belongs to; where clips overlap, a frame is shown in the first of them. The sheet has a row
+    for each of the same keyframes, of clips for each cell of time of the layer with the fewest: the crop, the forged
+    region where the run knows it, and every layer of every detector over what the detector saw. Each layer keeps one
+    scale for the whole run, so that frames and videos compare.
 
     Raises UserError for an unknown id, a video without explained frames, a source file that is gone or has changed,
     and an `out` that ends in .png.
@@ -99,15 +112,21 @@ def render(lake: Path, video_id: str, out: Path | None = None) -> tuple[Path, Pa
         raise UserError(f"--out names the MP4, {out} will be the sheet beside it")
     frames = {frame for layer in layers for frame in layer.maps}
     flow = FlowParams(**json.loads(video["config"])["prepare"]["flow"])
+    on_sheet = _sheet_frames(layers)
     rows: list[Row] = []
+    drawn_frames = 0
 
     def stills() -> Iterator[np.ndarray]:
+        nonlocal drawn_frames
         for frame, picture, following in pictures(video["uri"], frames):
             page = _page(video, layers, frame, picture, following, flow)
-            rows.append(_sheet_row(layers, truth, frame, picture, following, flow))
-            yield from [page] * round(_FPS * _STILL_S)
-        if len(rows) < len(frames):
-            raise UserError(f"{video['uri']} has changed: {len(rows)} of {len(frames)} explained frames are in it")
+            if frame in on_sheet:
+                rows.append(_sheet_row(layers, truth, frame, picture, following, flow))
+            drawn_frames += 1
+            plays = all(layer.plays for layer in layers if frame in layer.maps)
+            yield from [page] * round(_FPS * (_PLAYED_S if plays else _STILL_S))
+        if drawn_frames < len(frames):
+            raise UserError(f"{video['uri']} has changed: {drawn_frames} of {len(frames)} explained frames are in it")
 
     try:
         write_video(out, stills(), _FPS)
@@ -162,7 +181,7 @@ def _layers(
         return row["model"], row["layer"], row["method"], row["target"] if len(config["targets"]) > 1 else ""
 
     found: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
-    for row in maps:
+    for row in played(maps, views):
         found.setdefault(key(row), []).append(row)
     models = [each["spec"]["name"] for each in detectors]
     layers = []
@@ -173,12 +192,45 @@ def _layers(
         rows = found[model, layer, method, target]
         own = [_map(row) for row in rows]
         top = tops.get((model, layer, method), 0.0)
-        bits = [row["total_bits"] for row in rows if row["total_bits"] is not None]
+        bits = list({row["first_frame"]: row["total_bits"] for row in rows if row["total_bits"] is not None}.values())
         mean = f"mean {np.mean(bits):,.0f} bits" if bits else ""
         scale = Scale(max(top, 0.0), rows[0]["unit"], _ONE_SCALE)
-        by_frame = {each.frame: each for each in own}
+        by_frame = {each.frame: each for each in reversed(own)}
         layers.append(_Layer(model, layer, method, target or None, views[model], scale, mean, by_frame))
     return layers
+
+
+def played(maps: Iterable[dict[str, Any]], views: Mapping[str, View]) -> list[dict[str, Any]]:
+    """Rows of queries/render/maps.sql, those of clips once for each picture that they are about: `frame`, its time and
+    box are the picture's, `begins` says which is the first, and `cell` in words which frames the map is about.
+
+    Where clips overlap, a frame is of the first one.
+    """
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in maps:
+        view = views[row["model"]]
+        end = row["frame"] + row["span_frames"]
+        plays = view.shows == "clip"
+        cell = f"frames {row['frame']} to {end - 1}" if plays else ""
+        for frame in range(row["frame"], end, view.step) if plays else [row["frame"]]:
+            moved: dict[str, Any] = {"frame": frame, "begins": frame == row["frame"], "cell": cell}
+            after = frame - row["first_frame"]
+            if after and row["fps"]:
+                moved["time_s"] = row["time_s"] + after / row["fps"]
+            if view.shows == "clip" and view.part == "face" and row["track"]:
+                box = boxes_of(row["track"])[after]
+                moved |= {"box_x": box.x, "box_y": box.y, "box_width": box.width, "box_height": box.height}
+            key = row["model"], row["method"], row["layer"], row["target"], frame
+            found.setdefault(key, row | moved)
+    return list(found.values())
+
+
+def _sheet_frames(layers: list[_Layer]) -> set[int]:
+    """Of clips the frames where cells of time begin, of the layer that tells the fewest apart; else all of them."""
+    found = {frame for layer in layers if not layer.plays for frame in layer.maps}
+    clips = [layer for layer in layers if layer.plays and layer.layer] or [layer for layer in layers if layer.plays]
+    begins = [{frame for frame, each in layer.maps.items() if each.begins} for layer in clips]
+    return found | min(begins, key=len, default=set())
 
 
 def why_empty(row: dict[str, Any], passes: int) -> str:
@@ -212,6 +264,7 @@ def _map(row: dict[str, Any]) -> _Map:
     probability = f"p({row['target']}) {_probability(row['probability'])}"
     return _Map(
         row["frame"],
+        row["begins"],
         row["time_s"],
         Box(row["box_x"], row["box_y"], row["box_width"], row["box_height"], 1.0),
         np.zeros_like(saliency) if row["empty"] else saliency,
@@ -220,7 +273,7 @@ def _map(row: dict[str, Any]) -> _Map:
         row["why"],
         probability,
         (
-            " • ".join(filter(None, (f"explains {row['target']}", bits))),
+            " • ".join(filter(None, (f"explains {row['target']}", row["cell"], bits))),
             probability + ("" if through is None else f", with bottleneck {through:.2f}"),
         ),
     )

@@ -226,6 +226,13 @@ FRAMES: Final = _table(
         _column("face_height", pa.int32(), "height of the crop box in pixels", null=True),
         _column("face_score", pa.float64(), "dlib's detection score", null=True),
         _column("has_flow", pa.bool_(), "false for a frame without a face or without a next frame"),
+        _column(
+            "track",
+            pa.list_(pa.int32()),
+            "x, y, width and height of the face's box in this frame and each one after it, smoothed over time, as far "
+            "as a clip goes; NULL where no clip of a face is cut",
+            null=True,
+        ),
     ],
     parents=(VIDEOS,),
     chain=EXPLAIN,
@@ -262,12 +269,17 @@ MASKS: Final = _table(
         _VIDEO_ID,
         _FIRST_FRAME,
         _column("frame", pa.int32(), "first frame that the map is about"),
-        _column("span_frames", pa.int32(), "how many frames it is about: 1 for a picture, 2 for a flow map"),
+        _column(
+            "span_frames",
+            pa.int32(),
+            "how many frames it is about: 1 for a picture, 2 for a flow map, of a clip's cell of time those until the "
+            "next cell",
+        ),
         _MODEL,
         _METHOD,
         _LAYER,
         _TARGET,
-        _column("box_x", pa.int32(), "left edge, in pixels of the frame, of the box the map lies over"),
+        _column("box_x", pa.int32(), "left edge, in pixels of `frame`, of the box the map lies over"),
         _column("box_y", pa.int32(), "top edge of the box"),
         _column("box_width", pa.int32(), "width of the box"),
         _column("box_height", pa.int32(), "height of the box"),
@@ -283,15 +295,22 @@ MASKS: Final = _table(
         _column("scale", pa.float32(), "power of two to multiply saliency by; NULL without a map", null=True),
         _column("unit", pa.string(), "of saliency * scale"),
         _column("empty", pa.bool_(), "true where the map says that nothing was needed; NULL without a map", null=True),
-        _column("seconds", pa.float64(), "the sample's share of the time its batch took"),
+        _column(
+            "seconds",
+            pa.float64(),
+            "the sample's share of the time its batch took, over its cells of time if it is a clip",
+        ),
         _column(
             "evaluations",
             pa.int32(),
-            "passes of the network made for the map, one with a gradient like one without; NULL where it is not told",
+            "passes of the network made for the sample's map, of a clip for all its cells of time, one with a gradient "
+            "like one without; NULL where it is not told",
             null=True,
         ),
         _column("error_code", pa.string(), "key of schemas.errors.ERROR_CODES; NULL where there is a map", null=True),
-        _column("total_bits", pa.float64(), "bits that pass the bottleneck, over all elements", null=True),
+        _column(
+            "total_bits", pa.float64(), "bits that pass the bottleneck, over all elements and cells of time", null=True
+        ),
         _column(
             "floor_bits",
             pa.float64(),
@@ -307,7 +326,7 @@ MASKS: Final = _table(
         ),
         _column("loss_last", pa.float64(), "the same in the pass the map belongs to; NULL without", null=True),
     ],
-    parents=(FRAMES,),
+    parents=(VIDEOS,),  # its first_frame is that of a prediction: queries/checks/pairs.sql
     chain=EXPLAIN,
 )
 
@@ -598,7 +617,7 @@ def item(table: Table) -> pa.StructType:
     return pa.struct([field for field in table.schema if field.name not in ("run_id", "video_id")])
 
 
-#: one model input cut from one keyframe; lives between the stages and is never written
+#: one model input cut from one keyframe, a clip from those after it, too; lives between the stages, never written
 INPUT: Final = pa.struct(
     [
         _FRAME,
@@ -608,7 +627,10 @@ INPUT: Final = pa.struct(
         _column("box_y", pa.int32(), ""),
         _column("box_width", pa.int32(), ""),
         _column("box_height", pa.int32(), ""),
-        _column("pixels", pa.binary(), "size * size * 3 bytes, RGB, row by row"),
+        _column(
+            "boxes", pa.list_(pa.int32()), "x, y, width, height in each picture of a clip; NULL for others", null=True
+        ),
+        _column("pixels", pa.binary(), "size * size * 3 bytes, RGB, row by row; those of a clip one after the other"),
     ]
 )
 
