@@ -22,6 +22,8 @@ from operators.inputs.view import View
 from operators.measures.consistency import consistency
 from operators.methods import METHODS, readout, statistics
 from operators.methods.bottleneck import Bottleneck, cut_for, fit
+from operators.methods.extremal import Extremal
+from operators.methods.fep import Fep
 from operators.methods.gradcam import GradCam
 from operators.methods.iba import Iba
 from operators.methods.integrated_gradients import IntegratedGradients
@@ -47,6 +49,8 @@ FEW = {
     "ig": IntegratedGradients(steps=3),
     "smoothgrad": SmoothGrad(draws=2),
     "rise": Rise(masks=24, cells_of_time=2),
+    "extremal": Extremal(steps=3, areas=(0.1, 0.3)),
+    "fep": Fep(steps=3, areas=(0.1, 0.3)),
 }
 OF_CLIPS = [name for name in METHODS if name not in ("face", "occlusion", "lime")]
 
