@@ -601,6 +601,67 @@ CURVES: Final = _table(
     ],
 )
 
+_TCAV_ID = _column(
+    "tcav_id", pa.string(), "hash of the model, its weights, the class, the clips and how vectors were learned"
+)
+_CONCEPT = _column(
+    "concept", pa.string(), "what the vector points to, as `face dynamic`; empty for a random set against another"
+)
+_AGAINST = _column("against", pa.string(), "the concept it points away from; empty for random clips")
+_RANDOM_SET = _column("random_set", pa.int32(), "number of the random set, or of the draw of halves; from 0")
+
+CONCEPTS: Final = _table(
+    "concepts",
+    "one row per (analysis, concept)",
+    ("tcav_id", "concept"),
+    [
+        _TCAV_ID,
+        _column("concept", pa.string(), "its name and kind, as `face dynamic`; `random` for clips of nothing"),
+        _column("n_clips", pa.int32(), "clips of it that were used"),
+        _column("n_videos", pa.int32(), "videos they are from"),
+    ],
+)
+
+CAVS: Final = _table(
+    "cavs",
+    "one row per (analysis, layer, concept, what against, random set)",
+    ("tcav_id", "layer", "concept", "against", "random_set"),
+    [
+        _TCAV_ID,
+        _MODEL,
+        _column("layer", pa.string(), "dotted name of the layer"),
+        _CONCEPT,
+        _AGAINST,
+        _RANDOM_SET,
+        _column("accuracy", pa.float64(), "share of held-out clips that it tells apart, both sides balanced"),
+        _column("n_train", pa.int32(), "clips it was learned from"),
+        _column("n_test", pa.int32(), "clips that were held out"),
+        _column("seed", pa.int64(), "seed of the sets and of what is held out"),
+    ],
+)
+
+TCAV_SCORES: Final = _table(
+    "tcav_scores",
+    "one row per (analysis, layer, concept, what against, random set)",
+    ("tcav_id", "layer", "concept", "against", "random_set"),
+    [
+        _TCAV_ID,
+        _MODEL,
+        _column("layer", pa.string(), "dotted name of the layer"),
+        _column("class", pa.string(), "class whose logit is asked, by name"),
+        _CONCEPT,
+        _AGAINST,
+        _RANDOM_SET,
+        _column("share", pa.float64(), "share of the class's clips whose logit grows along the vector"),
+        _column(
+            "magnitude", pa.float64(), "mean derivative along the vector over the mean length of the gradients: -1 to 1"
+        ),
+        _column("n_clips", pa.int32(), "clips of the class"),
+    ],
+)
+
+#: tables of Video-TCAV: they belong to no run
+TCAV_TABLES: Final = (CONCEPTS, CAVS, TCAV_SCORES)
 #: tables a video row carries, nested, to the sink
 NESTED: Final = (FRAMES, TRUTH, PREDICTIONS, MASKS, METRICS, LOCALISATION_FRAMES)
 #: tables the sink writes, one file each per block of videos
