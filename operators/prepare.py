@@ -1,7 +1,7 @@
 """One video in, its keyframes, faces and model inputs out."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from operators.inputs.view import View
 from operators.video.decode import Frame, read_frames
 from operators.video.keyframes import ChangeSignal, KeyframeParams, pick_keyframes
 from operators.video.sandbox import Limits, kept_sandbox, progress
-from schemas.errors import SampleError
+from schemas.errors import TRIED_TWICE, SampleError
 from schemas.params import checked
 from schemas.tables import NESTED, STATUS_ERROR, STATUS_NO_FACE, STATUS_OK, VIDEO_ROW
 
@@ -36,7 +36,7 @@ def prepare(table: pa.Table, *, params: PrepareParams, limits: Limits, views: tu
     for video in table.to_pylist():
         started = time.perf_counter()
         try:
-            found = kept_sandbox(limits).run(prepare_video, video["uri"], params, views, video["truth_uri"])
+            found = _in_sandbox(limits, prepare_video, video["uri"], params, views, video["truth_uri"])
         except SampleError as error:
             found = {"status": STATUS_ERROR, "error_stage": "prepare"}
             found |= {"error_code": error.code, "error_detail": error.detail}
@@ -54,12 +54,23 @@ def recut(table: pa.Table, *, flows: Mapping[str, FlowParams], limits: Limits, v
     for video in table.to_pylist():
         flow = flows[video["video_id"]]
         try:
-            found = {"inputs": kept_sandbox(limits).run(recut_video, video["uri"], video["frames"], flow, views)}
+            found = {"inputs": _in_sandbox(limits, recut_video, video["uri"], video["frames"], flow, views)}
         except SampleError as error:
             found = {"status": STATUS_ERROR, "error_stage": "recut"}
             found |= {"error_code": error.code, "error_detail": error.detail}
         rows.append(video | found)
     return pa.Table.from_pylist(rows, schema=VIDEO_ROW)
+
+
+def _in_sandbox(limits: Limits, work: Callable[..., Any], *arguments: Any) -> Any:
+    """What `work` gives, tried a second time where the machine may have failed and not the file: a child that the
+    kernel kills for want of memory looks like one that a broken file has killed."""
+    try:
+        return kept_sandbox(limits).run(work, *arguments)
+    except SampleError as error:
+        if error.code not in TRIED_TWICE:
+            raise
+        return kept_sandbox(limits).run(work, *arguments)
 
 
 def recut_video(

@@ -9,12 +9,14 @@ from rich.console import Console
 
 from operators.forging.portrait import make_clips, manifest_rows
 from operators.inputs.view import View
+from operators.judging.params import JudgeParams
 from operators.models.spec import VGG11_FLOW, XCEPTION, ModelSpec
 from operators.models.training import XCEPTION_PARAMS, TrainParams
 from pipelines import config as configs
 from pipelines.estimate import estimate
 from pipelines.evaluate import evaluate
 from pipelines.explain import explain
+from pipelines.judge import judge
 from pipelines.lake.read import open_lake
 from pipelines.render import render
 from pipelines.report.write import report
@@ -30,12 +32,25 @@ _DETECTORS: tuple[tuple[ModelSpec, TrainParams], ...] = (
     (replace(XCEPTION, view=View(149)), replace(XCEPTION_PARAMS, max_epochs=6, batch_size=8)),
     (replace(VGG11_FLOW, view=View(128, shows="flow")), TrainParams(learning_rate=1e-4, max_epochs=1)),
 )
+#: three methods that differ in what they ask, and the control that every one of them has to beat
+_METHODS = ("iba", "gradcam", "gradcam++", "centre")
+#: one minute of it: removal alone, in eight frames, which says more of the league's form than of its members
+_JUDGED = JudgeParams(
+    max_frames=8,
+    steps=10,
+    fills=("blur",),
+    variants=("mean_map",),
+    road=False,
+    sensitivity_sets=0,
+    pgd_steps=0,
+    sanity_frames=0,
+)
 
 
 def demo(out: Path, console: Console) -> int:
-    """Clips, training, explanation, evaluation, pictures and the report below `out`; the exit code of the evaluation.
+    """Clips, training, explanation, judgement, evaluation, pictures and the report below `out`.
 
-    What is there already is kept: the same command again continues.
+    Returns the exit code of the evaluation. What is there already is kept: the same command again continues.
     """
     clips, lake = out / "clips", out / "lake"
     if not (clips / "manifest.parquet").is_file():
@@ -52,7 +67,7 @@ def demo(out: Path, console: Console) -> int:
         folder = out / "training" / spec.name
         train(spec, params, source, folder, 1, console, samples=samples, lake=lake)
         weights[spec.name] = folder / "model.safetensors"
-    settings = {"prepare": {"keyframes": {"max_keyframes": 2}}}
+    settings = {"prepare": {"keyframes": {"max_keyframes": 2}}, "methods": _METHODS}
     say(console, "estimating what genuine clips look like to both detectors")
     statistics = out / "training" / "statistics"
     genuine = configs.build(settings, list(weights), [], weights)
@@ -62,6 +77,7 @@ def demo(out: Path, console: Console) -> int:
     rows = pq.read_table(clips / "manifest.parquet")
     pq.write_table(rows.filter(pc.field("split") == "test"), held_out)
     explain(config, [held_out], lake, console)
+    judge(lake, None, _JUDGED, {}, {}, None, False, console)
     code = evaluate(lake)
     for video_id in _examples(lake):
         for path in render(lake, video_id):

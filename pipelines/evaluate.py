@@ -31,7 +31,8 @@ _REST: Final = "--wide shows them"
 def evaluate(lake: Path, run_id: str | None = None, wide: bool = False) -> int:
     """Prints checks and tables of one run, the latest unless told, and writes the tables to LAKE/evaluation.
 
-    What is printed fits the terminal, or is every column with six digits where `wide`; what is written is everything.
+    What is printed has rows and fits the terminal, or is every column with six digits where `wide`; what is written is
+    everything.
     0, or 1 where a check found rows; all is printed and written either way. UserError: no lake, no run, no such run.
     """
     run_id = runs(lake)[-1] if run_id is None else run_id
@@ -44,13 +45,18 @@ def evaluate(lake: Path, run_id: str | None = None, wide: bool = False) -> int:
             say(console, "verify --repair takes these videos back; the run's own explain command does them again")
             failed.append("files")
         league.prepare(connection)
+        empty = []
         for name, query in queries("tables").items():
             table = connection.sql(query).to_arrow_table()
+            if not len(table):
+                empty.append(name)
             if name != league.NAME:
                 _tell(name, _title(name, query), table, run_id, lake, console, wide)
             else:
                 _league(league.league(connection, table), _title(name, query), run_id, lake, console, wide)
     console.print()
+    if empty:
+        say(console, f"without a row, and not printed: {', '.join(empty)}")
     say(console, f"written to {Layout(lake).evaluation} as Parquet and CSV")
     if failed:
         say(console, f"checks that failed: {', '.join(failed)}; the tables of this run cannot be trusted")
@@ -61,8 +67,8 @@ def evaluate(lake: Path, run_id: str | None = None, wide: bool = False) -> int:
 
 
 def _tell(name: str, title: str, table: pa.Table, run_id: str, lake: Path, console: Console, wide: bool) -> None:
-    """Print a table and write it."""
-    if name not in _NOT_PRINTED or wide:
+    """Print a table that has rows, and write it."""
+    if len(table) and (name not in _NOT_PRINTED or wide):
         console.print()
         say(console, title, "bold")
         print_table(table, console, rest=_REST, wide=wide)

@@ -1,6 +1,9 @@
 """From a folder of videos to the tables of a lake: the chain, readable from top to bottom."""
 
+from collections import Counter
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 
@@ -18,6 +21,7 @@ from pipelines.errors import UserError
 from pipelines.estimate import keep_statistics
 from pipelines.fidelity import keep_choices
 from pipelines.lake import blocks, runs
+from pipelines.lake.compact import compacting, take_back
 from pipelines.lake.layout import Layout
 from pipelines.lake.lock import locked
 from pipelines.lake.read import committed
@@ -26,27 +30,47 @@ from pipelines.prepare import prepare_stage
 from pipelines.probe import probe
 from pipelines.screen import say
 from pipelines.stream import streamed
+from schemas.errors import TRANSIENT
 from schemas.tables import EXPLAIN, SINK_TABLES, VIDEO_ROW
 
+_STRANGE_SHOWN: Final = 5
 
-def explain(config: Config, paths: list[Path], lake: Path, console: Console) -> None:
+
+def explain(
+    config: Config,
+    paths: list[Path],
+    lake: Path,
+    console: Console,
+    only: Path | None = None,
+    *,
+    retry_errors: bool = False,
+) -> None:
     """Explain every video of `paths` that the run has not finished, and write the tables.
 
-    Raises UserError for paths without a video, a lake that cannot be written or a run that another process writes, and
-    a cluster that is too small.
+    Of the videos of `paths` those alone that the file `only` names, where it is given. With `retry_errors` a video that
+    ended with an error that may not come again (schemas.errors.TRANSIENT) is not finished, and in any case one whose
+    file is another one now. Raises UserError for paths without a video, a lake that cannot be written or a run that
+    another process writes, and a cluster that is too small.
     """
     layout = Layout(lake.resolve())
     manifest = manifests.build(paths, config.classes)
+    if only is not None:
+        manifest, n_unknown = manifests.only(manifest, only)
+        if n_unknown:
+            say(console, f"{n_unknown} videos that {only} names are not among those given", "yellow")
     _check_labels(config, manifest, console)
     with locked(layout, EXPLAIN, config.run_id):
-        _explain(config, manifest, layout, console)
+        _explain(config, manifest, layout, console, TRANSIENT if retry_errors else frozenset())
 
 
-def _explain(config: Config, manifest: manifests.Manifest, layout: Layout, console: Console) -> None:
+def _explain(
+    config: Config, manifest: manifests.Manifest, layout: Layout, console: Console, retried: frozenset[str]
+) -> None:
     run_id = config.run_id
     _write_manifest(manifest, layout, run_id)
     _announce(config, manifest, layout, console)
     _mend(layout, run_id, console)
+    _take_back(manifest, layout, run_id, retried, console)
     cuts = probe(config)
     for (model, _), cut in cuts.items():
         if cut.slower is not None:
@@ -67,6 +91,7 @@ def _explain(config: Config, manifest: manifests.Manifest, layout: Layout, conso
         per_block = config.resources.videos_per_block
         with (
             checkpointed(layout, EXPLAIN, run_id),
+            compacting(layout, EXPLAIN, run_id, console),
             streamed(layout.manifest(run_id), chain, per_block, todo, console) as videos,
         ):
             videos.write_datasink(LakeSink(layout, run_id, SINK_TABLES))
@@ -111,6 +136,18 @@ def _mend(layout: Layout, run_id: str, console: Console) -> None:
         say(console, f"{len(found.stray)} files that belong to no finished video are removed")
 
 
+def _take_back(
+    manifest: manifests.Manifest, layout: Layout, run_id: str, retried: frozenset[str], console: Console
+) -> None:
+    """Videos whose files have changed, and those with errors that are `retried`, are unfinished again."""
+    uris, video_ids = (manifest.table[name].to_pylist() for name in ("uri", "video_id"))
+    found = blocks.stale(layout, run_id, dict(zip(uris, video_ids, strict=True)), retried)
+    take_back(layout, run_id, found)
+    if found:
+        again = [video_id for videos in found.values() for video_id in videos]
+        say(console, f"{len(again)} videos are done again, the first is {again[0]}")
+
+
 def _check_labels(config: Config, manifest: manifests.Manifest, console: Console) -> None:
     """UserError where videos are to be explained for their label and have none that a model knows; says which labels
     no model knows."""
@@ -122,10 +159,18 @@ def _check_labels(config: Config, manifest: manifests.Manifest, console: Console
             f"--target {LABELLED}: {sum(without)} of {len(without)} videos have no label that a model knows, the "
             f"first is {first}"
         )
-    strange = [label for label in labels if label is not None and label not in config.classes]
+    strange = Counter(label for label in labels if label is not None and label not in config.classes)
     if strange:
-        what = f"{len(strange)} of {len(labels)} videos have a label that is no class of a model, as {strange[0]!r}"
-        say(console, f"{what}: Table 2 leaves them out", "yellow")
+        of_each = [f"{_perhaps(label, config.classes)} ({n})" for label, n in strange.most_common(_STRANGE_SHOWN)]
+        more = ", ..." if len(strange) > _STRANGE_SHOWN else ""
+        what = f"{strange.total()} of {len(labels)} videos have a label that is no class of a model"
+        say(console, f"{what}, Table 2 leaves them out: {', '.join(of_each)}{more}", "yellow")
+
+
+def _perhaps(label: str, classes: tuple[str, ...]) -> str:
+    """The label, and which class it is a misspelling of, perhaps."""
+    near = get_close_matches(label, classes, n=1)
+    return f"{label!r}, perhaps {near[0]}" if near else repr(label)
 
 
 def _write_manifest(manifest: manifests.Manifest, layout: Layout, run_id: str) -> None:

@@ -17,7 +17,9 @@ from rich.console import Console
 from operators.inputs.landmarks import VIEW as LANDMARK_VIEW
 from operators.inputs.landmarks import finder
 from operators.inputs.view import View
-from operators.judge import Explanations, Judge, JudgeParams, Series, Totals, totals
+from operators.judge import Explanations, Judge
+from operators.judging.params import JudgeParams
+from operators.judging.totals import Series, Totals, totals
 from operators.methods.ready import Files
 from operators.models.weights import Detector, digest, load_model
 from operators.prepare import recut
@@ -26,6 +28,7 @@ from pipelines.cluster import Cluster, connect
 from pipelines.config import Config, of_run
 from pipelines.errors import UserError
 from pipelines.lake import blocks
+from pipelines.lake.compact import compacting
 from pipelines.lake.layout import Layout
 from pipelines.lake.lock import locked
 from pipelines.lake.read import committed, open_lake, queries, runs
@@ -98,6 +101,7 @@ def judge(
                 per_block = config.resources.videos_per_block
                 with (
                     checkpointed(layout, JUDGE, run_id),
+                    compacting(layout, JUDGE, run_id, console),
                     streamed(layout.maps_to_judge(run_id), chain, per_block, todo, console) as videos,
                 ):
                     videos.write_datasink(LakeSink(layout, run_id, JUDGE_TABLES))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -40,7 +41,7 @@ def build(paths: list[Path], labels: tuple[str, ...] = LABELS) -> Manifest:
 
     A file's label is the one of `labels` that its nearest parent folder of such a name has, whatever the case; the
     given folder is the last that is looked at. A manifest may have other labels, too. Raises UserError for a path that
-    is not there, nothing to explain, and a manifest without `uri`.
+    is not there, nothing to explain, a manifest without `uri`, and a file with two labels.
     """
     known: dict[str, str] = {}
     for label in labels:
@@ -65,7 +66,13 @@ def build(paths: list[Path], labels: tuple[str, ...] = LABELS) -> Manifest:
             raise UserError(f"no file or folder at {path}")
     if not rows:
         raise UserError(f"nothing to explain in {', '.join(map(str, paths))}: no file that could be a video")
-    unique = {row["uri"]: row for row in rows}  # a file named twice is one row
+    unique: dict[str | None, dict[str, str | None]] = {}  # a file named twice is one row
+    for row in rows:
+        known_row = unique.get(row["uri"], row)
+        one, other = known_row.get("label"), row.get("label")
+        if one and other and one != other:
+            raise UserError(f"{row['uri']} is labelled {one!r} and {other!r}: give it one label")
+        unique[row["uri"]] = known_row if other is None else row
     return Manifest(_identified(list(unique.values())), passed_over)
 
 
@@ -102,19 +109,41 @@ def _label(file: Path, root: Path | None, known: Mapping[str, str]) -> str | Non
     return None
 
 
-def _read(path: Path, known: Mapping[str, str]) -> list[dict[str, str | None]]:
+def only(manifest: Manifest, path: Path) -> tuple[Manifest, int]:
+    """The rows that a CSV or Parquet file names by `video_id`, or by `uri` where it has no ids; how many of the names
+    are none of the manifest's.
+
+    Raises UserError for a file that cannot be read or has neither column, and where nothing is left.
+    """
+    table = _table(path)
+    column = next((name for name in ("video_id", "uri") if name in table.column_names), None)
+    if column is None:
+        raise UserError(f"{path} has no column video_id or uri; it has {', '.join(table.column_names)}")
+    named = {str(value) for value in table[column].to_pylist() if value is not None}
+    if column == "uri":
+        named = {_beside(path, uri) for uri in named}
+    kept = manifest.table.filter(pc.field(column).isin(sorted(named)))
+    if not len(kept):
+        raise UserError(f"none of the {len(manifest.table)} files is one of the {len(named)} that {path} names")
+    return Manifest(kept, manifest.passed_over), len(named) - len(set(kept[column].to_pylist()))
+
+
+def _table(path: Path) -> pa.Table:
     try:
-        if path.suffix.lower() == ".csv":
-            options = pyarrow.csv.ConvertOptions(
-                strings_can_be_null=True,
-                null_values=["", "NULL"],
-                column_types={field.name: field.type for field in MANIFEST.schema},  # an id of digits is no number
-            )
-            table = pyarrow.csv.read_csv(path, convert_options=options)
-        else:
-            table = pq.read_table(path)
+        if path.suffix.lower() != ".csv":
+            return pq.read_table(path)
+        options = pyarrow.csv.ConvertOptions(
+            strings_can_be_null=True,
+            null_values=["", "NULL"],
+            column_types={field.name: field.type for field in MANIFEST.schema},  # an id of digits is no number
+        )
+        return pyarrow.csv.read_csv(path, convert_options=options)
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"cannot read the manifest {path}: {str(error).splitlines()[0]}") from error
+
+
+def _read(path: Path, known: Mapping[str, str]) -> list[dict[str, str | None]]:
+    table = _table(path)
     if "uri" not in table.column_names:
         raise UserError(f"the manifest {path} has no column uri; it has {', '.join(table.column_names)}")
     if table["uri"].null_count:
@@ -155,10 +184,12 @@ def _given_or_new_id(row: dict[str, str | None]) -> str:
 def table_of(rows: list[dict[str, str | None]]) -> pa.Table:
     """The manifest of rows that have their `video_id`, in order of it; of one id, later ones are numbered, in place."""
     # Twins of one name and content differ by nothing but their order.
-    count: Counter[str] = Counter()
+    given, count = {str(row["video_id"]) for row in rows}, Counter[str]()
     for row in sorted(rows, key=lambda row: str(row["uri"])):
         identity = str(row["video_id"])
         count[identity] += 1
+        while count[identity] > 1 and f"{identity}-{count[identity]}" in given:
+            count[identity] += 1
         row["video_id"] = identity if count[identity] == 1 else f"{identity}-{count[identity]}"
     rows = sorted(rows, key=lambda row: str(row["video_id"]))
     return conform(pa.Table.from_pylist(rows, schema=MANIFEST.schema), MANIFEST.schema)

@@ -25,6 +25,13 @@ ERROR_CODES: Final[dict[str, str]] = {
     "explain_failed": "the model or the attribution gave values that are not finite",
 }
 
+#: what may go well another time, when the machine or the storage does: `explain --retry-errors`
+TRANSIENT: Final = frozenset(
+    {"not_found", "read_failed", "decode_timeout", "decode_memory", "decode_crash", "truth_unreadable", "out_of_memory"}
+)
+#: of these the ones that are cheap enough to be tried again at once
+TRIED_TWICE: Final = frozenset({"read_failed", "decode_crash"})
+
 
 class SampleError(Exception):
     """One sample cannot be processed. Caught per row and written to the tables; anything else is a crash.

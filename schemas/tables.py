@@ -303,8 +303,9 @@ MASKS: Final = _table(
         _column(
             "evaluations",
             pa.int32(),
-            "passes of the network made for the sample's map, of a clip for all its cells of time, one with a gradient "
-            "like one without; NULL where it is not told",
+            "passes of the network made for the map, of a clip for all its cells of time, one with a gradient like one "
+            "without; those of a bottleneck go through the network above it; NULL in lakes from before they were "
+            "counted",
             null=True,
         ),
         _column("error_code", pa.string(), "key of schemas.errors.ERROR_CODES; NULL where there is a map", null=True),

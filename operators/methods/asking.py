@@ -25,7 +25,8 @@ _GROWTH: Final = 6.0
 class Asking:
     """Asks the network how the class pulls at each of N samples, and remembers what it said.
 
-    `quiet` is that of `bottleneck.Bottleneck`.
+    `quiet` is that of `bottleneck.Bottleneck`. `evaluations` (N,) counts the noisy versions of
+    each that were asked about.
     """
 
     def __init__(self, mix: Mix, quiet: float) -> None:
@@ -36,6 +37,7 @@ class Asking:
         self._sensitivity = mix.r.new_full((n,), _SENSITIVITY)
         self._first = torch.zeros_like(mix.r)
         self._agreement, self._most = mix.r.new_ones(n), mix.r.new_zeros(n)
+        self.evaluations = torch.zeros(n, dtype=torch.long, device=mix.r.device)
         self._asks, self._silent = 0, torch.ones(n, dtype=torch.bool, device=mix.r.device)
 
     def ask(self, state: State, eps: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,11 +49,13 @@ class Asking:
             which = self._on_device(awake)
             asked = self._mix.ask(state, eps, which)
             cross_entropy[which], pull[which] = asked.cross_entropy, asked.pull()
+            self.evaluations[which] += len(eps)
             self._learn(awake, which, cross_entropy, pull, scale)
         if len(asleep):
             which = self._on_device(asleep)
             asked = self._mix.ask(state, eps[:1], which)
             cross_entropy[which] = asked.cross_entropy
+            self.evaluations[which] += 1
             stirs = (asked.cross_entropy * self._sensitivity[which] > self._quiet).cpu()
             if stirs.any():
                 moved, which = asleep[stirs], self._on_device(asleep[stirs])
@@ -63,6 +67,7 @@ class Asking:
                 if wakes.any() and len(eps) > 1:
                     woken, which = moved[wakes], self._on_device(moved[wakes])
                     asked = self._mix.ask(state, eps[1:], which)
+                    self.evaluations[which] += len(eps) - 1
                     for mean, more in ((cross_entropy, asked.cross_entropy), (pull, asked.pull())):
                         mean[which] += (more - mean[which]) * ((len(eps) - 1) / len(eps))
                     self._learn(woken, which, cross_entropy, pull, scale)

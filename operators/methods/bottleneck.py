@@ -91,6 +91,7 @@ class Explanation:
     logits        (N, classes) float32, prediction from Z, mean over the noise draws
     probabilities (N, classes) float32, softmax of each draw, then the mean over the draws
     floor         (N,) float32, bits that pass in all where no class pulls: the same fit without the network
+    evaluations   (N,) int64, noisy versions of the sample that the network above the layer was shown
     """
 
     bits: Tensor
@@ -100,6 +101,7 @@ class Explanation:
     logits: Tensor
     probabilities: Tensor
     floor: Tensor
+    evaluations: Tensor
 
 
 def explain(
@@ -190,6 +192,7 @@ def fit(
             again, _ = fit_once(
                 cut, images[which], targets[which], mean, std, active, settings.surely, begin, crossing=known
             )
+            again = replace(again, evaluations=found.evaluations[which] + again.evaluations)
             for each in fields(found):
                 getattr(found, each.name)[which] = getattr(again, each.name)
     return found
@@ -258,6 +261,7 @@ def fit_once(
         last.logits.mean(1),
         last.logits.softmax(-1).mean(1),
         floor.float(),
+        asking.evaluations + settings.draws,
     )
     return found, asking.doubtful() & (found.capacity.flatten(1).sum(1) > AT_ITS_FLOOR * found.floor)
 

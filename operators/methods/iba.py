@@ -129,6 +129,7 @@ def maps_of(found: Explanation, inputs: Tensor) -> Maps:
         "floor_bits": found.floor.double(),
         "loss_first": found.loss_before,
         "loss_last": found.loss_after,
+        "evaluations": found.evaluations,
     }
     saliency = found.capacity.clamp(min=0) * cells_per_pixel  # rounding can go below 0
     empty = total <= AT_ITS_FLOOR * found.floor.double()

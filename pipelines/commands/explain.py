@@ -15,6 +15,7 @@ from pipelines.commands.detectors import add_detectors, detectors
 from pipelines.commands.flags import add_config, add_lake
 from pipelines.config import Config
 from pipelines.explain import explain
+from schemas.errors import TRANSIENT
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +28,13 @@ def flags(parser: argparse.ArgumentParser) -> None:
         help="folder (read recursively), file, or manifest (.csv, .parquet)",
     )
     add_lake(parser)
+    parser.add_argument(
+        "--only",
+        type=Path,
+        metavar="FILE",
+        help="of these videos those alone that a CSV or Parquet file names by video_id, or else by uri: what the page "
+        "of report downloads",
+    )
     add_detectors(parser)
     parser.add_argument(
         "--statistics",
@@ -66,6 +74,11 @@ def flags(parser: argparse.ArgumentParser) -> None:
         help=f"class that is explained: {PREDICTED}, {LABELLED} (the video's own) or a class by name; may be repeated "
         f"(default: {Config.targets[0]})",
     )
+    parser.add_argument(
+        "--retry-errors",
+        action="store_true",
+        help=f"do videos again that ended with an error that may not come again: {', '.join(sorted(TRANSIENT))}",
+    )
     add_config(parser)
 
 
@@ -83,4 +96,4 @@ def run(options: argparse.Namespace) -> None:
     console = Console()
     told = detectors(options, console)
     config = configs.build(tables, statistics=options.statistics, readout=options.readout, **told)
-    explain(config, options.paths, options.lake, console)
+    explain(config, options.paths, options.lake, console, options.only, retry_errors=options.retry_errors)

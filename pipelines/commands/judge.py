@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from operators.inputs.landmarks import MESH_FILE
-from operators.judge import JudgeParams
+from operators.judging.params import JudgeParams
 from pipelines import config as configs
 from pipelines.commands.flags import add_config, add_lake, add_weights, at_least_one, weights
 from pipelines.judge import judge

@@ -14,6 +14,12 @@ def flags(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     add_lake(parser)
     parser.add_argument("--run", metavar="ID", dest="run_id", help="run to report (default: the latest)")
+    parser.add_argument(
+        "--against",
+        metavar="RUN|LAKE",
+        help="another run of the lake, or another lake's latest: both side by side, with the differences on the videos "
+        "that both have",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="the page (default: LAKE/report.html)")
     parser.add_argument(
         "--max-mb",
@@ -32,7 +38,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """One page."""
-    report(options.lake, options.run_id, options.out, options.max_mb, options.media, Console())
+    report(options.lake, options.run_id, options.out, options.max_mb, options.media, Console(), against=options.against)
 
 
 def _megabytes(text: str) -> float:

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Final
 
 _RUN: Final = "run_id="
-_PENDING: Final = ".pending.parquet"
+#: what the names of checkpoints end with whose block is not committed, and of those begin with that replace others
+PENDING: Final = ".pending.parquet"
+REWRITTEN: Final = "rewritten-"
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,13 @@ class Layout:
         return self.root / "_checkpoints" / chain / f"{_RUN}{run_id}"
 
     def committed(self, chain: str, run_id: str) -> list[Path]:
-        """The checkpoint files of blocks whose rows are all written."""
-        return [path for path in parquet(self.checkpoints(chain, run_id)) if not path.name.endswith(_PENDING)]
+        """The checkpoint files of blocks whose rows are all written, those that were replaced among them."""
+        return [path for path in parquet(self.checkpoints(chain, run_id)) if not path.name.endswith(PENDING)]
 
     def pending(self, chain: str, run_id: str) -> tuple[str, ...]:
         """What the names of table files begin with whose blocks are not committed."""
         files = parquet(self.checkpoints(chain, run_id))
-        return tuple(path.name.removesuffix(_PENDING) for path in files if path.name.endswith(_PENDING))
+        return tuple(path.name.removesuffix(PENDING) for path in files if path.name.endswith(PENDING))
 
     def lock(self, chain: str, run_id: str) -> Path:
         """Held by the process that runs the chain for a run."""

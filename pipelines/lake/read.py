@@ -9,6 +9,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipelines.errors import UserError, one_line
+from pipelines.lake import blocks
 from pipelines.lake.layout import Layout, parquet
 from schemas.tables import ANNOTATIONS, CURVES, LAKE_TABLES, RUNS, TCAV_TABLES, VIDEOS
 
@@ -32,22 +33,19 @@ def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnectio
     if run_id is not None and run_id not in known:
         raise UserError(f"no run {run_id} in {lake}: it has {', '.join(known)}")
     chosen = known if run_id is None else [run_id]
-    # listed before the checkpoints: a file seen here is either complete or still marked as pending below
-    files = {table.name: {run: parquet(layout.table(run, table.name)) for run in chosen} for table in LAKE_TABLES}
+    # the blocks are settled before a file is listed: those of a committed one are there
+    chains = {table.chain for table in LAKE_TABLES if table.chain is not None}
+    live = {(chain, run): _live(layout, chain, run) for chain in chains for run in chosen}
 
     connection = duckdb.connect(":memory:")
-    chains = {table.chain for table in LAKE_TABLES if table.chain is not None}
-    pending = {chain: {run: layout.pending(chain, run) for run in chosen} for chain in chains}
-    finished = {chain: connection.from_arrow(committed(layout, chain, chosen)) for chain in chains}
     for table in LAKE_TABLES:
-        if table.chain is None:
-            rows = _rows(connection, [path for run in chosen for path in files[table.name][run]], table.schema)
-        else:
-            begun = pending[table.chain]
-            paths = [p for run in chosen for p in files[table.name][run] if not p.name.startswith(begun[run])]
-            rows = _rows(connection, paths, table.schema).set_alias(table.name)
-            rows = rows.join(finished[table.chain], ", ".join(VIDEOS.key), how="semi")
-        rows.create_view(table.name)
+        files = [
+            path
+            for run in chosen
+            for path in parquet(layout.table(run, table.name))
+            if table.chain is None or path.name in live[table.chain, run]
+        ]
+        _rows(connection, files, table.schema).create_view(table.name)
     _rows(connection, trainings, CURVES.schema).create_view(CURVES.name)
     for table, paths in analyses.items():
         _rows(connection, paths, table.schema).create_view(table.name)
@@ -94,13 +92,18 @@ def committed(layout: Layout, chain: str, run_ids: list[str]) -> pa.Table:
     """(run_id, video_id) of every video whose rows of a chain's tables are all written."""
     tables = [_COMMITTED.empty_table()]
     for run_id in run_ids:
-        for path in layout.committed(chain, run_id):
+        for path in blocks.committed(layout, chain, run_id)[0]:
             try:
                 ids = pq.ParquetFile(path).read(columns=["video_id"])["video_id"].cast(pa.string())
             except (pa.ArrowException, OSError) as error:
                 raise UserError(f"{path} is damaged: explain with the run's own command mends it") from error
             tables.append(pa.table([pa.array([run_id] * len(ids), pa.string()), ids], schema=_COMMITTED))
     return pa.concat_tables(tables)
+
+
+def _live(layout: Layout, chain: str, run_id: str) -> set[str]:
+    """The names of the files of committed blocks, in every table of the chain."""
+    return {path.name for path in blocks.committed(layout, chain, run_id)[0]}
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, files: list[Path], schema: pa.Schema) -> duckdb.DuckDBPyRelation:

@@ -339,8 +339,34 @@ def _sanity_says(rows: list[Row]) -> str:
     )
 
 
+def _against(rows: list[Row]) -> Spec:
+    shown = [
+        {"of": " ".join(filter(None, (row["model"], _of_layer(row)))), "metric": row["metric"]}
+        | {"value": row["difference"], "low": row["difference_low"], "high": row["difference_high"]}
+        for row in rows
+    ]
+    title = "here less there, 95 % interval"
+    y = _x("of", None, "nominal", sort=None)
+    ends = {"y": y, "x": _x("low", title), "x2": {"field": "high"}}
+    layers: list[Spec] = [
+        {"mark": _CHANCE, "encoding": {"x": {"datum": 0}}},
+        {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": ends},
+        {"mark": "point", "encoding": {"y": y, "x": _x("value", title, axis={"format": ".2~g", "labelOverlap": True})}},
+    ]
+    facet = _x("metric", None, "nominal", sort=None)
+    spec = {"data": {"values": shown}, "facet": facet, "columns": 2, "spec": {"layer": layers, "width": 220}}
+    return spec | {"resolve": {"scale": {"x": "independent", "y": "independent"}}}
+
+
+def _against_says(rows: list[Row]) -> str:
+    known = [row for row in rows if row["difference_low"] is not None]
+    sure = sum(not row["difference_low"] <= 0 <= row["difference_high"] for row in known)
+    return f"The interval of {sure} of {len(rows)} differences leaves out 0 (the line); each figure has its own scale."
+
+
 #: by the name of the table that is drawn
 CHARTS: Final = {
+    "against": Chart(_against, _against_says),
     "league": Chart(_league, _league_says),
     "scores": Chart(_scores, _scores_says),
     "thresholds": Chart(_thresholds, _thresholds_says),

@@ -16,6 +16,8 @@ _MANY_EMPTY: Final = 0.5
 _LEAST: Final = 0.005
 #: how often chance alone may bring what is called better than chance
 _ALPHA: Final = 0.05
+#: as many differences as one line names
+_SHOWN: Final = 4
 _CONTROLS: Final = {each.name for each in CONTROLS}
 #: the worst first
 ORDER: Final = ("bad", "warning", "good", "note")
@@ -143,6 +145,21 @@ def people(tables: Tables) -> Finding | None:
     return Finding("warning" if bad else "good", f"{text[0].upper()}{text[1:]}.", "regions")
 
 
+def against(tables: Tables) -> Finding | None:
+    """In what the run differs from another one on the videos that both have."""
+    if "against" not in tables:
+        return None
+    rows = tables["against"]
+    sure = [row for row in rows if row["p_holm"] is not None and row["p_holm"] <= _ALPHA and row["metric"] != "seconds"]
+    if not rows:
+        return Finding("note", "The two runs have nothing in common that could be compared.", "against")
+    if not sure:
+        return Finding("note", f"None of {len(rows)} figures differs from the other run's beyond chance.", "against")
+    said = [f"{_name(row)} {row['metric']} {row['difference']:+.2g}" for row in sure[:_SHOWN]]
+    more = f" and {len(sure) - _SHOWN} more" if len(sure) > _SHOWN else ""
+    return Finding("note", f"Differs from the other run: {', '.join(said)}{more} (of {len(rows)} figures).", "against")
+
+
 RULES: Final[tuple[Callable[[Tables], Finding | None], ...]] = (
     detectors,
     below_controls,
@@ -152,6 +169,7 @@ RULES: Final[tuple[Callable[[Tables], Finding | None], ...]] = (
     people,
     few_samples,
     failures,
+    against,
     empty_maps,
 )
 

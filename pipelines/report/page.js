@@ -129,11 +129,12 @@ function choose() {
     return `"${(/^[=+\-@\t\r]/.test(plain) ? "'" : "") + plain.replaceAll('"', '""')}"`;
   };
   const chosen = cards.filter((card) => card.chosen);
-  const rows = chosen.map(({ video }) => [video.uri, video.dataset, video.label, video.split].map(quote).join(","));
+  const columns = ["video_id", "uri", "dataset", "label", "split"];
+  const rows = chosen.map(({ video }) => columns.map((name) => quote(video[name === "video_id" ? "id" : name])).join(","));
   const link = $("chosen");
   link.hidden = !chosen.length;
   link.textContent = `Download ${chosen.length} chosen as CSV`;
-  link.href = "data:text/csv;charset=utf-8," + encodeURIComponent(["uri,dataset,label,split", ...rows].join("\n") + "\n");
+  link.href = "data:text/csv;charset=utf-8," + encodeURIComponent([columns.join(","), ...rows].join("\n") + "\n");
 }
 
 // ---- one video, opened

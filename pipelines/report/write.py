@@ -19,6 +19,7 @@ from pipelines.errors import UserError
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import QUERIES, open_lake, queries, runs
 from pipelines.reliability import reliability
+from pipelines.report import against as compared
 from pipelines.report import gallery
 from pipelines.report.charts import CHARTS, svg, width
 from pipelines.report.findings import findings
@@ -60,27 +61,31 @@ def report(
     max_mb: float = 15,
     media: str = "clips",
     console: Console | None = None,
+    against: str | None = None,
 ) -> Path:
     """Write the page of one run, the latest unless told, to `out` (LAKE/report.html) and return its path.
 
     One file of at most about `max_mb` megabytes (10^6 bytes) that needs no network: tables, charts and findings, and of
-    as many videos as fit posters, clips (`media`) and maps. UserError: no lake, no run, no such run, no place to write.
+    as many videos as fit posters, clips (`media`) and maps. `against` names a run of the lake or another lake: what
+    differs between the two is a section. UserError: no lake, no run, no such run, no place to write.
     """
     console = Console() if console is None else console
     run_id = runs(lake)[-1] if run_id is None else run_id
     out = Layout(lake).report if out is None else out
+    other = None if against is None else compared.find(lake, run_id, against)
     with open_lake(lake, run_id) as connection:
         league.prepare(connection)
-        found = _tables(connection)
+        found = _tables(connection) | ({} if other is None else compared.against(connection, *other))
+        tested = TESTED if other is None else (compared.section(*other), *TESTED)
         row = connection.sql("from runs").to_arrow_table().to_pylist()[0]
         config = json.loads(row["config"])
         rows = {name: table.to_pylist() for name, table in found.items()}
         rows["statistics"] = _statistics(lake, run_id, config)
         told = {
-            "run": _run(row, config, rows, lake),
+            "run": _run(row, config, rows, lake, against),
             "findings": findings(rows),
             "sections": [
-                (section, _blocks(section, found, lake), _missing(section, found, lake)) for section in TESTED
+                (section, _blocks(section, found, lake), _missing(section, found, lake)) for section in tested
             ],
             "ran": (RUN, _blocks(RUN, found, lake), _missing(RUN, found, lake)),
             "failures": (FAILURES, _blocks(FAILURES, found, lake), _missing(FAILURES, found, lake)),
@@ -141,7 +146,7 @@ def _statistics(lake: Path, run_id: str, config: dict[str, Any]) -> list[dict[st
 
 
 def _run(
-    row: dict[str, Any], config: dict[str, Any], rows: dict[str, list[dict[str, Any]]], lake: Path
+    row: dict[str, Any], config: dict[str, Any], rows: dict[str, list[dict[str, Any]]], lake: Path, against: str | None
 ) -> dict[str, Any]:
     """What the head of the page says of the run."""
     counts = Counter({each["status"]: each["n_videos"] for each in rows["status"]})
@@ -160,7 +165,8 @@ def _run(
         "config": json.dumps(config, indent=1),
         "versions": json.loads(first["versions"]) if first else {},
         "hardware": json.loads(first["hardware"]) if first else {},
-        "again": f"python -m pipelines report --lake {shlex.quote(str(lake))} --run {row['run_id']}",
+        "again": f"python -m pipelines report --lake {shlex.quote(str(lake))} --run {row['run_id']}"
+        + (f" --against {shlex.quote(against)}" if against else ""),
         "lake": shlex.quote(str(lake)),
         "several": len(runs(lake)) > 1,
     }
@@ -176,6 +182,8 @@ def _block(ask: Ask, table: pa.Table, lake: Path) -> Block:
     sql = queries(ask.folder)[ask.name].strip() if ask.folder else ""
     if ask.name in (*_LEAGUE, "gate"):
         shell = f"python -m pipelines evaluate --lake {where}"
+    elif ask.name in (compared.NAME, compared.CONFIGS):
+        shell = f"python -m pipelines report --lake {where} --against RUN"
     else:
         file = (QUERIES / ask.folder / f"{ask.name}.sql").relative_to(QUERIES.parent)
         shell = f'python -m pipelines sql --lake {where} "$(cat {file})"'

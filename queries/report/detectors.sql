@@ -4,25 +4,12 @@
 -- higher than a genuine one, ties count half; NULL where one of the labels is not there. auc_low, auc_high: its 95 %
 -- interval by Newcombe's method 5 (2006), on a grid of .001, as if the videos were independent: where several show one
 -- person it is too narrow.
-with scored as (
-    select
-        predictions.run_id,
-        predictions.video_id,
-        predictions.model,
-        videos.label,
-        avg(predictions.probability) as score
-    from predictions
-    inner join videos using (run_id, video_id)
-    where predictions.method = '' and predictions.class = 'fake' and videos.label in ('real', 'fake')
-    group by predictions.run_id, predictions.video_id, predictions.model, videos.label
-),
-
-sizes as (
+with sizes as (
     select
         model,
         count(*) filter (where label = 'real') as n_real,
         count(*) filter (where label = 'fake') as n_fake
-    from scored
+    from scores
     group by model
 ),
 
@@ -30,8 +17,8 @@ wins as (
     select
         forged.model,
         avg(case when forged.score > genuine.score then 1 when forged.score = genuine.score then 0.5 else 0 end) as auc
-    from scored as forged
-    inner join scored as genuine using (model)
+    from scores as forged
+    inner join scores as genuine using (model)
     where forged.label = 'fake' and genuine.label = 'real'
     group by forged.model
 ),

@@ -3,69 +3,26 @@
 -- told there.
 -- people, map, match (both of them): shares of the n_videos videos. chance: people * map, the expectation of match if
 -- the videos of people's answers are permuted; p: the probability of as many or more then (hypergeometric).
-with first_answers as (
+with named as (
     select
-        video_id,
-        unnest(regions) as region
-    from annotations
-    where showing = 1
-),
-
-votes as (
-    select
-        video_id,
-        region,
-        count(*) as n_votes
-    from first_answers
-    group by video_id, region
-),
-
-ranked as (
-    select
-        video_id,
-        region,
-        row_number() over (partition by video_id order by n_votes desc, md5(video_id || region) asc) as place
-    from votes
-),
-
-people as (
-    select
-        video_id,
-        list(region order by place asc) as people
-    from ranked
-    where place <= 3
-    group by video_id
-),
-
-excess as (
-    select
-        regions.model,
-        regions.method,
-        regions.layer,
-        regions.target,
-        regions.video_id,
-        regions.region,
-        avg(regions.heat - regions.area) as excess
-    from regions
-    inner join videos using (run_id, video_id)
-    where videos.label = 'fake' and regions.heat is not null
-    group by regions.model, regions.method, regions.layer, regions.target, regions.video_id, regions.region
-),
-
-named as (
-    select
-        excess.model,
-        excess.method,
-        excess.layer,
-        excess.target,
-        excess.region,
-        excess.excess > 0 as by_map,
-        list_contains(people.people, excess.region) as by_people
-    from excess
-    inner join people using (video_id)
+        map_regions.model,
+        map_regions.method,
+        map_regions.layer,
+        map_regions.target,
+        map_regions.region,
+        map_regions.excess > 0 as by_map,
+        list_contains(people_regions.regions, map_regions.region) as by_people
+    from map_regions
+    inner join people_regions using (video_id)
     -- a video whose map names nothing is not in table 4
-    qualify bool_or(excess.excess > 0) over (
-        partition by excess.model, excess.method, excess.layer, excess.target, excess.video_id
+    qualify bool_or(map_regions.excess > 0) over (
+        partition by
+            map_regions.run_id,
+            map_regions.video_id,
+            map_regions.model,
+            map_regions.method,
+            map_regions.layer,
+            map_regions.target
     )
 ),
 

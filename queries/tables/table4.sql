@@ -10,77 +10,29 @@
 -- chance: the mean over all pairs of what people say of one video and the map of another or the same, which is the
 -- expectation if the videos of people's answers are permuted. p: the share of 1,000 such permutations, and of what was
 -- observed, that score as much or more. n_people, n_map: regions named per video.
-with first_answers as (
+with maps as (
     select
+        run_id,
         video_id,
-        unnest(regions) as region
-    from annotations
-    where showing = 1
-),
-
-votes as (
-    select
-        video_id,
-        region,
-        count(*) as n_votes
-    from first_answers
-    group by video_id, region
-),
-
-ranked as (
-    select
-        video_id,
-        region,
-        row_number() over (partition by video_id order by n_votes desc, md5(video_id || region) asc) as place
-    from votes
-),
-
-people as (
-    select
-        video_id,
-        list(region order by place asc) as people
-    from ranked
-    where place <= 3
-    group by video_id
-),
-
-excess as (
-    select
-        regions.model,
-        regions.method,
-        regions.layer,
-        regions.target,
-        regions.video_id,
-        regions.region,
-        avg(regions.heat - regions.area) as excess
-    from regions
-    inner join videos using (run_id, video_id)
-    where videos.label = 'fake' and regions.heat is not null
-    group by regions.model, regions.method, regions.layer, regions.target, regions.video_id, regions.region
-),
-
-maps as (
-    select
         model,
         method,
         layer,
         target,
-        video_id,
         list(region order by excess desc) as map
-    from excess
+    from map_regions
     where excess > 0
-    group by model, method, layer, target, video_id
+    group by run_id, video_id, model, method, layer, target
 ),
 
 compared as (
     select
         maps.*,
-        people.people,
+        people_regions.regions as people,
         row_number() over (
-            partition by maps.model, maps.method, maps.layer, maps.target order by maps.video_id
+            partition by maps.model, maps.method, maps.layer, maps.target order by maps.video_id, maps.run_id
         ) as place
     from maps
-    inner join people using (video_id)
+    inner join people_regions using (video_id)
 ),
 
 crossed as (

@@ -5,10 +5,12 @@ import pytest
 from pipelines.__main__ import main
 from pipelines.errors import UserError
 from pipelines.lake import blocks
+from pipelines.lake.compact import take_back
 from pipelines.lake.layout import Layout
 from pipelines.lake.lock import locked
-from pipelines.lake.read import open_lake
-from schemas.tables import EXPLAIN, SINK_TABLES
+from pipelines.lake.read import committed, open_lake
+from schemas.errors import TRANSIENT
+from schemas.tables import EXPLAIN, JUDGE, JUDGE_TABLES, SINK_TABLES
 
 
 def rows_of(video_id: str) -> dict:
@@ -75,12 +77,50 @@ def test_a_checkpoint_cut_short_is_named_and_taken_back(lake):
     layout = Layout(lake)
     checkpoint = layout.checkpoints(EXPLAIN, "r1") / "a.parquet"
     cut_short(checkpoint)
+    with open_lake(lake) as connection:  # its rows are whole
+        assert connection.sql("select count(*) from videos").fetchall() == [(2,)]
     with pytest.raises(UserError, match=r"a\.parquet is damaged"):
-        open_lake(lake)
+        committed(Layout(lake), EXPLAIN, ["r1"])
     damage = found(lake)
     assert damage.lost == {checkpoint: [checkpoint]}
     blocks.clear(layout, EXPLAIN, "r1", damage)
     assert not found(lake, thorough=True)
+
+
+def lake_of(make_lake, blocks_of):
+    for name, videos in blocks_of.items():
+        tables = {table.name: [{"video_id": each["video_id"]} for each in videos] for table in SINK_TABLES}
+        for each in videos:
+            make_lake({table.name: [{"video_id": each["video_id"]}] for table in JUDGE_TABLES}, name=each["video_id"])
+        folder = make_lake({"runs": [{}]} | tables | {"videos": videos}, name=name)
+    return folder
+
+
+def test_a_file_that_has_changed_and_an_error_that_may_not_come_again_are_taken_back(make_lake):
+    """And what was judged of them; their neighbours stay."""
+    gone = {"status": "error", "error_stage": "prepare", "error_code": "not_found", "error_detail": "no file"}
+    broken = gone | {"error_code": "not_a_video"}
+    lake = lake_of(
+        make_lake,
+        {
+            "a": [{"video_id": "v1", "uri": "/one"}, {"video_id": "v2", "uri": "/two"}],
+            "b": [{"video_id": "v3", "uri": "/three"} | gone],
+            "c": [{"video_id": "v4", "uri": "/four"} | broken, {"video_id": "v5", "uri": "/five"}],
+        },
+    )
+    layout = Layout(lake)
+    same = {"/one": "v1", "/two": "v2", "/three": "v3", "/four": "v4"}  # five is not asked for today: it stays
+    assert not blocks.stale(layout, "r1", same, frozenset())
+    found = blocks.stale(layout, "r1", same | {"/two": "other"}, TRANSIENT)
+    assert {path.stem: videos for path, videos in found.items()} == {"a": ["v2"], "b": ["v3"]}
+    take_back(layout, "r1", found)
+    with open_lake(lake) as connection:
+        assert connection.sql("select video_id from videos order by all").fetchall() == [("v1",), ("v4",), ("v5",)]
+        masks = connection.sql("select video_id from masks order by all").fetchall()
+        judged = connection.sql("select video_id from judged order by all").fetchall()
+    assert judged == masks == [("v1",), ("v4",), ("v5",)]
+    assert not blocks.damage(layout, EXPLAIN, "r1", thorough=True)
+    assert not blocks.damage(layout, JUDGE, "r1", thorough=True)
 
 
 @pytest.mark.parametrize("garbage", [False, True])

@@ -36,6 +36,9 @@ def test_a_good_run(make_lake, capsys):
         assert f"check {name}: ok\n" in out
     assert "\ntable1: the videos a run was given\n" in out
     assert out.splitlines()[-1] == f'  python -m pipelines sql --lake {lake} "select * from metrics limit 10"'
+    # nobody was asked: what would compare maps with people is written, and one line says that it has no rows
+    assert "\ntable4" not in out
+    assert "without a row, and not printed: agreement, figure2, league, localisation, table4\n" in out
     names = {f"{table}.{kind}" for table in WRITTEN for kind in ("parquet", "csv")}
     assert {path.name for path in (lake / "evaluation").iterdir()} == names
 

@@ -127,17 +127,6 @@ def test_a_file_that_is_being_written_does_no_harm(make_lake):
         assert counts(connection) == dict.fromkeys(counts(connection), 1)
 
 
-def test_rows_beside_committed_ones_are_hidden(make_lake):
-    # a file may hold a video that no checkpoint names
-    lake = make_lake({"videos": [{"video_id": "v"}, {"video_id": "w"}]} | at(1))
-    make_lake({"videos": [{"video_id": "w"}]}, lake=lake.parent / "other")
-    (lake.parent / "other/_checkpoints/explain/run_id=r1/a.parquet").replace(
-        lake / "_checkpoints/explain/run_id=r1/a.parquet"
-    )
-    with open_lake(lake) as connection:
-        assert ids(connection) == [("r1", "w")]
-
-
 def test_a_video_that_is_committed_twice_is_there_once(make_lake):
     make_lake(EVERY_TABLE | at(1))
     lake = make_lake({}, name="b")

@@ -6,7 +6,9 @@ import gzip
 import io
 import json
 import re
+from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +16,11 @@ import pytest
 from rich.console import Console
 from scipy.optimize import brentq
 
+from operators.inputs.view import View
+from pipelines import league
 from pipelines.errors import UserError
-from pipelines.lake.read import QUERIES, queries
-from pipelines.report import gallery
+from pipelines.lake.read import QUERIES, open_lake, queries
+from pipelines.report import against, gallery
 from pipelines.report.charts import CHARTS
 from pipelines.report.sections import FAILURES, RUN, TESTED
 from pipelines.report.tables import csv_uri, header, show
@@ -46,7 +50,8 @@ def scored(**scores):
 
 
 def test_every_table_of_the_page_says_what_it_is():
-    asks = [ask for section in SECTIONS for ask in section.asks]
+    sections = (*SECTIONS, against.section(Path("lake"), "r2"))
+    asks = [ask for section in sections for ask in section.asks]
     names = [ask.name for ask in asks]
     assert len(set(names)) == len(names)
     assert set(CHARTS) <= set(names)
@@ -55,7 +60,7 @@ def test_every_table_of_the_page_says_what_it_is():
         assert ask.chance
         assert said.title
         assert said.grain.startswith("one row per ")
-    for section in SECTIONS:
+    for section in sections:
         assert {missing.name for missing in section.missing} <= set(names)
     # every question of the folder is asked by a section, but the gallery's
     assert set(queries("report")) - set(names) == {"videos"}
@@ -362,3 +367,70 @@ def test_no_lake_and_no_such_run(make_lake, tmp_path):
         report(
             make_lake({"runs": [{"config": json.dumps(report_lake.CONFIG)}]}), out=tmp_path / "file/x", console=QUIET
         )
+
+
+def both(make_lake, tmp_path):
+    """Two runs: r1 says of a, b, c and d .25 more than r2, and its maps are as empty; b and c are one person."""
+    persons = {"a": "n:1", "b": "n:2", "c": "n:2", "d": "n:3", "e": "n:4"}
+
+    def tables(scores, day, **config):
+        videos = [{"video_id": each, "label": "fake", "identities": persons[each]} for each in scores]
+        spec = {"name": "m", "classes": ["real", "fake"], "view": asdict(View(64))}
+        detector = {"layers": ["l"], "spec": spec} | config
+        return {
+            "runs": [
+                {
+                    "started_at": datetime(2026, 1, day, tzinfo=UTC),
+                    "config": json.dumps(report_lake.CONFIG | {"detectors": [detector]}),
+                }
+            ],
+            "videos": videos,
+            "predictions": [{"video_id": each, "prob_fake": score} for each, score in scores.items()],
+            "masks": [{"video_id": each, "empty": each == "a"} for each in scores],
+        }
+
+    make_lake(tables({"a": 0.5, "b": 0.75, "c": 0.25, "e": 0.875}, 2), "r1", name="a")
+    return make_lake(tables({"a": 0.25, "b": 0.5, "c": 0.125, "d": 0.5}, 1, layers=["k"]), "r2", name="b")
+
+
+def test_two_runs_are_compared_by_person_on_the_videos_that_both_have(make_lake, tmp_path):
+    lake = both(make_lake, tmp_path)
+    with open_lake(lake, "r1") as connection:
+        league.prepare(connection)
+        found = against.against(connection, *against.find(lake, "r1", "r2"))
+    rows = {(row["method"], row["metric"]): row for row in found["against"].to_pylist()}
+    told = rows["", "p_label"]
+    # a: .5 and .25; b and c are one person: .5 and .3125
+    assert (told["here"], told["there"], told["difference"]) == (0.5, 0.28125, 0.21875)
+    assert (told["n_videos"], told["n_persons"], told["wins"]) == (3, 2, 1.0)
+    assert 0.1875 <= told["difference_low"] <= 0.21875 <= told["difference_high"] <= 0.25
+    # r1 explains layer l by the same name that r2's rows have
+    assert rows["iba", "empty"]["difference"] == 0
+    assert rows["iba", "empty"]["p_holm"] == 1
+    settings = {row["what"]: (row["here"], row["there"]) for row in found["against_configs"].to_pylist()}
+    assert settings["run"] == ("r1", "r2")
+    assert settings["config.detectors.m.layers"] == ('["l"]', '["k"]')
+    assert "config.detectors.m.spec.classes" not in settings
+
+
+def test_the_other_run_is_one_of_the_lake_or_another_lakes_latest(make_lake, tmp_path):
+    lake = both(make_lake, tmp_path)
+    other = make_lake({"runs": [{}], "videos": [{}]}, "r9", lake=tmp_path / "other")
+    assert against.find(lake, "r1", "r2") == (lake, "r2")
+    assert against.find(lake, "r1", str(other)) == (other, "r9")
+    for wrong, said in (("r1", "that is the run that is reported"), ("r7", "which has r2, r1, and no lake at r7")):
+        with pytest.raises(UserError, match=said):
+            against.find(lake, "r1", wrong)
+
+
+def test_the_page_of_two_runs(make_lake, tmp_path):
+    lake = both(make_lake, tmp_path)
+    text = report(lake, out=tmp_path / "page.html", media="none", console=QUIET, against="r2").read_text()
+    assert '<section id="against">' in text
+    assert f"--lake {lake} --run r1 --against r2" in text
+    assert "figures differs from the other run" in text
+    # nothing is paired with a lake of other videos
+    other = make_lake({"runs": [{}], "videos": [{"video_id": "z"}]}, "r9", lake=tmp_path / "other")
+    text = report(lake, out=tmp_path / "page.html", media="none", console=QUIET, against=str(other)).read_text()
+    assert "nothing is paired" in text
+    assert "nothing in common that could be compared" in text

@@ -122,7 +122,7 @@ def test_cards_are_sorted_filtered_and_downloaded(opened):
     until(lambda: path.is_file() and path.stat().st_size, "downloaded")
     with path.open(newline="") as file:
         (row,) = csv.DictReader(file)
-    assert row["uri"] == videos[by_id["fake-001"]]["uri"]
+    assert (row["video_id"], row["uri"]) == ("fake-001", videos[by_id["fake-001"]]["uri"])
     assert (row["label"], row["dataset"]) == ("fake", "d")
 
 

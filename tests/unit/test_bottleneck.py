@@ -214,7 +214,9 @@ def test_a_sample_whose_first_gradients_disagree_is_explained_again(images):
     few = {"draws": 2, "asks_from": 4, "antithetic": True}
     once = explain(toy, "layer", images, targets, mean, std, **few)
     surely = explain(toy, "layer", images, targets, mean, std, draws=10, antithetic=True).capacity
-    found = explain(toy, "layer", images, targets, mean, std, **few, sure_draws=10).capacity
+    whole = explain(toy, "layer", images, targets, mean, std, **few, sure_draws=10)
+    assert whole.evaluations.tolist() == [6 * 2 + 2] * 4 + [6 * 2 + 2 + 9 * 10 + 10]
+    found = whole.capacity
     assert once.capacity[2].sum() < 1.05 * once.floor[2]  # its gradients disagree too: there is nothing but noise
     assert not torch.isclose(once.capacity[4], surely[4], rtol=1e-3).all()
     for i, again in enumerate((False, False, False, False, True)):
@@ -268,6 +270,7 @@ def test_a_sample_is_asked_with_one_draw_until_its_class_pulls(images):
         rows.append(toy.rows)
     empty, evident = found
     assert rows[0] == 6 * 1 + 2
+    assert [int(each.evaluations) for each in found] == rows
     assert rows[0] < rows[1] <= 6 * 2 + 2
     torch.testing.assert_close(empty.capacity.sum((1, 2)), empty.floor, rtol=1e-2, atol=0)
     torch.testing.assert_close(empty.floor, loud[0].capacity.sum((1, 2)), rtol=1e-2, atol=0)
@@ -287,7 +290,7 @@ def test_quiet_neighbours_change_nothing(images, scale):
     together = explain(toy, "layer", images, targets, mean, std, **few)
     for i in range(5):
         alone = explain(toy, "layer", images[i : i + 1], targets[i : i + 1], mean, std, **few)
-        for name in ("capacity", "loss_before", "logits", "floor"):
+        for name in ("capacity", "loss_before", "logits", "floor", "evaluations"):
             torch.testing.assert_close(getattr(together, name)[i : i + 1], getattr(alone, name), rtol=1e-5, atol=1e-5)
 
 

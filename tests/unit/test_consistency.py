@@ -181,6 +181,19 @@ def test_time_and_axes_have_no_direction(masks):
         assert list(vars(consistency(same)).values()) == [None if f is None else pytest.approx(f) for f in figures]
 
 
+def test_frames_in_another_order_cost_overlap_and_move_and_highlight_as_much():
+    # a bar of three columns that goes from left to right, and the same frames with near and far ones in turn
+    bars = np.zeros((8, 4, 10), bool)
+    for i, each in enumerate(bars):
+        each[:, i : i + 3] = True
+    there, mixed = consistency(bars), consistency(bars[[0, 4, 1, 5, 2, 6, 3, 7]])
+    assert (there.tcs, there.persistence) == (mixed.tcs, mixed.persistence)
+    assert there.iou == pytest.approx(2 / 4)  # two of three columns stay
+    assert mixed.iou == 0  # three or four columns on: nothing stays
+    # steps of 1 became four of 4 and three of 3
+    assert mixed.rpi == pytest.approx(there.rpi * 25 / 7)
+
+
 @given(MASKS, st.integers(2, 4))
 def test_what_does_not_move_is_steady(masks, n_frames):
     figures = consistency(np.repeat(masks[:1], n_frames, axis=0))

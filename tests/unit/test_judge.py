@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from operators import judge
 from operators.inputs.view import View
-from operators.judge import Explanations, Judge, JudgeParams, totals
+from operators.judge import Explanations, Judge
+from operators.judging.params import JudgeParams
+from operators.judging.totals import totals
 from operators.measures.grid import CELLS, SIDE
 from operators.models.spec import spec_for
 from operators.models.weights import Detector
@@ -166,6 +167,26 @@ def test_variants():
     assert [(each["variant"], each["same_map"]) for each in alone["judged_maps"]] == [("", None)]
 
 
+def test_blur_gains_by_road_what_it_loses_of_the_truth(monkeypatch):
+    """The model sees every other cell of a bright quarter. Alone they are filled in again from their neighbours; what a
+    blurred map takes away with them is not. Removal that leaves holes says that the exact map is the better one."""
+    exact = perfect() * (np.indices((SIDE, SIDE)).sum(0) % 2)
+    seen = torch.tensor(exact).repeat_interleave(2, 0).repeat_interleave(2, 1).float()
+
+    def forward(self, images):
+        logit = 8 * (images * seen).sum((1, 2, 3)) / (3 * seen.sum()) - 4
+        return torch.stack([torch.zeros_like(logit), logit], 1)
+
+    monkeypatch.setattr(Corner, "forward", forward)
+    row = video("v", [mask("exact", exact)])
+    bright = np.kron(perfect(), np.full((2, 2), 255)).astype(np.uint8)
+    row["inputs"][0]["pixels"] = np.repeat(bright[:, :, None], 3, 2).tobytes()
+    params = replace(PARAMS, steps=CELLS, variants=("blur8",), pgd_steps=0)
+    found = scores(judged(row, params=params)[0])
+    assert found["exact", "blur8", "road", "road"] > found["exact", "", "road", "road"] + 0.1
+    assert found["exact", "blur8", "srg", "zero"] < found["exact", "", "srg", "zero"] - 0.02
+
+
 def test_empty_and_failed_maps():
     empty, failed = mask("empty", RANDOM, empty=True), mask("bad", RANDOM, saliency=None, error_code="explain_failed")
     (row,) = judged(video("v", [empty, failed]))
@@ -209,5 +230,5 @@ def test_a_video_that_could_not_be_cut_again_passes_as_a_row():
     failed = video("v", [mask("best", perfect())]) | {"status": "error", "error_stage": "recut"}
     failed |= {"error_code": "changed", "error_detail": "another file", "inputs": []}
     table = pa.Table.from_pylist([failed], schema=VIDEO_ROW)
-    (row,) = run_table(Stage("judge", judge.Judge, JUDGED_ROW, 1), judge.Judge, table, {}).to_pylist()
+    (row,) = run_table(Stage("judge", Judge, JUDGED_ROW, 1), Judge, table, {}).to_pylist()
     assert (row["status"], row["error_code"], row["judged_maps"]) == ("error", "changed", [])

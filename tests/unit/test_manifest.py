@@ -9,7 +9,7 @@ import pytest
 
 from operators.video.identity import video_id
 from pipelines.errors import UserError
-from pipelines.manifest import build
+from pipelines.manifest import build, only
 from schemas.tables import MANIFEST
 
 
@@ -174,3 +174,45 @@ def test_paths_that_are_not_there(tmp_path):
     (tmp_path / "m.parquet").write_bytes(b"no parquet")
     with pytest.raises(UserError, match="cannot read the manifest"):
         build([tmp_path / "m.parquet"])
+
+
+def test_a_file_with_two_labels_is_refused_and_one_without_takes_the_others(tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"x")
+    for name, label in (("one", "fake"), ("two", "real"), ("none", "")):
+        (tmp_path / f"{name}.csv").write_text(f"uri,label\nclip.mp4,{label}\n")
+    with pytest.raises(UserError, match=r"clip\.mp4 is labelled 'fake' and 'real': give it one label"):
+        build([tmp_path / "one.csv", tmp_path / "two.csv"])
+    for paths in (("one", "none"), ("none", "one")):
+        assert build([tmp_path / f"{name}.csv" for name in paths]).table["label"].to_pylist() == ["fake"]
+
+
+def test_a_numbered_id_is_none_that_was_given(tmp_path):
+    rows = "".join(f"{name}.mp4,{identity}\n" for name, identity in (("a", "X"), ("b", "X"), ("c", "X-2"), ("d", "X")))
+    (tmp_path / "m.csv").write_text("uri,video_id\n" + rows)
+    found = build([tmp_path / "m.csv"]).table
+    ids = {Path(row["uri"]).name: row["video_id"] for row in found.to_pylist()}
+    assert ids == {"a.mp4": "X", "b.mp4": "X-3", "c.mp4": "X-2", "d.mp4": "X-4"}
+
+
+def test_only_those_that_a_file_names_keep_what_the_manifest_says_of_them(tmp_path):
+    (tmp_path / "m.csv").write_text("uri,manipulation\na.mp4,swap\nb.mp4,\nc.mp4,\n")
+    manifest = build([tmp_path / "m.csv"])
+    ids = {Path(row["uri"]).name: row["video_id"] for row in manifest.table.to_pylist()}
+    # an id says more than the path it had elsewhere
+    (tmp_path / "ids.csv").write_text(f"video_id,uri\n{ids['a.mp4']},/elsewhere/a.mp4\ngone,b.mp4\n")
+    kept, n_unknown = only(manifest, tmp_path / "ids.csv")
+    assert [(Path(row["uri"]).name, row["manipulation"]) for row in kept.table.to_pylist()] == [("a.mp4", "swap")]
+    assert n_unknown == 1
+    (tmp_path / "uris.csv").write_text("uri\nc.mp4\n")
+    kept, n_unknown = only(manifest, tmp_path / "uris.csv")
+    assert (kept.table["video_id"].to_pylist(), n_unknown) == ([ids["c.mp4"]], 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("video_id\nz\n", "none of the 1 files is one of the 1"), ("name\na\n", "no column video_id")]
+)
+def test_a_choice_of_nothing_is_refused(tmp_path, text, said):
+    write(tmp_path / "a.mp4")
+    (tmp_path / "ids.csv").write_text(text)
+    with pytest.raises(UserError, match=said):
+        only(build([tmp_path / "a.mp4"]), tmp_path / "ids.csv")

@@ -1,6 +1,8 @@
 """From a file to keyframes, faces and model inputs, on clips of one portrait that moves as told."""
 
+import os
 import re
+import signal
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,13 +13,14 @@ import pyarrow as pa
 import pytest
 from skimage.data import astronaut
 
+from operators import prepare as prepare_module
 from operators.inputs.faces import Box, crop
 from operators.inputs.view import View
 from operators.prepare import PrepareParams, prepare_video, recut_video
 from operators.video.keyframes import KeyframeParams
 from operators.video.sandbox import Limits, Sandbox
 from schemas.errors import SampleError
-from schemas.tables import FRAMES, INPUT, VIDEOS, item
+from schemas.tables import FRAMES, INPUT, MANIFEST, VIDEOS, item
 
 INPUTS = (View(96), View(64), View(80, shows="flow"))
 PARAMS = PrepareParams()
@@ -219,3 +222,26 @@ def test_a_real_clip_in_the_sandbox(clips, sandbox):
     assert 1 <= len(result["frames"]) <= 3
     assert all(row["has_flow"] and row["status"] == "ok" for row in result["frames"])
     assert len(result["inputs"]) == len(INPUTS) * len(result["frames"])
+
+
+def killed_once(uri, _params, _views, truth_uri):
+    """As one whose child the kernel chose when memory ran out: not the file's fault."""
+    if not Path(uri).exists():
+        Path(uri).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if truth_uri:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"status": "no_face", "n_frames": 7}
+
+
+def test_what_dies_once_is_tried_again_and_what_dies_twice_is_a_row(monkeypatch, tmp_path):
+    monkeypatch.setattr(prepare_module, "prepare_video", killed_once)
+    rows = [
+        {"video_id": name, "uri": str(tmp_path / name), "truth_uri": truth} for name, truth in (("a", None), ("b", "t"))
+    ]
+    table = pa.Table.from_pylist(rows, schema=MANIFEST.schema)
+    found = prepare_module.prepare(table, params=PARAMS, limits=Limits(), views=INPUTS).to_pylist()
+    assert [(row["status"], row["n_frames"], row["error_code"]) for row in found] == [
+        ("no_face", 7, None),
+        ("error", None, "decode_crash"),
+    ]

@@ -11,7 +11,9 @@ import skimage.data
 
 from operators.inputs.faces import FaceParams, crop, find_face
 from operators.inputs.landmarks import MESH_FILE, VIEW, finder, proportions
-from operators.judge import Explanations, Judge, JudgeParams, totals
+from operators.judge import Explanations, Judge
+from operators.judging.params import JudgeParams
+from operators.judging.totals import totals
 from operators.measures.regions import region_labels, region_rows, region_shares
 from operators.models.spec import XCEPTION
 from operators.models.weights import Detector

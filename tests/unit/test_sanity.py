@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from operators.inputs.view import View
-from operators.judge import Explanations, Judge, JudgeParams, totals
+from operators.judge import Explanations, Judge
+from operators.judging.params import JudgeParams
+from operators.judging.totals import totals
 from operators.measures.grid import CELLS
 from operators.measures.sanity import cascade, similarity, weighted_layers
 from operators.methods import METHODS, statistics

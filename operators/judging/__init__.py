@@ -1,0 +1,1 @@
+"""What judging asks of maps and models."""

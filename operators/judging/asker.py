@@ -1,0 +1,65 @@
+"""A model that is asked about many variations of one input."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from operators.models.batches import Batches
+from operators.models.precision import tf32
+from operators.models.running import placed
+from operators.models.weights import Detector
+from schemas.errors import SampleError
+
+#: (indices) -> inputs (n, 3, S, S)
+Make = Callable[[list[int]], Tensor]
+
+
+class Asker:
+    """A model that is asked about many variations of one input; counts how many."""
+
+    def __init__(self, detector: Detector, device: torch.device, batch_samples: int) -> None:
+        self.spec = detector.spec
+        self.device = device
+        self.model: nn.Module = placed(detector.load(), detector.spec, device).requires_grad_(False)
+        self._forward, self._attack = Batches(device, batch_samples), Batches(device, batch_samples)
+        self.passes = 0
+
+    def ask(self, make: Make, n: int) -> np.ndarray:
+        """Probabilities (n, classes) of the inputs that `make` gives of indices below n."""
+
+        @torch.no_grad()
+        def work(batch: list[int]) -> np.ndarray:
+            with tf32(False):
+                logits = self.model(make(batch).to(memory_format=torch.channels_last))
+            return logits.float().softmax(1).cpu().numpy()
+
+        return self._run(self._forward, work, n, 1)
+
+    def attack(self, make: Make, n: int, passes: int) -> np.ndarray:
+        """The same of inputs whose making takes so many `passes` each."""
+
+        def work(batch: list[int]) -> np.ndarray:
+            with tf32(False):
+                attacked = make(batch)
+                with torch.no_grad():
+                    return self.logits_ofpixels_of(attacked).softmax(1).cpu().numpy()
+
+        return self._run(self._attack, work, n, passes)
+
+    def logits_ofpixels_of(self, images: Tensor) -> Tensor:
+        """Logits of (M, 3, S, S) in [0, 1]."""
+        mean, std = (
+            torch.tensor(each, device=images.device).view(1, 3, 1, 1) for each in (self.spec.mean, self.spec.std)
+        )
+        return self.model(((images - mean) / std).contiguous(memory_format=torch.channels_last)).float()
+
+    def _run(self, batches: Batches, work: Callable[[list[int]], np.ndarray], n: int, passes: int) -> np.ndarray:
+        found = np.empty((n, len(self.spec.classes)))
+        for batch, got in batches.run(list(range(n)), work):
+            if got is None:
+                raise SampleError("out_of_memory", f"one sample of {self.spec.name} needs more than there is")
+            found[batch] = got
+            self.passes += passes * len(batch)
+        return found
