@@ -191,14 +191,14 @@ def _write(
 def _show(lake: Path, tcav_id: str, console: Console) -> None:
     with open_lake(lake) as connection:
         found = connection.sql(
-            "select layer, concept, against, share, chance, p_adjusted, m, accuracy from significance "
-            "where tcav_id = $id order by layer, against, concept",
+            "select layer, concept, against, statistic, value, chance, p_adjusted, m, accuracy from significance "
+            "where tcav_id = $id order by layer, against, concept, statistic",
             params={"id": tcav_id},
         ).fetchall()
-    for layer, concept, against, share, chance, p, m, accuracy in found:
+    for layer, concept, against, statistic, value, chance, p, m, accuracy in found:
         what = f"{layer}: {concept}" + (f" over {against}" if against else "")
-        if share is None:
-            say(console, f"{what}: no score, its vectors tell {accuracy:.2f} of held-out clips apart", "yellow")
+        if value is None:
+            say(console, f"{what}: no {statistic}, its vectors tell {accuracy:.2f} of held-out clips apart", "yellow")
         else:
-            said = "no test" if p is None else f"p {p:.2g} of {m} tests"
-            say(console, f"{what}: {share:.2f}, random sets {chance:.2f}, {said}")
+            said = "no test" if p is None else f"p {p:.2g} after {m} tests"
+            say(console, f"{what}: {statistic} {value:.2f}, random sets {chance:.2f}, {said}")

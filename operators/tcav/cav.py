@@ -1,6 +1,6 @@
 """Concept activation vectors and how a class depends on them (Kim et al. 2018; for clips Saha et al. 2024)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Final, Literal
 
 import numpy as np
@@ -11,6 +11,8 @@ from schemas.params import Seed, checked
 
 Matrix = npt.NDArray[np.float32]
 
+#: random sets that each random set stands against, to be what a concept is that means nothing
+_OTHERS: Final = 3
 #: of the clips of each side so many are held out
 _HELD_OUT: Final = 1 / 3
 
@@ -96,7 +98,7 @@ def random_set(pool: Matrix, n: int, params: CavParams, number: int) -> Matrix:
 class Tried:
     """One vector and what the class says along it; `against` is the concept on its other side, empty for random clips.
 
-    Of `concept` empty both sides are random sets, which is what chance scores.
+    Of `concept` empty a random set is taken for a concept, which is what chance scores: means over three others.
     """
 
     concept: str
@@ -113,25 +115,29 @@ def try_all(
     concepts: dict[str, Matrix], pool: Matrix, gradients: Matrix, pairs: list[tuple[str, str]], params: CavParams
 ) -> list[Tried]:
     """Each of `concepts` (n, d) against every random set, each of `pairs` against one another on halves that the set's
-    number draws, and random sets against the next one. All at one layer."""
-    found = []
+    number draws, and every random set, as if it were a concept, against others. All at one layer."""
     n = min(map(len, concepts.values())) if concepts else len(pool)
 
-    def trial(concept: str, against: str, number: int, own: Matrix, other: Matrix) -> None:
-        cav = learn(own, other, params, np.random.default_rng([params.seed, number, 1]))
-        found.append(
-            Tried(concept, against, number, cav.accuracy, cav.n_train, cav.n_test, *score(cav.vector, gradients))
-        )
+    def trial(concept: str, against: str, number: int, own: Matrix, other: Matrix, draw: int = 0) -> Tried:
+        cav = learn(own, other, params, np.random.default_rng([params.seed, number, draw, 1]))
+        return Tried(concept, against, number, cav.accuracy, cav.n_train, cav.n_test, *score(cav.vector, gradients))
 
+    found = []
     for number in range(params.sets):
-        own = random_set(pool, n, params, number)
         for name, clips in concepts.items():
-            trial(name, "", number, clips, random_set(pool, len(clips), params, number))
+            found.append(trial(name, "", number, clips, random_set(pool, len(clips), params, number)))
         for one, other in pairs:
             rng = np.random.default_rng([params.seed, number, 2])
-            trial(one, other, number, *(_half(concepts[each], rng) for each in (one, other)))
-        trial("", "", number, own, random_set(pool, n, params, number + params.sets))
+            found.append(trial(one, other, number, *(_half(concepts[each], rng) for each in (one, other))))
+        own = random_set(pool, n, params, number)
+        others = [random_set(pool, n, params, params.sets + _OTHERS * number + draw) for draw in range(_OTHERS)]
+        tried = [trial("", "", number, own, other, draw) for draw, other in enumerate(others)]
+        means = {name: float(np.mean([getattr(each, name) for each in tried])) for name in _FIGURES}
+        found.append(replace(tried[0], **means))
     return found
+
+
+_FIGURES: Final = ("accuracy", "share", "magnitude")
 
 
 def _half(clips: Matrix, rng: np.random.Generator) -> Matrix:

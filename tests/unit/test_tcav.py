@@ -92,61 +92,59 @@ def lake_of(folder, by_layer: dict[str, list]) -> None:
         write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
 
 
-def significance(folder) -> dict[tuple[str, str, str], dict]:
+def significance(folder) -> dict[tuple[str, str, str, str], dict]:
     with open_lake(folder) as connection:
         rows = connection.sql("select * from significance").to_arrow_table().to_pylist()
-    return {(row["layer"], row["concept"], row["against"]): row for row in rows}
+    return {(row["layer"], row["concept"], row["against"], row["statistic"]): row for row in rows}
 
 
 def test_a_planted_concept_is_significant_at_its_layer_alone_by_scipys_test(tmp_path):
     lives = unit(60, 0)
-    gradients = clips(30, 60, 5, lives, 6)
     params = CavParams(sets=12)
     pool = clips(120, 60, 6)
-    moving, still = clips(40, 60, 7, lives, 5), clips(40, 60, 8, unit(60, 9), 5)
-    noise = clips(40, 60, 10)
     pairs = [("ball dynamic", "ball static")]
-    concepts = {"ball dynamic": moving, "ball static": still, "noise static": noise}
-    there = try_all(concepts, pool, gradients, pairs, params)
+    concepts = {"ball dynamic": clips(40, 60, 7, lives, 5), "ball static": clips(40, 60, 8, unit(60, 9), 5)}
+    concepts["noise static"] = clips(40, 60, 10)
+    there = try_all(concepts, pool, clips(30, 60, 5, lives, 6), pairs, params)
     elsewhere = {name: clips(40, 60, 20 + i) for i, name in enumerate(concepts)}
     nowhere = try_all(elsewhere, pool, clips(30, 60, 30), pairs, params)
     lake_of(tmp_path, {"late": there, "early": nowhere})
     found = significance(tmp_path)
-    row = found["late", "ball dynamic", ""]
-    assert row["separable"]
-    assert row["share"] > 0.95 > 0.8 > row["chance"]
-    own, chance = (
-        [each.share for each in there if each.concept == name and not each.against] for name in ("ball dynamic", "")
-    )
-    expected = ttest_ind(own, chance, equal_var=False)
-    assert row["t"] == pytest.approx(expected.statistic)
-    assert row["df"] == pytest.approx(expected.df)
-    assert row["p"] == pytest.approx(expected.pvalue, rel=1e-4, abs=1e-9)
-    assert row["p_adjusted"] == pytest.approx(min(1, row["p"] * row["m"]))
-    relative = found["late", "ball dynamic", "ball static"]
-    assert relative["share"] > 0.9
-    assert relative["p_adjusted"] < 0.05
-    for name in ("ball dynamic", "ball static", "noise static"):
-        early = found["early", name, ""]
-        assert early["share"] is None or early["p_adjusted"] > 0.05
-    # a concept that its vectors do not tell from random clips has no score, and is no test
-    assert not found["late", "noise static", ""]["separable"]
-    assert found["late", "noise static", ""]["p"] is None
+    for statistic in ("share", "magnitude"):
+        row = found["late", "ball dynamic", "", statistic]
+        assert row["separable"]
+        chance = [getattr(each, statistic) for each in there if not each.concept]
+        own = [getattr(each, statistic) for each in there if each.concept == "ball dynamic" and not each.against]
+        assert len(own) == len(chance) == row["n_sets"] == 12
+        assert row["value"] == pytest.approx(np.mean(own))
+        # one value against twelve: the pooled variance is that of the twelve
+        expected = ttest_ind([np.mean(own)], chance, equal_var=True)
+        assert row["t"] == pytest.approx(expected.statistic)
+        assert row["df"] == expected.df == 11
+        assert row["p"] == pytest.approx(expected.pvalue, rel=1e-4, abs=1e-9)
+        assert row["p_adjusted"] == pytest.approx(min(1, row["p"] * row["m"]))
+    assert found["late", "ball dynamic", "", "share"]["value"] > 0.95
+    assert row["p_adjusted"] < 0.01
+    assert found["late", "ball dynamic", "ball static", "magnitude"]["p_adjusted"] < 0.05
     assert row["m"] == sum(each["separable"] for each in found.values())
+    for (layer, *_), each in found.items():
+        # what its vectors do not tell from random clips has no score and is no test
+        assert each["separable"] or each["value"] is each["p"] is None
+        assert layer == "late" or each["p"] is None or each["p_adjusted"] > 0.05
 
 
 def test_random_concepts_are_significant_no_more_often_than_is_said(tmp_path):
     """A hundred concepts of noise: at most as many false ones as 5 % give in 99.9 % of cases (12)."""
     by_layer = {}
     for repetition in range(100):
-        pool, gradients = clips(40, 10, 1000 + repetition), clips(12, 10, 2000 + repetition, unit(10, repetition), 0.5)
-        by_layer[f"{repetition}"] = try_all({"noise": clips(12, 10, repetition)}, pool, gradients, [], FEW)
+        pool, gradients = clips(80, 8, 1000 + repetition), clips(12, 8, 2000 + repetition, unit(8, repetition), 1)
+        by_layer[f"{repetition}"] = try_all({"noise": clips(12, 8, repetition)}, pool, gradients, [], FEW)
     lake_of(tmp_path, by_layer)
     rows = significance(tmp_path).values()
-    assert len(rows) == 100
-    false = [row for row in rows if row["separable"] and row["p"] < 0.05]
-    assert len(false) <= 12
-    assert not [row for row in rows if row["separable"] and row["p_adjusted"] < 0.05]
+    for statistic in ("share", "magnitude"):
+        own = [row for row in rows if row["statistic"] == statistic]
+        assert len(own) == 100
+        assert len([row for row in own if row["separable"] and row["p"] < 0.05]) <= 12
 
 
 # ---------------------------------------------------------------- captum
