@@ -39,7 +39,7 @@ class Collector:
                 for layer, output in outputs.items():
                     part = of_batch(output)
                     found[layer] = merge([found[layer], part]) if layer in found else part
-            rows += [_partial(spec.name, layer, each) for layer, each in found.items()]
+            rows += [_partial(spec.name, layer, each.cpu()) for layer, each in found.items()]
         return pa.Table.from_pylist(rows, schema=PARTIAL)
 
 

@@ -1,6 +1,7 @@
 """The stage that explains: model inputs in, predictions and maps out; samples of many videos share a batch."""
 
 import math
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -54,7 +55,12 @@ class Explainer:
     that is not finite costs that map; a video for which a model gives logits that are not finite becomes an error row,
     as does one that has a frame but nothing to cut an input from, and one of which not even one sample fits into
     memory. `batch_samples` go through a model together, 0: as many as fit (`operators.models.batches`).
+
+    Threads may call it at a time: one has the device, while rows of others are read and written.
     """
+
+    #: seconds in which the device was explaining
+    worked_s = 0.0
 
     def __init__(
         self,
@@ -64,28 +70,33 @@ class Explainer:
         files: Files,
         batch_samples: int,
         threads: int,
+        keep: bool = False,
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
+        self._keep = keep
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._detectors, self._methods, self._targets, self._files = detectors, methods, targets, files
         self._batch_samples = batch_samples
         self._loaded: dict[str, tuple[_Loaded, Batches]] = {}
+        self._lock = threading.Lock()  # of the device, of what is loaded on it, and of switches that are the process's
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """VIDEO_ROW in, VIDEO_ROW out: predictions and masks filled, inputs dropped."""
+        """VIDEO_ROW in, VIDEO_ROW out: predictions and masks filled, inputs dropped unless they are to `keep`."""
         rows = table.to_pylist()
         for detector in self._detectors:
             view = str(detector.spec.view)
             samples = [(row, item) for row in rows for item in row["inputs"] if item["view"] == view]
             if samples:
-                self._explain(detector, samples)
+                with self._lock:
+                    self._explain(detector, samples)
         for row in rows:
             try:
                 _require_explained(row, [detector.spec.view for detector in self._detectors])
             except SampleError as error:
                 _fail(row, error)
-            row["inputs"] = []
+            if not self._keep:
+                row["inputs"] = []
         return pa.Table.from_pylist(rows, schema=VIDEO_ROW)
 
     def _explain(self, detector: Detector, samples: list[Sample]) -> None:
@@ -94,6 +105,7 @@ class Explainer:
             loaded = _Loaded(detector, self._methods, self._files, self._device)
             self._loaded[name] = loaded, Batches(self._device, self._batch_samples)
         loaded, batches = self._loaded[name]
+        started = time.perf_counter()
         for batch, found in batches.run(samples, partial(self._explain_batch, loaded)):
             if found is None:
                 row, _ = batch[0]
@@ -105,6 +117,7 @@ class Explainer:
                 row["predictions"] += predictions
                 row["masks"] += masks
                 row["explain_s"] = (row["explain_s"] or 0.0) + seconds
+        self.worked_s += time.perf_counter() - started
 
     def _explain_batch(self, loaded: _Loaded, batch: list[Sample]) -> list[tuple[list[Row], list[Row], float]]:
         """Rows of `predictions` and `masks`, and seconds, of each sample."""

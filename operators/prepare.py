@@ -1,7 +1,7 @@
 """One video in, its keyframes, faces and model inputs out."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import asdict, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from operators.inputs.faces import Box, FaceParams, find_face
 from operators.inputs.flow import FlowParams
 from operators.inputs.truth import truth_row
 from operators.inputs.view import View
+from operators.kept import Kept
 from operators.video.decode import Frame, read_frames
 from operators.video.keyframes import ChangeSignal, KeyframeParams, pick_keyframes
 from operators.video.sandbox import Limits, kept_sandbox, progress
@@ -29,14 +30,21 @@ class PrepareParams:
     flow: FlowParams = field(default_factory=FlowParams)
 
 
-def prepare(table: pa.Table, *, params: PrepareParams, limits: Limits, views: tuple[View, ...]) -> pa.Table:
-    """MANIFEST in, VIDEO_ROW out; what cannot be decoded becomes a row that says so. Each video in a sandbox."""
+def prepare(
+    table: pa.Table, *, params: PrepareParams, limits: Limits, views: tuple[View, ...], kept: tuple[Kept, ...] = ()
+) -> pa.Table:
+    """MANIFEST in, VIDEO_ROW out; what cannot be decoded becomes a row that says so. Each video in a sandbox.
+
+    What one of `kept` has of a video, cut by the same `params`, is not cut again.
+    """
     empty = {name: None for name in VIDEO_ROW.names} | {"inputs": []} | {each.name: [] for each in NESTED}
     rows = []
     for video in table.to_pylist():
         started = time.perf_counter()
+        args = video["uri"], params, views, video["truth_uri"], limits.kept_mb << 20
         try:
-            found = _in_sandbox(limits, prepare_video, video["uri"], params, views, video["truth_uri"])
+            known = next(filter(None, (each.video(video, views) for each in kept)), None)
+            found = _in_sandbox(limits, prepare_video, *args) if known is None else known
         except SampleError as error:
             found = {"status": STATUS_ERROR, "error_stage": "prepare"}
             found |= {"error_code": error.code, "error_detail": error.detail}
@@ -44,17 +52,26 @@ def prepare(table: pa.Table, *, params: PrepareParams, limits: Limits, views: tu
     return pa.Table.from_pylist(rows, schema=VIDEO_ROW)
 
 
-def recut(table: pa.Table, *, flows: Mapping[str, FlowParams], limits: Limits, views: tuple[View, ...]) -> pa.Table:
+def recut(
+    table: pa.Table,
+    *,
+    flows: Mapping[str, FlowParams],
+    limits: Limits,
+    views: tuple[View, ...],
+    kept: Kept | None = None,
+) -> pa.Table:
     """VIDEO_ROW in and out: `views` cut at the keyframes and boxes that `frames` names.
 
     `flows` are the flow's parameters by video. Nothing is detected, so the inputs are those that were cut when the
-    frames were found. What cannot be decoded or has changed becomes a row that says so.
+    frames were found; what their run `kept` is not cut again. What cannot be decoded or has changed becomes a row that
+    says so.
     """
     rows = []
     for video in table.to_pylist():
-        flow = flows[video["video_id"]]
+        args = video["uri"], video["frames"], flows[video["video_id"]], views
         try:
-            found = {"inputs": _in_sandbox(limits, recut_video, video["uri"], video["frames"], flow, views)}
+            known = None if kept is None else kept.inputs(video["video_id"], views)
+            found = {"inputs": _in_sandbox(limits, recut_video, *args) if known is None else known}
         except SampleError as error:
             found = {"status": STATUS_ERROR, "error_stage": "recut"}
             found |= {"error_code": error.code, "error_detail": error.detail}
@@ -91,7 +108,8 @@ def recut_video(
         if row["frame"] in faces
     }
     pictures, missing = [], set(faces)
-    for frame, following in _with_next(uri, set(faces)):
+    frames_of_video = read_frames(uri, only=_and_next(faces), on_packet=progress)
+    for frame, following in _with_next(frames_of_video, faces):
         face = faces[frame.index]
         height, width = frame.image.shape[:2]
         if face is not None and (face.y + face.height > height or face.x + face.width > width):
@@ -108,18 +126,18 @@ def _clips(views: tuple[View, ...]) -> tuple[View, ...]:
 
 
 def prepare_video(
-    uri: str, params: PrepareParams, views: tuple[View, ...], truth_uri: str | None = None
+    uri: str, params: PrepareParams, views: tuple[View, ...], truth_uri: str | None = None, keep_bytes: int = 0
 ) -> dict[str, Any]:
     """The probe columns and `status` (ok, no_face) of table `videos`, with `frames`, `truth` and `inputs` nested.
 
     `frames` holds one dict per keyframe (columns of table `frames`), `inputs` one dict (`schemas.tables.INPUT`) per
     keyframe and view that could be cut from it; a flow map needs a next frame, of the same size. Faces are looked for
-    where a view or the truth needs them, and followed through the clips that show them. The video is decoded twice,
-    first for the keyframes, then up to the last of them, and once or twice more for clips, so that memory does not grow
-    with its length. `truth` is empty without a `truth_uri`. Raises SampleError as
-    `operators.video.decode.read_frames` does, truth_unreadable and truth_mismatch.
+    where a view or the truth needs them, and followed through the clips that show them. A video of more than
+    `keep_bytes`, as it is decoded, is decoded twice, first for the keyframes, then up to the last of them, so that
+    memory does not grow with its length; clips take one more pass or two. `truth` is empty without a `truth_uri`.
+    Raises SampleError as `operators.video.decode.read_frames` does, truth_unreadable and truth_mismatch.
     """
-    reader = read_frames(uri, "gray", on_packet=progress)
+    reader = read_frames(uri, "gray", on_packet=progress, keep_bytes=keep_bytes)
     signal = ChangeSignal(params.keyframes)
     for frame in reader:
         signal.update(frame.image)
@@ -128,7 +146,7 @@ def prepare_video(
     keyframes = dict(zip(indices.tolist(), scores.tolist(), strict=True))
     wants_faces = truth_uri is not None or any(view.part == "face" for view in views)
     rows, pictures, faces = [], [], {}
-    for frame, following in _with_next(uri, set(keyframes)):
+    for frame, following in _with_next(reader.again("rgb24", _and_next(keyframes)), keyframes):
         face = find_face(frame.image, params.faces) if wants_faces else None
         progress()
         if face is not None:
@@ -155,10 +173,14 @@ def _cut_clips(
     return cut_clips(uri, {row["frame"]: tracks.get(row["frame"]) for row in rows}, views)
 
 
-def _with_next(uri: str, keyframes: set[int]) -> Iterator[tuple[Frame, Frame | None]]:
+def _and_next(keyframes: Iterable[int]) -> set[int]:
+    return {index + step for index in keyframes for step in (0, 1)}
+
+
+def _with_next(frames: Iterable[Frame], keyframes: Container[int]) -> Iterator[tuple[Frame, Frame | None]]:
     """Each keyframe with the frame after it; None after the last frame of the video and before one of another size."""
     keyframe: Frame | None = None
-    for frame in read_frames(uri, "rgb24", only=keyframes | {index + 1 for index in keyframes}, on_packet=progress):
+    for frame in frames:
         if keyframe is not None:
             yield keyframe, frame if frame.image.shape == keyframe.image.shape else None
         keyframe = frame if frame.index in keyframes else None

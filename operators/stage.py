@@ -1,5 +1,7 @@
 """The one abstraction: what runs, apart from how it is scheduled. The only operator module that knows Ray."""
 
+import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,8 +21,10 @@ class Stage:
     """One step of a pipeline.
 
     `fn` is a function `(table, **kwargs) -> table`, or, with `actors`, a class that is made once per actor by
-    `fn(**kwargs)` and called with each table. `batch_size` counts rows; `num_cpus` and `num_gpus` are per task
-    or actor. `counter.add(name, rows)` is told of every batch that is done.
+    `fn(**kwargs)` and called with each table, by so many `calls` at a time, each in a thread of its own. `batch_size`
+    counts rows; `num_cpus` and `num_gpus` are per task or actor. `counter.add(name, rows)` is told of every batch that
+    is done, and `counter.worked(name, actor, worked_s, since_s)` of what an actor with the attribute `worked_s` has
+    worked since it was first called.
     """
 
     name: str
@@ -30,6 +34,7 @@ class Stage:
     num_cpus: float = 1
     num_gpus: float = 0
     actors: int | None = None
+    calls: int = 1
     counter: ActorHandle | None = None
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
@@ -55,12 +60,20 @@ def apply(ds: Dataset, stage: Stage) -> Dataset:
     class Actor:
         def __init__(self) -> None:
             self._fn = stage.fn(**stage.kwargs)
+            self._id, self._since = uuid.uuid4().hex, None
 
         def __call__(self, table: pa.Table) -> pa.Table:
-            return run_table(stage, self._fn, table, {})
+            self._since = time.perf_counter() if self._since is None else self._since
+            found = run_table(stage, self._fn, table, {})
+            if stage.counter is not None and hasattr(self._fn, "worked_s"):
+                since_s = time.perf_counter() - self._since
+                stage.counter.worked.remote(stage.name, self._id, self._fn.worked_s, since_s)
+            return found
 
     Actor.__name__ = stage.name
-    return ds.map_batches(Actor, compute=ActorPoolStrategy(size=stage.actors), **options)
+    # without true multi-threading a second call waits for the first one to end
+    threads = {"max_concurrent_calls_per_actor": stage.calls, "enable_true_multi_threading": stage.calls > 1}
+    return ds.map_batches(Actor, compute=ActorPoolStrategy(size=stage.actors, **threads), **options)
 
 
 def run_table(stage: Stage, fn: TableFunction, table: pa.Table, kwargs: Mapping[str, Any]) -> pa.Table:

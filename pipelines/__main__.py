@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "verify": "read every file of a lake and name those that are damaged or lost",
     "sql": "ask the tables a question, read-only",
     "render": "draw a video's explanation as MP4 and contact sheet",
+    "export": "write a run's maps as pictures, arrays or a dataset for FiftyOne",
     "annotate": "make pages that ask people where videos look manipulated, and take their answers",
     "manifest": "list, check and split a published dataset",
     "train": "train a detector on the splits train and val of a manifest or a lake",

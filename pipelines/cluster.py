@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import ray
 from ray.data import DataContext
@@ -12,6 +12,8 @@ from ray.data import DataContext
 from pipelines.config import Resources
 from pipelines.errors import UserError
 from pipelines.machine import WAITING, processors
+
+_VIDEOS_PER_GPU_CALL: Final = 32
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Cluster:
     gpus_per_actor: float
     threads_per_actor: int
     batch_samples: int  # 0: as many as the GPU's free memory holds
+    videos_per_call: int
+    calls: int  # of an actor at a time
 
 
 def connect(resources: Resources) -> Cluster:
@@ -57,7 +61,11 @@ def connect(resources: Resources) -> Cluster:
             f"the cluster has {available.get('CPU', 0):.0f} CPUs and needs {needed}: {cpus} per attribution actor, one "
             "for the checkpoint filter and one to decode; set resources.actors or resources.threads_per_actor lower"
         )
-    return Cluster(actors, cpus, per_actor, threads, resources.batch_samples or (0 if gpus else 4))
+    samples = resources.batch_samples or (0 if gpus else 4)
+    # a GPU waits neither for rows to be read and written, nor for the gap between two calls; on processors nothing is
+    # won, for what reads and writes takes them from what explains
+    videos = resources.videos_per_call or max(resources.videos_per_block, _VIDEOS_PER_GPU_CALL if gpus else 0)
+    return Cluster(actors, cpus, per_actor, threads, samples, videos, calls=2 if gpus else 1)
 
 
 def _threads_of_a_node() -> int:

@@ -27,7 +27,7 @@ from operators.methods.iba import Iba, ReadoutIba
 from operators.methods.method import PICTURE, STILL, Method
 from operators.methods.statistics import about, crops, path_in, why_not
 from operators.models.clips import CLIP_MODELS
-from operators.models.spec import PAPER_LAYERS, ModelSpec, spec_for
+from operators.models.spec import PAPER_LAYERS, ModelSpec, layer_names, spec_for
 from operators.models.weights import Detector, digest, fetch_published, is_clip_model, spec_of
 from operators.prepare import PrepareParams
 from operators.video.sandbox import Limits
@@ -87,6 +87,8 @@ class Resources:
     """How the work is scheduled. Changes no result, so it is no part of a run's identity."""
 
     videos_per_block: Annotated[int, Ge(1), Le(256)] = 4
+    #: videos that an attribution actor is given at a time; 0: a block on a CPU, 32 on a GPU
+    videos_per_call: Annotated[int, Ge(0), Le(4096)] = 0
     #: samples that go through a detector together; 0: 4 on a CPU, what fits on a GPU
     batch_samples: Annotated[int, Ge(0), Le(1024)] = 0
     #: attribution actors; 0: one per GPU, or one on a machine without
@@ -479,7 +481,7 @@ def _detectors(
                 raise UserError(
                     f"--view {CLIP}: {name} looks at pictures; models of clips are {', '.join(CLIP_MODELS)}"
                 )
-            modules = dict(Detector(spec, ()).load().named_modules()) if layers else {}
+            modules = layer_names(spec) if layers else []
         except ValueError as error:
             raise UserError(str(error)) from error
         wanted = _with_known_layers(layers, name)

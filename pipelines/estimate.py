@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from operators.collect import Collector, from_partial
+from operators.kept import Kept
 from operators.methods import statistics
 from operators.methods.statistics import LayerStatistics
 from operators.models.weights import Detector
@@ -23,6 +24,7 @@ from pipelines.prepare import prepare_stage
 from pipelines.probe import probe
 from pipelines.screen import say
 from pipelines.stream import in_order, streamed
+from schemas.methods import FEW_SAMPLES
 from schemas.records import PARTIAL
 
 #: what one worker merges before it hands anything over: a partial of three VGG layers has 75 MB
@@ -61,7 +63,9 @@ def estimate(config: Config, paths: list[Path], out: Path, console: Console, lab
         _estimate(config, table, out / "_manifest.parquet", missing, out, connect(config.resources), console, label)
 
 
-def keep_statistics(config: Config, manifest_file: Path, folder: Path, cluster: Cluster, console: Console) -> None:
+def keep_statistics(
+    config: Config, manifest_file: Path, folder: Path, kept: tuple[Kept, ...], cluster: Cluster, console: Console
+) -> None:
     """Have the statistics of every layer in `folder`: given ones copied, missing ones estimated from the manifest."""
     for (model, layer), given in config.statistics.paths.items():
         target = statistics.path_in(folder, model, layer)
@@ -72,16 +76,17 @@ def keep_statistics(config: Config, manifest_file: Path, folder: Path, cluster: 
         named = ", ".join(f"{model} {layer}" for model, layer in missing)
         say(console, f"estimating mean and deviation of {named} from the run's own crops")
         sample = manifest_file.with_name(f"{config.run_id}-statistics.parquet")
-        _estimate(config, pq.read_table(manifest_file), sample, missing, folder, cluster, console)
+        _estimate(config, pq.read_table(manifest_file), sample, missing, folder, cluster, console, kept=kept)
 
 
 def collect(
-    sample: Path, total: int, config: Config, cluster: Cluster, console: Console
+    sample: Path, total: int, config: Config, cluster: Cluster, console: Console, kept: tuple[Kept, ...] = ()
 ) -> dict[tuple[str, str], LayerStatistics]:
     """(model, layer) -> statistics over the inputs cut from the `total` videos of the manifest `sample`.
 
-    Nothing for a model no input was cut for. What a worker hands over is merged as it comes, in the manifest's order,
-    so that the result is the same each time and memory does not grow with the number of videos.
+    Nothing for a model no input was cut for; what is in `kept` is not cut again. What a worker hands over is merged as
+    it comes, in the manifest's order, so that the result is the same each time and memory does not grow with the
+    number of videos.
     """
     collecting = Stage(
         "statistics",
@@ -98,7 +103,7 @@ def collect(
         },
     )
     found: dict[tuple[str, str], LayerStatistics] = {}
-    chain = [prepare_stage(config), collecting]
+    chain = [prepare_stage(config, kept), collecting]
     with in_order(), streamed(sample, chain, config.resources.videos_per_block, total, console) as partials:
         for row in partials.iter_rows():
             key, part = (row["model"], row["layer"]), from_partial(row)
@@ -115,6 +120,7 @@ def _estimate(
     cluster: Cluster,
     console: Console,
     label: str | None = None,
+    kept: tuple[Kept, ...] = (),
 ) -> None:
     # ids are hashes, so the first ones are a random sample, and the same one after a crash
     sampled = manifest.slice(0, config.statistics.max_videos)
@@ -128,13 +134,13 @@ def _estimate(
         for each in config.detectors
     ]
     config = replace(config, detectors=tuple(each for each in detectors if each.layers))
-    found = collect(sample, len(sampled), config, cluster, console)
+    found = collect(sample, len(sampled), config, cluster, console, kept)
     for (model, layer), known in found.items():
         about = {"model": model, "layer": layer, "label": label}
         about |= config.about_statistics(_detector(config, model))
         statistics.save(known, statistics.path_in(folder, model, layer), about)
-        if known.n < statistics.FEW_SAMPLES:
-            few = f"below {statistics.FEW_SAMPLES} samples the bits depend on which videos they were"
+        if known.n < FEW_SAMPLES:
+            few = f"below {FEW_SAMPLES} samples the bits depend on which videos they were"
             say(console, f"{model} {layer}: n = {known.n}; {few}", "yellow")
         else:
             say(console, f"{model} {layer}: n = {known.n}")

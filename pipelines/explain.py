@@ -8,6 +8,7 @@ from typing import Final
 from rich.console import Console
 
 from operators.explain import LABELLED, Explainer
+from operators.kept import Kept
 from operators.measure import measure
 from operators.methods.method import STATISTICS
 from operators.methods.ready import Files
@@ -16,22 +17,23 @@ from pipelines import manifest as manifests
 from pipelines import summary
 from pipelines.closed import keep_closed
 from pipelines.cluster import Cluster, connect
-from pipelines.config import Config
+from pipelines.config import Config, check_row
 from pipelines.errors import UserError
 from pipelines.estimate import keep_statistics
 from pipelines.fidelity import keep_choices
 from pipelines.lake import blocks, runs
 from pipelines.lake.compact import compacting, take_back
+from pipelines.lake.kept import keeps, kept_for
 from pipelines.lake.layout import Layout
 from pipelines.lake.lock import locked
 from pipelines.lake.read import committed
 from pipelines.lake.sink import LakeSink, checkpointed
-from pipelines.prepare import prepare_stage
+from pipelines.prepare import all_views, prepare_stage
 from pipelines.probe import probe
 from pipelines.screen import say
 from pipelines.stream import streamed
 from schemas.errors import TRANSIENT
-from schemas.tables import EXPLAIN, SINK_TABLES, VIDEO_ROW
+from schemas.tables import EXPLAIN, INPUTS, SINK_TABLES, VIDEO_ROW
 
 _STRANGE_SHOWN: Final = 5
 
@@ -44,12 +46,14 @@ def explain(
     only: Path | None = None,
     *,
     retry_errors: bool = False,
+    keep: bool = False,
 ) -> None:
     """Explain every video of `paths` that the run has not finished, and write the tables.
 
     Of the videos of `paths` those alone that the file `only` names, where it is given. With `retry_errors` a video that
     ended with an error that may not come again (schemas.errors.TRANSIENT) is not finished, and in any case one whose
-    file is another one now. Raises UserError for paths without a video, a lake that cannot be written or a run that
+    file is another one now. What runs of the lake kept of a video is not cut again; with `keep` a run that begins keeps
+    its own. Raises UserError for paths without a video, a lake that cannot be written or a run that
     another process writes, and a cluster that is too small.
     """
     layout = Layout(lake.resolve())
@@ -60,17 +64,26 @@ def explain(
             say(console, f"{n_unknown} videos that {only} names are not among those given", "yellow")
     _check_labels(config, manifest, console)
     with locked(layout, EXPLAIN, config.run_id):
-        _explain(config, manifest, layout, console, TRANSIENT if retry_errors else frozenset())
+        _explain(config, manifest, layout, console, TRANSIENT if retry_errors else frozenset(), keep)
 
 
 def _explain(
-    config: Config, manifest: manifests.Manifest, layout: Layout, console: Console, retried: frozenset[str]
+    config: Config,
+    manifest: manifests.Manifest,
+    layout: Layout,
+    console: Console,
+    retried: frozenset[str],
+    keep: bool,
 ) -> None:
     run_id = config.run_id
     _write_manifest(manifest, layout, run_id)
     _announce(config, manifest, layout, console)
     _mend(layout, run_id, console)
     _take_back(manifest, layout, run_id, retried, console)
+    finished = set(committed(layout, EXPLAIN, [run_id])["video_id"].to_pylist())
+    kept = kept_for(layout, config)
+    _announce_kept(kept, manifest, finished, console)
+    keep = _keeps(layout, config, keep, bool(finished), console)
     cuts = probe(config)
     for (model, _), cut in cuts.items():
         if cut.slower is not None:
@@ -79,39 +92,40 @@ def _explain(
     cluster = connect(config.resources)
     runs.begin(config, layout, cuts)
     if any(STATISTICS in method.needs for method in config.made_methods):
-        keep_statistics(config, layout.manifest(run_id), layout.statistics(run_id), cluster, console)
+        keep_statistics(config, layout.manifest(run_id), layout.statistics(run_id), kept, cluster, console)
         keep_closed(config, layout)
-    choices = keep_choices(config, layout.manifest(run_id), layout.statistics(run_id), cluster, console)
+    choices = keep_choices(config, layout.manifest(run_id), layout.statistics(run_id), kept, cluster, console)
     runs.choose(config, layout, choices)
 
-    finished = set(committed(layout, EXPLAIN, [run_id])["video_id"].to_pylist())
     todo = len(set(manifest.table["video_id"].to_pylist()) - finished)
-    chain = stages(config, layout.statistics(run_id), cluster)
+    chain = stages(config, layout.statistics(run_id), kept, keep, cluster)
+    shares: dict[str, float] = {}
     if todo:
         per_block = config.resources.videos_per_block
         with (
             checkpointed(layout, EXPLAIN, run_id),
             compacting(layout, EXPLAIN, run_id, console),
-            streamed(layout.manifest(run_id), chain, per_block, todo, console) as videos,
+            streamed(layout.manifest(run_id), chain, per_block, todo, console, shares) as videos,
         ):
-            videos.write_datasink(LakeSink(layout, run_id, SINK_TABLES))
+            videos.write_datasink(LakeSink(layout, run_id, (*SINK_TABLES, INPUTS) if keep else SINK_TABLES))
 
-    runs.end(config, layout)
+    runs.end(config, layout, shares.get("explain"))
     summary.show(layout.root, run_id, console)
 
 
-def stages(config: Config, kept_statistics: Path, cluster: Cluster) -> list[Stage]:
+def stages(config: Config, kept_statistics: Path, kept: tuple[Kept, ...], keep: bool, cluster: Cluster) -> list[Stage]:
     """Manifest row -> prepared video -> predictions and maps -> metrics; one row per video all the way."""
     return [
-        prepare_stage(config),
+        prepare_stage(config, kept, all_views(config) if keep else None),
         Stage(
             "explain",
             Explainer,
             VIDEO_ROW,
-            batch_size=config.resources.videos_per_block,
+            batch_size=cluster.videos_per_call,
             num_cpus=cluster.cpus_per_actor,
             num_gpus=cluster.gpus_per_actor,
             actors=cluster.actors,
+            calls=cluster.calls,
             kwargs={
                 "detectors": config.detectors,
                 "methods": config.made_methods,
@@ -119,6 +133,7 @@ def stages(config: Config, kept_statistics: Path, cluster: Cluster) -> list[Stag
                 "files": Files(kept_statistics, config.readouts.paths),
                 "batch_samples": cluster.batch_samples,
                 "threads": cluster.threads_per_actor,
+                "keep": keep,
             },
         ),
         Stage("metrics", measure, VIDEO_ROW, batch_size=1, kwargs={"rules": config.mask_rules}),
@@ -146,6 +161,23 @@ def _take_back(
     if found:
         again = [video_id for videos in found.values() for video_id in videos]
         say(console, f"{len(again)} videos are done again, the first is {again[0]}")
+
+
+def _keeps(layout: Layout, config: Config, wanted: bool, begun: bool, console: Console) -> bool:
+    """Whether the run keeps its inputs: of all of its videos, or of none. UserError for more than a row holds."""
+    keep = keeps(layout, config.run_id) or (wanted and not begun)
+    if keep:
+        check_row(config.prepare.keyframes.max_keyframes, all_views(config))
+    elif wanted:
+        say(console, f"run {config.run_id} was begun without --keep-crops, so it keeps none", "yellow")
+    return keep
+
+
+def _announce_kept(kept: tuple[Kept, ...], manifest: manifests.Manifest, finished: set[str], console: Console) -> None:
+    todo = set(manifest.table["video_id"].to_pylist()) - finished
+    known = todo & {video for each in kept for video in each.blocks}
+    if known:
+        say(console, f"{len(known):,} of {len(todo):,} videos were cut by another run and kept: these are not decoded")
 
 
 def _check_labels(config: Config, manifest: manifests.Manifest, console: Console) -> None:

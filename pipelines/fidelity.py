@@ -12,6 +12,7 @@ import ray
 from rich.console import Console
 
 from operators.choose import CANDIDATES, choose
+from operators.kept import Kept
 from operators.methods import choice as choices
 from operators.methods.choice import Choice
 from operators.methods.iba import Iba
@@ -31,7 +32,7 @@ LEAST_SAMPLES: Final = 1500
 
 
 def keep_choices(
-    config: Config, manifest_file: Path, statistics: Path, cluster: Cluster, console: Console
+    config: Config, manifest_file: Path, statistics: Path, kept: tuple[Kept, ...], cluster: Cluster, console: Console
 ) -> dict[tuple[str, str], Choice]:
     """The choice for every (model, layer), in files below `statistics`; what is there stays as it is.
 
@@ -42,7 +43,9 @@ def keep_choices(
     layers = [(each.spec.name, layer) for each in config.detectors for layer in each.layers]
     missing = [each for each in layers if not choices.path_in(statistics, *each).is_file()]
     if missing:
-        for (model, layer), choice in _found(config, manifest_file, statistics, missing, cluster, console).items():
+        for (model, layer), choice in _found(
+            config, manifest_file, statistics, missing, kept, cluster, console
+        ).items():
             choices.save(choice, choices.path_in(statistics, model, layer))
     found = {each: choices.load(choices.path_in(statistics, *each)) for each in layers}
     for (model, layer), choice in found.items():
@@ -69,6 +72,7 @@ def _found(
     manifest_file: Path,
     statistics: Path,
     missing: list[tuple[str, str]],
+    kept: tuple[Kept, ...],
     cluster: Cluster,
     console: Console,
 ) -> dict[tuple[str, str], Choice]:
@@ -81,7 +85,7 @@ def _found(
     sample = manifest_file.with_name(f"{config.run_id}-fidelity.parquet")
     write_table(videos, sample)
     say(console, f"comparing fits of a few samples with the reference, of {len(videos)} videos")
-    with streamed(sample, [prepare_stage(config)], 1, len(videos), console) as prepared:
+    with streamed(sample, [prepare_stage(config, kept)], 1, len(videos), console) as prepared:
         inputs = _by_view(prepared.iter_rows())
     work: Any = ray.remote(num_cpus=cluster.cpus_per_actor, num_gpus=cluster.gpus_per_actor)(choose)
     running: list[tuple[str, Any]] = []

@@ -20,6 +20,7 @@ from operators.inputs.view import View
 from operators.judge import Explanations, Judge
 from operators.judging.params import JudgeParams
 from operators.judging.totals import Series, Totals, totals
+from operators.kept import Kept
 from operators.methods.ready import Files
 from operators.models.weights import Detector, digest, load_model
 from operators.prepare import recut
@@ -29,10 +30,12 @@ from pipelines.config import Config, of_run
 from pipelines.errors import UserError
 from pipelines.lake import blocks
 from pipelines.lake.compact import compacting
+from pipelines.lake.kept import keeps, kept_by
 from pipelines.lake.layout import Layout
 from pipelines.lake.lock import locked
 from pipelines.lake.read import committed, open_lake, queries, runs
 from pipelines.lake.sink import LakeSink, checkpointed
+from pipelines.prepare import all_views
 from pipelines.screen import command, say
 from pipelines.stream import streamed
 from schemas.tables import FRAMES, JUDGE, JUDGE_TABLES, JUDGED_ROW, MASKS, NESTED, TRUTH, VIDEO_ROW, VIDEOS, Table
@@ -97,7 +100,8 @@ def judge(
                 frames, kept = frozenset(plan.chosen[: params.sanity_frames]), layout.statistics(run_id)
                 explanations = Explanations(frames, config.made_methods, Files(kept, config.readouts.paths), permuted)
                 cluster = connect(config.resources)
-                chain = stages(config, params, plan, whole, landmarks, explanations, cluster)
+                kept = kept_by(layout, run_id, config) if keeps(layout, run_id) else None
+                chain = stages(config, params, plan, whole, landmarks, explanations, kept, cluster)
                 per_block = config.resources.videos_per_block
                 with (
                     checkpointed(layout, JUDGE, run_id),
@@ -116,11 +120,12 @@ def stages(
     whole: dict[Series, Totals],
     landmarks: Path | None,
     again: Explanations,
+    kept: Kept | None,
     cluster: Cluster,
 ) -> list[Stage]:
-    """Maps and frames of a video -> with its inputs cut again -> judged; one row per video all the way."""
+    """Maps and frames of a video -> with its inputs, kept or cut again -> judged; one row per video all the way."""
     flows = dict.fromkeys(plan.videos, config.prepare.flow)
-    cut = {"flows": flows, "limits": config.limits, "views": _views(config, params)}
+    cut = {"flows": flows, "limits": config.limits, "views": _views(config, params), "kept": kept}
     return [
         Stage("recut", recut, VIDEO_ROW, batch_size=1, kwargs=cut),
         Stage(
@@ -147,11 +152,9 @@ def stages(
 
 
 def _views(config: Config, params: JudgeParams) -> tuple[View, ...]:
-    """What models see, what landmarks are found in and, where segments are attacked, what they are cut from."""
-    views = {*config.views, LANDMARK_VIEW}
-    if params.pgd_steps or params.nes_frames:
-        views |= {view.picture for view in config.views}
-    return tuple(sorted(views, key=str))
+    """Of all views those that are needed: pictures of flow maps only where segments are attacked."""
+    attacks = params.pgd_steps or params.nes_frames
+    return tuple(view for view in all_views(config) if attacks or view in (*config.views, LANDMARK_VIEW))
 
 
 def _found(config: Config, weights: dict[str, Path]) -> Config:

@@ -18,16 +18,24 @@ _POLL_S = 0.5
 
 @ray.remote(num_cpus=0)
 class _Counter:
-    """Rows that have left each stage."""
+    """Rows that have left each stage, and what its actors have worked."""
 
     def __init__(self) -> None:
         self._rows: dict[str, int] = {}
+        self._worked: dict[str, dict[str, tuple[float, float]]] = {}
 
     def add(self, stage: str, rows: int) -> None:
         self._rows[stage] = self._rows.get(stage, 0) + rows
 
     def rows(self) -> dict[str, int]:
         return self._rows
+
+    def worked(self, stage: str, actor: str, worked_s: float, since_s: float) -> None:
+        self._worked.setdefault(stage, {})[actor] = worked_s, since_s
+
+    def busy(self) -> dict[str, float]:
+        sums = {stage: map(sum, zip(*each.values(), strict=True)) for stage, each in self._worked.items()}
+        return {stage: worked_s / since_s for stage, (worked_s, since_s) in sums.items()}
 
 
 @contextmanager
@@ -44,6 +52,11 @@ def progress(stages: list[str], total: int, console: Console) -> Iterator[Any]:
         done.set()
         thread.join()
         ray.kill(counter)
+
+
+def busy(counter: Any) -> dict[str, float]:
+    """Stage -> share of the time, from each actor's first call to the end of its last, that its actors worked."""
+    return cast(dict[str, float], ray.get(counter.busy.remote()))
 
 
 def _rows(counter: Any) -> dict[str, int]:

@@ -10,14 +10,21 @@ from ray.data import DataContext, Dataset
 from rich.console import Console
 
 from operators.stage import Stage, apply
-from pipelines.progress import progress
+from pipelines.progress import busy, progress
 
 
 @contextmanager
-def streamed(rows: Path, chain: Sequence[Stage], per_block: int, total: int, console: Console) -> Iterator[Dataset]:
+def streamed(
+    rows: Path,
+    chain: Sequence[Stage],
+    per_block: int,
+    total: int,
+    console: Console,
+    shares: dict[str, float] | None = None,
+) -> Iterator[Dataset]:
     """The rows of a Parquet file in blocks of `per_block`, through the chain; what is read in it shows its progress.
 
-    `total` is how many of the rows are still to do.
+    `total` is how many of the rows are still to do. At the end `shares` is told how busy actors were, by stage.
     """
     with progress([stage.name for stage in chain], total, console) as counter:
         # a file that is read without repartition is one block, and saves no progress before its end
@@ -25,6 +32,8 @@ def streamed(rows: Path, chain: Sequence[Stage], per_block: int, total: int, con
         for stage in chain:
             dataset = apply(dataset, replace(stage, counter=counter))
         yield dataset
+        if shares is not None:
+            shares |= busy(counter)
 
 
 @contextmanager

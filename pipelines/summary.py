@@ -18,6 +18,7 @@ def show(lake: Path, run_id: str, console: Console) -> None:
     with open_lake(lake, run_id) as connection:
         asked = {name: connection.sql(query).to_arrow_table() for name, query in queries("summary").items()}
         example = connection.sql("select min(video_id) from masks").fetchall()[0][0]
+        ((busy,),) = connection.sql("select busy from runs").fetchall()
     counts = {row["status"]: row["n_videos"] for row in asked["status"].to_pylist()}
     said = f"{counts.get(STATUS_OK, 0):,} of {sum(counts.values()):,} videos explained"
     for status, words in ((STATUS_NO_FACE, "without a face"), (STATUS_ERROR, "failed")):
@@ -35,6 +36,8 @@ def show(lake: Path, run_id: str, console: Console) -> None:
             console.print()
             say(console, title, "bold")
             print_table(asked[name], console, below=("example", "detail"))
+    if busy is not None:
+        say(console, f"actors explained {busy:.0%} of the time, and waited for videos the rest of it")
     where = shlex.quote(str(lake))
     console.print()
     say(console, "next: check the run and make its tables", "bold")

@@ -127,6 +127,13 @@ RUNS: Final = _table(
         _column("started_at", _TIME, "first start of the run"),
         _column("ended_at", _TIME, "last time that everything it was given was finished; NULL before", null=True),
         _column(
+            "busy",
+            pa.float64(),
+            "share of the time from the first call of each attribution actor to the end of its last that it explained; "
+            "of the last start that explained a video, NULL before its end",
+            null=True,
+        ),
+        _column(
             "starts",
             pa.list_(
                 pa.struct(
@@ -235,6 +242,29 @@ FRAMES: Final = _table(
         ),
     ],
     parents=(VIDEOS,),
+    chain=EXPLAIN,
+)
+
+INPUTS: Final = _table(
+    "inputs",
+    "one row per (video, frame, view) of the runs that keep what models see; no other run has rows",
+    ("run_id", "video_id", "frame", "view"),
+    [
+        _RUN_ID,
+        _VIDEO_ID,
+        _FRAME,
+        _column("span_frames", pa.int32(), "how many frames it was cut from"),
+        _column("view", pa.string(), "what it shows and how, operators.inputs.view.View as text"),
+        _column("box_x", pa.int32(), "left edge of the box of the frame that it was cut from, in pixels"),
+        _column("box_y", pa.int32(), "top edge of the box"),
+        _column("box_width", pa.int32(), "width of the box"),
+        _column("box_height", pa.int32(), "height of the box"),
+        _column(
+            "boxes", pa.list_(pa.int32()), "x, y, width, height in each picture of a clip; NULL for others", null=True
+        ),
+        _column("pixels", pa.binary(), "size * size * 3 bytes, RGB, row by row; those of a clip one after the other"),
+    ],
+    parents=(FRAMES,),
     chain=EXPLAIN,
 )
 
@@ -671,7 +701,7 @@ SINK_TABLES: Final = (VIDEOS, *NESTED)
 JUDGE_NESTED: Final = (JUDGED_MAPS, FAITHFULNESS, FAITHFULNESS_CURVES, SANITY, REGIONS)
 JUDGE_TABLES: Final = (JUDGED, *JUDGE_NESTED)
 #: tables of a run in a lake; CURVES and ANNOTATIONS belong to no run
-LAKE_TABLES: Final = (RUNS, CLOSED, *SINK_TABLES, *JUDGE_TABLES)
+LAKE_TABLES: Final = (RUNS, CLOSED, *SINK_TABLES, INPUTS, *JUDGE_TABLES)
 
 
 def item(table: Table) -> pa.StructType:
@@ -679,28 +709,14 @@ def item(table: Table) -> pa.StructType:
     return pa.struct([field for field in table.schema if field.name not in ("run_id", "video_id")])
 
 
-#: one model input cut from one keyframe, a clip from those after it, too; lives between the stages, never written
-INPUT: Final = pa.struct(
-    [
-        _FRAME,
-        _column("span_frames", pa.int32(), "how many frames it was cut from"),
-        _column("view", pa.string(), "what it shows and how, operators.inputs.view.View as text"),
-        _column("box_x", pa.int32(), "the box of the frame that it was cut from, in pixels"),
-        _column("box_y", pa.int32(), ""),
-        _column("box_width", pa.int32(), ""),
-        _column("box_height", pa.int32(), ""),
-        _column(
-            "boxes", pa.list_(pa.int32()), "x, y, width, height in each picture of a clip; NULL for others", null=True
-        ),
-        _column("pixels", pa.binary(), "size * size * 3 bytes, RGB, row by row; those of a clip one after the other"),
-    ]
-)
+#: one model input cut from one keyframe, a clip from those after it, too
+INPUT: Final = item(INPUTS)
 
 #: what travels between the stages: one row per video, results nested in it; the sink adds the run id
 VIDEO_ROW: Final = pa.schema(
     [
         *[field for field in VIDEOS.schema if field.name != "run_id"],
-        pa.field("inputs", pa.list_(INPUT), nullable=False),
+        pa.field(INPUTS.name, pa.list_(INPUT), nullable=False),
         *[pa.field(table.name, pa.list_(item(table)), nullable=False) for table in NESTED],
     ]
 )

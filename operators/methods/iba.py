@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from operators.methods import choice, statistics
-from operators.methods.bottleneck import AT_ITS_FLOOR, PRESETS, Bottleneck, Explanation, fit, prepared
+from operators.methods.bottleneck import AT_ITS_FLOOR, PRESETS, Bottleneck, Explanation, Noise, fit, prepared
 from operators.methods.gradients import of_time
 from operators.methods.method import CHOICE, LAYER, READOUT, STATISTICS, Maps, Outputs, Place
 from operators.methods.readout import Readout, least_bits, load
@@ -23,22 +23,23 @@ class Site:
     mean: Tensor
     std: Tensor
     active: Tensor
+    noise: Noise
 
     @classmethod
     def of(cls, place: Place, bottleneck: Bottleneck) -> "Site":
         """The place cut as the bottleneck wants it, with the statistics in its file."""
         known = statistics.load(place.files[STATISTICS])
         device = place.example.device
-        tensors = (known.mean.float().to(device), known.std().to(device), known.active().to(device))
+        mean, std, active = known.mean.float().to(device), known.std().to(device), known.active().to(device)
         assert place.cut is not None, "a bottleneck needs a layer"
-        return cls(place.layer, prepared(place.cut, place.example, bottleneck), *tensors)
+        return cls(place.layer, prepared(place.cut, place.example, bottleneck), mean, std, active, Noise(mean, std))
 
     def fit(
         self, inputs: Tensor, targets: Tensor, outputs: Outputs, bottleneck: Bottleneck, start: Tensor | None
     ) -> Explanation:
         """`bottleneck.fit` here."""
-        noise = (self.mean, self.std, self.active)
-        return fit(self.cut, inputs, targets, *noise, bottleneck, start, outputs.crossings[self.layer])
+        known = (self.mean, self.std, self.active)
+        return fit(self.cut, inputs, targets, *known, bottleneck, start, outputs.crossings[self.layer], self.noise)
 
 
 @dataclass(frozen=True)

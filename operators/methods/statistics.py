@@ -12,12 +12,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from operators.inputs.view import View
+from schemas.methods import STATISTICS_KEY
 
-#: below this many samples the estimate is called out
-FEW_SAMPLES: Final = 1000
 STD_FLOOR: Final = 0.01
 ACTIVE_SHARE: Final = 0.01
-_METADATA_KEY: Final = "viba.statistics"
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,10 @@ class LayerStatistics:
     m2: Tensor
     nonzero: Tensor
 
+    def cpu(self) -> "LayerStatistics":
+        """The same on the processor, to be handed over or kept."""
+        return LayerStatistics(self.n, self.mean.cpu(), self.m2.cpu(), self.nonzero.cpu())
+
     def std(self) -> Tensor:
         """Sample standard deviation (n - 1), floored at 0.01; (C, H, W) float32."""
         return (self.m2 / max(self.n - 1, 1)).sqrt().clamp(min=STD_FLOOR).float()
@@ -39,11 +41,10 @@ class LayerStatistics:
 
 
 def of_batch(activations: Tensor) -> LayerStatistics:
-    """The statistics of one batch (N, C, H, W) on any device, two passes in float64 there; they come to the CPU."""
+    """The statistics of one batch (N, C, H, W), two passes in float64; on its device, where they can be merged."""
     values = activations.double()
     mean = values.mean(0)
-    m2, nonzero = (values - mean).square().sum(0), (values != 0).sum(0)
-    return LayerStatistics(len(values), mean.cpu(), m2.cpu(), nonzero.cpu())
+    return LayerStatistics(len(values), mean, (values - mean).square().sum(0), (values != 0).sum(0))
 
 
 def merge(parts: list[LayerStatistics]) -> LayerStatistics:
@@ -71,8 +72,9 @@ def save(statistics: LayerStatistics, path: Path, about: dict[str, str | None]) 
     """Write as safetensors, replaced in one step; `about`: model, layer, label, and what `why_not` compares."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
+    statistics = statistics.cpu()
     tensors = {"mean": statistics.mean, "m2": statistics.m2, "nonzero": statistics.nonzero}
-    metadata = {_METADATA_KEY: json.dumps(about | {"n": statistics.n})}
+    metadata = {STATISTICS_KEY: json.dumps(about | {"n": statistics.n})}
     save_file({key: value.contiguous() for key, value in tensors.items()}, temporary, metadata=metadata)
     temporary.replace(path)
 
@@ -91,7 +93,7 @@ def about(path: Path) -> dict[str, Any]:
     """The metadata of a file that `save` wrote, and n. Raises ValueError for another file."""
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {})[_METADATA_KEY])
+            return json.loads((file.metadata() or {})[STATISTICS_KEY])
     except Exception as error:
         raise ValueError(f"{path} is no layer statistics file ({type(error).__name__}: {error})") from error
 

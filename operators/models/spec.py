@@ -11,7 +11,7 @@ from torch import nn
 
 from operators.inputs.view import Part, View
 from operators.models.activations import Layout
-from operators.models.clips import CLIP_MODELS, SMALL, TORCHVISION
+from operators.models.clips import CLIP_MODELS, SMALL, TORCHVISION, create_clip_model
 from schemas.tables import CLASS_FAKE, CLASS_REAL, FAKE, LABELS, REAL
 
 _HALF: Final = (0.5, 0.5, 0.5)
@@ -84,6 +84,16 @@ def spec_for(name: str, part: Part = "face", classes: tuple[str, ...] = LABELS) 
     layout = "NHWC" if str(getattr(model, "output_fmt", "")) == "NHWC" else "NCHW"
     mean, std = tuple(data["mean"]), tuple(data["std"])
     return ModelSpec(name, name, view, mean, std, _default_layer(model), classes, layout=layout)
+
+
+def layer_names(spec: ModelSpec) -> list[str]:
+    """The dotted names of the architecture's modules, in the order the model runs them; nothing is initialised."""
+    with torch.device("meta"):
+        if spec.architecture == SMALL or spec.architecture.startswith(TORCHVISION):
+            model = create_clip_model(spec.architecture, spec.view, len(spec.classes))
+        else:
+            model = timm.create_model(spec.architecture, num_classes=len(spec.classes))
+        return [name for name, _ in model.named_modules()]
 
 
 def _default_layer(model: nn.Module) -> str:

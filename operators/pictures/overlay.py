@@ -16,6 +16,7 @@ Rectangle = tuple[int, int, int, int]
 """Left, top, width, height in pixels."""
 
 _OUTLINE: Final = (255, 255, 255)
+_MARK: Final = "INTERPOLATED"
 #: what the colour bar's heat lies over: a middle grey, as skin is
 _BAR_BACKGROUND: Final = 128
 #: a face smaller than this share of the picture's height is shown once more, enlarged to `_INSET` of that height
@@ -54,7 +55,7 @@ class Panel:
     """One explained picture and what is written under it.
 
     `picture` (H, W, 3) uint8 RGB; `saliency` (h, w) lies over `box` of the picture, the whole of it where
-    `box` is None; `scale` says what its colours mean.
+    `box` is None; `scale` says what its colours mean. A panel that is `interpolated` says so, and its box is dashed.
     """
 
     picture: np.ndarray
@@ -63,6 +64,7 @@ class Panel:
     scale: Scale
     title: str
     lines: tuple[str, ...]
+    interpolated: bool = False
 
 
 def place(saliency: np.ndarray, box: Rectangle, height: int, width: int) -> np.ndarray:
@@ -102,8 +104,10 @@ def draw_panel(panel: Panel, params: OverlayParams) -> np.ndarray:
     saliency = place(panel.saliency, box, height, width)
     picture = blend(resized(panel.picture, height, width), saliency, panel.scale.top, params.max_opacity)
     if panel.box is not None:
-        _outline(picture, box, params)
+        _outline(picture, box, params, panel.interpolated)
         _draw_inset(picture, panel, box, params)
+    if panel.interpolated:
+        _draw_mark(picture, params)
 
     font, margin = params.font_px, params.margin_px
     line_px = round(font * 1.35)
@@ -165,7 +169,7 @@ def _draw_inset(picture: np.ndarray, panel: Panel, box: Rectangle, params: Overl
         panel.scale.top,
         params.max_opacity,
     )
-    _outline(picture, (left, top, inset_width, inset_height), params)
+    _outline(picture, (left, top, inset_width, inset_height), params, panel.interpolated)
 
 
 def nice_ticks(top: float) -> list[float]:
@@ -196,10 +200,49 @@ def resized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LANCZOS4)
 
 
-def _outline(picture: np.ndarray, box: Rectangle, params: OverlayParams) -> None:
+def _outline(picture: np.ndarray, box: Rectangle, params: OverlayParams, dashed: bool) -> None:
     x, y, width, height = box
     thickness = max(1, params.picture_height_px // 240)
-    cv2.rectangle(picture, (x, y), (x + width - 1, y + height - 1), _OUTLINE, thickness)
+    right, bottom = x + width - 1, y + height - 1
+    if not dashed:
+        cv2.rectangle(picture, (x, y), (right, bottom), _OUTLINE, thickness)
+        return
+    dash = 4 * thickness
+    for at in range(x, right, 2 * dash):
+        for level in (y, bottom):
+            cv2.line(picture, (at, level), (min(at + dash, right), level), _OUTLINE, thickness)
+    for at in range(y, bottom, 2 * dash):
+        for level in (x, right):
+            cv2.line(picture, (level, at), (level, min(at + dash, bottom)), _OUTLINE, thickness)
+
+
+def _draw_mark(picture: np.ndarray, params: OverlayParams) -> None:
+    """INTERPOLATED, in the corner at the left bottom, on a ground of its own."""
+    font, margin = params.font_px, params.margin_px // 2
+    label = blank(font + 2 * margin, text_width(_MARK, font, bold=True) + 2 * margin)
+    write(label, _MARK, margin, margin, font, bold=True)
+    height, width = min(label.shape[0], picture.shape[0]), min(label.shape[1], picture.shape[1])
+    picture[picture.shape[0] - height :, :width] = label[:height, :width]
+
+
+def draw_timeline(width: int, frame: int, keyframes: Sequence[int], n_frames: int, params: OverlayParams) -> np.ndarray:
+    """A line for a video of `n_frames`, a stroke at each keyframe and a dot at `frame`, full at a keyframe alone.
+
+    (h, width, 3) uint8, h even.
+    """
+    height, margin = 2 * round(params.font_px * 0.7), 2 * params.margin_px
+    line = blank(height, width)
+    middle, last = height // 2, max(n_frames - 1, 1)
+
+    def x(of: int) -> int:
+        return margin + round(min(of / last, 1) * (width - 1 - 2 * margin))
+
+    cv2.line(line, (margin, middle), (width - 1 - margin, middle), QUIET, 1)
+    for each in keyframes:
+        cv2.line(line, (x(each), middle - height // 3), (x(each), middle + height // 3), _OUTLINE, 2)
+    filled = cv2.FILLED if frame in keyframes else 2
+    cv2.circle(line, (x(frame), middle), height // 3, _OUTLINE, filled, cv2.LINE_AA)
+    return line
 
 
 def colour_bar(width: int, scale: Scale, font_px: int, max_opacity: float) -> np.ndarray:

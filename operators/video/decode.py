@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BufferedReader
@@ -132,6 +132,7 @@ def read_frames(
     only: Collection[int] | None = None,
     threads: int = 1,
     on_packet: Callable[[], None] | None = None,
+    keep_bytes: int = 0,
 ) -> "FrameReader":
     """Frames of the video or picture at `uri`, in order, decoded while they are iterated over.
 
@@ -139,11 +140,11 @@ def read_frames(
     applied, and interlaced frames deinterlaced, one frame out per frame in. Packets that the decoder refuses are left
     out and counted in `.probe`; a file that breaks off gives the frames it has. `only` names the indices that are
     wanted: the others are decoded but not converted, and decoding ends with the last of them. `on_packet` is called
-    for every packet, frames or not.
+    for every packet, frames or not. A video of up to `keep_bytes` as it is decoded is kept for `FrameReader.again`.
 
     Iterating raises SampleError not_found, empty_file, read_failed, not_a_video, no_video_stream, no_frames.
     """
-    return FrameReader(uri, pixel_format, only, threads, on_packet)
+    return FrameReader(uri, pixel_format, only, threads, on_packet, keep_bytes)
 
 
 class FrameReader:
@@ -159,12 +160,25 @@ class FrameReader:
         only: Collection[int] | None,
         threads: int,
         on_packet: Callable[[], None] | None,
+        keep_bytes: int,
     ) -> None:
         self._uri = uri
         self._pixel_format: PixelFormat = pixel_format
         self._only = only
         self._threads = threads
         self._on_packet = on_packet
+        self._keep_bytes = keep_bytes
+        self._kept: list[_Decoded] | None = None
+
+    def again(self, pixel_format: PixelFormat, only: Collection[int]) -> Iterable[Frame]:
+        """The frames `only` in another format, as a reader of their own would give them; after the last one was read.
+
+        Out of memory where the whole video was kept, else by decoding again.
+        """
+        if self._kept is None:
+            return read_frames(self._uri, pixel_format, only=only, threads=self._threads, on_packet=self._on_packet)
+        reformatter, kept = VideoReformatter(), self._kept
+        return (each.frame(reformatter, pixel_format) for each in kept if each.index in only)
 
     def __iter__(self) -> Iterator[Frame]:
         streams: list[int] | None = None
@@ -183,7 +197,9 @@ class FrameReader:
         stream.codec_context.thread_count = self._threads
         last = None if self._only is None else max(self._only, default=-1)
         clock = _Clock(float(1 / (stream.guessed_rate or _FALLBACK_FPS)))
-        reformatter, how = VideoReformatter(), _CONVERSION[self._pixel_format]
+        reformatter = VideoReformatter()
+        room = self._keep_bytes
+        self._kept = [] if room else None
         orientations: dict[int, _Orientation] = {}
         for index, raw in enumerate(_deinterlace(self._decode(container, stream))):
             time_s = clock.tick(raw.time)
@@ -194,9 +210,14 @@ class FrameReader:
                 orientations[raw.rotation] = _orientation(raw, self.probe.codec)
             orientation = orientations[raw.rotation]
             self.probe.count(time_s, (square[1], square[0]) if orientation.transpose else square)
+            decoded = _Decoded(index, time_s, raw, square, orientation)
+            if self._kept is not None:
+                self._kept.append(decoded)
+                room -= sum(plane.buffer_size for plane in raw.planes)
+                if room < 0:
+                    self._kept = None
             if self._only is None or index in self._only:
-                pixels = reformatter.reformat(raw, *square, self._pixel_format, interpolation=how, threads=1)
-                yield Frame(index, time_s, orientation.apply(pixels.to_ndarray()))
+                yield decoded.frame(reformatter, self._pixel_format)
             if index == last:
                 return
 
@@ -292,6 +313,22 @@ class _Orientation:
         if self.transpose:
             image = image.swapaxes(0, 1)
         return np.ascontiguousarray(image[:: -1 if self.mirror_y else 1, :: -1 if self.mirror_x else 1])
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """A frame as the decoder gives it, and what becomes of it: its size in square pixels, width first, and turning."""
+
+    index: int
+    time_s: float
+    raw: VideoFrame
+    square: tuple[int, int]
+    orientation: _Orientation
+
+    def frame(self, reformatter: VideoReformatter, pixel_format: PixelFormat) -> Frame:
+        how = _CONVERSION[pixel_format]
+        pixels = reformatter.reformat(self.raw, *self.square, pixel_format, interpolation=how, threads=1)
+        return Frame(self.index, self.time_s, self.orientation.apply(pixels.to_ndarray()))
 
 
 def _unknown_side_data(cls: type[SideDataType], value: int) -> SideDataType:

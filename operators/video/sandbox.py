@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import field
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -48,6 +49,8 @@ class Limits:
     stall_s: Annotated[float, Ge(1), Le(86_400)] = 60.0  #: longest time without a sign of progress
     #: address space of the child; its libraries take about 800 MB of it
     memory_mb: Annotated[int, Ge(1024), Le(1 << 20)] = 4096
+    #: decoded frames that are kept, so that a video is decoded once; one of more is decoded twice
+    kept_mb: Annotated[int, Ge(0), Le(1 << 16)] = field(default=512, metadata={"identity": False})
     calls_per_child: Annotated[int, Ge(1), Le(100_000)] = 200  #: then a fresh child, in case a library leaks
 
 

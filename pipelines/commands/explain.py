@@ -79,6 +79,12 @@ def flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=f"do videos again that ended with an error that may not come again: {', '.join(sorted(TRANSIENT))}",
     )
+    parser.add_argument(
+        "--keep-crops",
+        action="store_true",
+        help="keep what models see in the lake: judge, and runs of other layers, methods and presets, decode nothing "
+        "again",
+    )
     add_config(parser)
 
 
@@ -96,4 +102,12 @@ def run(options: argparse.Namespace) -> None:
     console = Console()
     told = detectors(options, console)
     config = configs.build(tables, statistics=options.statistics, readout=options.readout, **told)
-    explain(config, options.paths, options.lake, console, options.only, retry_errors=options.retry_errors)
+    explain(
+        config,
+        options.paths,
+        options.lake,
+        console,
+        options.only,
+        retry_errors=options.retry_errors,
+        keep=options.keep_crops,
+    )

@@ -17,8 +17,20 @@ def flags(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the MP4; the sheet lies beside it as PNG (default: LAKE/renders/VIDEO_ID.mp4)",
     )
+    parser.add_argument(
+        "--stills",
+        action="store_true",
+        help="each explained frame for a second, in place of the video as it plays with the heat fading between them",
+    )
+    parser.add_argument(
+        "--method",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="whose maps are drawn side by side; may be repeated (default: all of the run)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
     """Prints the paths of what it drew."""
-    print(*render(options.lake, options.video_id, options.out), sep="\n")
+    print(*render(options.lake, options.video_id, options.out, options.stills, tuple(options.method)), sep="\n")

@@ -34,11 +34,26 @@ def flags(parser: argparse.ArgumentParser) -> None:
         default="clips",
         help="what of the videos is in the page: none keeps every face out of it (default: clips)",
     )
+    parser.add_argument(
+        "--blur-faces",
+        action="store_true",
+        help="blur pictures so that nobody is recognised; flow maps stay as they are",
+    )
+    parser.add_argument(
+        "--split",
+        action="store_true",
+        help="put clips and maps into a folder beside the page, which then opens at once",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
     """One page."""
-    report(options.lake, options.run_id, options.out, options.max_mb, options.media, Console(), against=options.against)
+    report(
+        *(options.lake, options.run_id, options.out, options.max_mb, options.media, Console()),
+        against=options.against,
+        blur_faces=options.blur_faces,
+        split=options.split,
+    )
 
 
 def _megabytes(text: str) -> float:

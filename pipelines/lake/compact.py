@@ -22,7 +22,7 @@ from pipelines.lake import blocks
 from pipelines.lake.layout import PENDING, REWRITTEN, Layout
 from pipelines.screen import say
 from schemas.conform import conform
-from schemas.tables import LAKE_TABLES
+from schemas.tables import EXPLAIN, INPUTS, LAKE_TABLES
 
 #: videos of a block that is large: a million are then 500 blocks, of one file in each table
 LARGE: Final = 2000
@@ -75,7 +75,12 @@ def take_back(layout: Layout, run_id: str, found: Mapping[Path, Collection[str]]
 
 
 def compact(layout: Layout, chain: str, run_id: str, *, many: int = _MANY, large: int = LARGE) -> int:
-    """Write blocks that are not large together where there are `many`; how many were. Only for who holds the lock."""
+    """Write blocks that are not large together where there are `many`; how many were. Only for who holds the lock.
+
+    Not those of a run that keeps inputs: other runs read these by the names of their blocks, for as long as they go on.
+    """
+    if chain == EXPLAIN and layout.table(run_id, INPUTS.name).is_dir():
+        return 0
     live, _ = blocks.committed(layout, chain, run_id)
     lost = blocks.damage(layout, chain, run_id).lost
     small = [(path, n) for path in live if path not in lost and (n := pq.read_metadata(path).num_rows) <= large // 2]

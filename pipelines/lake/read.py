@@ -1,5 +1,6 @@
 """Opens a lake for reading: one view per table in DuckDB, over the rows of committed videos only."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -92,11 +93,7 @@ def committed(layout: Layout, chain: str, run_ids: list[str]) -> pa.Table:
     """(run_id, video_id) of every video whose rows of a chain's tables are all written."""
     tables = [_COMMITTED.empty_table()]
     for run_id in run_ids:
-        for path in blocks.committed(layout, chain, run_id)[0]:
-            try:
-                ids = pq.ParquetFile(path).read(columns=["video_id"])["video_id"].cast(pa.string())
-            except (pa.ArrowException, OSError) as error:
-                raise UserError(f"{path} is damaged: explain with the run's own command mends it") from error
+        for _, ids in committed_blocks(layout, chain, run_id):
             tables.append(pa.table([pa.array([run_id] * len(ids), pa.string()), ids], schema=_COMMITTED))
     return pa.concat_tables(tables)
 
@@ -104,6 +101,15 @@ def committed(layout: Layout, chain: str, run_ids: list[str]) -> pa.Table:
 def _live(layout: Layout, chain: str, run_id: str) -> set[str]:
     """The names of the files of committed blocks, in every table of the chain."""
     return {path.name for path in blocks.committed(layout, chain, run_id)[0]}
+
+
+def committed_blocks(layout: Layout, chain: str, run_id: str) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    """The name that a block's files have in every table of a chain, and the ids of its videos."""
+    for path in blocks.committed(layout, chain, run_id)[0]:
+        try:
+            yield path.name, pq.ParquetFile(path).read(columns=["video_id"])["video_id"].cast(pa.string())
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{path} is damaged: explain with the run's own command mends it") from error
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, files: list[Path], schema: pa.Schema) -> duckdb.DuckDBPyRelation:

@@ -59,11 +59,17 @@ def _draws(config: Config) -> int | None:
     return config.bottleneck.draws if Iba.name in config.methods and not config.bottleneck.auto else None
 
 
-def end(config: Config, layout: Layout) -> None:
-    """Note that everything the run was given is finished."""
+def end(config: Config, layout: Layout, busy: float | None) -> None:
+    """Note that everything the run was given is finished, and how busy its actors were, None where none had to."""
     row = _read(layout, config.run_id)
     assert row is not None, "ended before it began"
-    _write(layout, row | {"ended_at": datetime.now(UTC)})
+    _write(layout, row | {"ended_at": datetime.now(UTC)} | ({} if busy is None else {"busy": busy}))
+
+
+def config_of(layout: Layout, run_id: str) -> str | None:
+    """The config of a run as JSON; None where its row cannot be read."""
+    row = _read(layout, run_id)
+    return None if row is None else row["config"]
 
 
 def _path(layout: Layout, run_id: str) -> Path:

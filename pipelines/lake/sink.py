@@ -3,7 +3,7 @@
 import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +15,9 @@ from ray.data.datasource import BlockBasedFileDatasink
 from pipelines.lake.layout import Layout
 from schemas.conform import conform
 from schemas.tables import Table
+
+#: what is read of a file at least: of pictures about a video's, of every other table all of a block's rows
+_GROUP_BYTES: Final = 8 << 20
 
 
 class LakeSink(BlockBasedFileDatasink):
@@ -41,7 +44,8 @@ class LakeSink(BlockBasedFileDatasink):
             self.filesystem.create_dir(folder, recursive=True)
             path = posixpath.join(folder, name)
             with self.open_output_stream(path + ".part") as file:
-                pq.write_table(values, file, compression="zstd")
+                rows_per_group = max(len(values) * _GROUP_BYTES // max(values.nbytes, 1), 1)
+                pq.write_table(values, file, compression="zstd", row_group_size=rows_per_group)
             self.filesystem.move(path + ".part", path)  # a reader never meets half a file
 
 

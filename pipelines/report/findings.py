@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from operators.methods import CONTROLS
-from operators.methods.statistics import FEW_SAMPLES
 from pipelines.league import VARIANT
+from schemas.methods import CONTROLS, FEW_SAMPLES
 
 #: as many lines as a person reads
 MOST: Final = 8
@@ -18,7 +17,6 @@ _LEAST: Final = 0.005
 _ALPHA: Final = 0.05
 #: as many differences as one line names
 _SHOWN: Final = 4
-_CONTROLS: Final = {each.name for each in CONTROLS}
 #: the worst first
 ORDER: Final = ("bad", "warning", "good", "note")
 
@@ -176,7 +174,7 @@ RULES: Final[tuple[Callable[[Tables], Finding | None], ...]] = (
 
 def is_control(method: str) -> bool:
     """Whether a row of the league is no method that is on trial: a control, or a variant of a method's maps."""
-    return method in _CONTROLS or VARIANT in method
+    return method in CONTROLS or VARIANT in method
 
 
 def _best(tables: Tables, metric: str, chance: float, praise: str, named: str) -> Finding | None:

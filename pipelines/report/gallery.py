@@ -6,11 +6,12 @@ import hashlib
 import itertools
 import json
 import posixpath
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import cv2
 import duckdb
@@ -20,8 +21,8 @@ from operators.inputs.faces import Box
 from operators.inputs.flow import FlowParams
 from operators.inputs.view import View
 from operators.video.encode import write_video
+from pipelines.explained import pictures, played, why_empty
 from pipelines.lake.read import queries
-from pipelines.render import pictures, played, why_empty
 from schemas.errors import SampleError
 
 MEDIA: Final = ("none", "posters", "clips")
@@ -31,6 +32,10 @@ _FPS: Final = 2
 #: where only clips are shown, they play
 _CLIP_FPS: Final = 8
 _CRF: Final = 28
+#: what is left of a picture whose face nobody is to recognise; people know faces they have seen from 7x10 (Sinha 2006)
+_BLURRED_PX: Final = 6
+#: what `write_beside` calls its files
+_BESIDE: Final = re.compile(r"\d{5,}(-\d+)?\.(js|mp4|webp)")
 _NOTHING: Final = np.full((1, 1, 3), 128, np.uint8)
 _POSTER_PX: Final = 160
 _POSTER_QUALITY: Final = 60
@@ -50,24 +55,33 @@ Row = dict[str, Any]
 Tops = dict[tuple[str, str, str], float]
 
 
+@dataclass(frozen=True)
+class Medium:
+    """What a card plays or draws: inside the page as base64, or in a file beside it, then `src` is its address."""
+
+    content: str
+    src: str = ""
+
+
 @dataclass
 class Card:
     """One video of the gallery.
 
     `told` is what the page's script reads of it (a JSON object), `poster` a WebP, `clips` an MP4 for each of its views
-    and `maps` all maps and true masks, gzipped, all in base64. `why` says why there are no pictures.
+    and `maps` all maps and true masks, gzipped. `why` says why there are no pictures.
     """
 
     told: Row
-    poster: str = ""
-    clips: list[str] = field(default_factory=list)
-    maps: str = ""
+    maps: Medium
+    poster: Medium | None = None
+    clips: list[Medium] = field(default_factory=list)
     why: str = ""
 
     @property
     def size(self) -> int:
         """Bytes it adds to the page, its own markup with some to spare."""
-        return len(json.dumps(self.told)) + len(self.poster) + sum(map(len, self.clips)) + len(self.maps) + 2500
+        media = [self.maps, *self.clips, *([self.poster] if self.poster else [])]
+        return len(json.dumps(self.told)) + sum(len(each.content) for each in media) + 2500
 
 
 def order(rows: list[Row]) -> list[str]:
@@ -91,7 +105,13 @@ def order(rows: list[Row]) -> list[str]:
 
 
 def fill(
-    connection: duckdb.DuckDBPyConnection, run_id: str, rows: list[Row], config: Row, media: str, room: int
+    connection: duckdb.DuckDBPyConnection,
+    run_id: str,
+    rows: list[Row],
+    config: Row,
+    media: str,
+    blur_faces: bool,
+    room: int,
 ) -> tuple[list[Card], int]:
     """The cards that `room` bytes hold, in the order of `order`, and how many videos there are in all."""
     by_video: dict[str, list[Row]] = {}
@@ -102,7 +122,7 @@ def fill(
         by_video.setdefault(row["video_id"], []).append(row)
     cards = []
     for video_id in order(rows):
-        card = _card(connection, run_id, by_video[video_id], config, tops, media)
+        card = _card(connection, run_id, by_video[video_id], config, tops, media, blur_faces)
         if card.size > room:
             break
         room -= card.size
@@ -110,8 +130,39 @@ def fill(
     return cards, len(by_video)
 
 
+def write_beside(cards: list[Card], folder: Path) -> int:
+    """Move what the cards play and draw out of the page, into files of `folder` beside it; return their bytes.
+
+    A script may read no file of a page that was opened from disk: maps come as scripts that hand them over. Files that
+    an earlier page left there are removed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.iterdir():
+        if _BESIDE.fullmatch(stale.name):
+            stale.unlink()
+    n_bytes = 0
+
+    def put(name: str, content: bytes) -> Medium:
+        nonlocal n_bytes
+        n_bytes += (folder / name).write_bytes(content)
+        return Medium("", f"{quote(folder.name)}/{name}")
+
+    for number, card in enumerate(cards):
+        stem = f"{number:05}"
+        card.maps = put(f"{stem}.js", f'viba({number}, "{card.maps.content}")\n'.encode())
+        card.clips = [put(f"{stem}-{n}.mp4", base64.b64decode(clip.content)) for n, clip in enumerate(card.clips)]
+        card.poster = card.poster and put(f"{stem}.webp", base64.b64decode(card.poster.content))
+    return n_bytes
+
+
 def _card(
-    connection: duckdb.DuckDBPyConnection, run_id: str, rows: list[Row], config: Row, tops: Tops, media: str
+    connection: duckdb.DuckDBPyConnection,
+    run_id: str,
+    rows: list[Row],
+    config: Row,
+    tops: Tops,
+    media: str,
+    blur_faces: bool,
 ) -> Card:
     video_id = rows[0]["video_id"]
     params = {"run_id": run_id, "video_id": video_id}
@@ -143,16 +194,16 @@ def _card(
         "fps": fps,
         "side": _SIDE_PX,
     }
-    card = Card(told, maps=packed.base64())
+    card = Card(told, Medium(packed.base64()))
     if media != "none":
         try:
-            seen = _pictures(rows[0]["uri"], maps, views, FlowParams(**config["prepare"]["flow"]))
+            seen = _pictures(rows[0]["uri"], maps, views, FlowParams(**config["prepare"]["flow"]), blur_faces)
         except SampleError as error:
             card.why = f"the file cannot be read any more ({error.code})"
             return card
-        card.poster = _poster(seen[shown[0]][0])
+        card.poster = Medium(_poster(seen[shown[0]][0]))
         if media == "clips":
-            card.clips = [_clip(seen[view], fps) for view in shown]
+            card.clips = [Medium(_clip(seen[view], fps)) for view in shown]
     return card
 
 
@@ -245,7 +296,9 @@ def differ(maps: list[Row], model: str) -> float | None:
     return round(1 - float(np.mean(pairs)), 4) if pairs else None
 
 
-def _pictures(uri: str, maps: list[Row], views: dict[str, View], flow: FlowParams) -> dict[View, list[np.ndarray]]:
+def _pictures(
+    uri: str, maps: list[Row], views: dict[str, View], flow: FlowParams, blur_faces: bool
+) -> dict[View, list[np.ndarray]]:
     """For each view the keyframes as (224, 224, 3) uint8 in order, grey where the view has none.
 
     Raises SampleError where the file is gone, or no longer has the frames.
@@ -256,14 +309,17 @@ def _pictures(uri: str, maps: list[Row], views: dict[str, View], flow: FlowParam
     }
     frames = {frame for frame, _ in boxes}
     found: dict[View, list[np.ndarray]] = {view: [] for _, view in boxes}
-    for index, frame, following in pictures(uri, frames):
+    for frame, following in pictures(uri, frames):
         for view, own in found.items():
-            box = boxes.get((index, view))
-            if box is not None and (box.x + box.width > frame.shape[1] or box.y + box.height > frame.shape[0]):
-                raise SampleError("changed", f"frame {index} is smaller than it was")
+            box = boxes.get((frame.index, view))
+            height, width = frame.image.shape[:2]
+            if box is not None and (box.x + box.width > width or box.y + box.height > height):
+                raise SampleError("changed", f"frame {frame.index} is smaller than it was")
             cut = view if view.shows == "flow" else replace(view, size=_SIDE_PX)
-            seen = None if box is None else cut.cut(frame, following, box, flow)
+            seen = None if box is None else cut.cut(frame.image, following, box, flow)
             seen = _NOTHING if seen is None else seen
+            if blur_faces and view.shows != "flow":
+                seen = cv2.resize(seen, (_BLURRED_PX, _BLURRED_PX), interpolation=cv2.INTER_AREA)
             own.append(cv2.resize(seen, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_LINEAR))
     if any(len(own) < len(frames) for own in found.values()):
         raise SampleError("changed", "it has fewer frames than it had")

@@ -144,8 +144,22 @@ let tick = 0;
 
 const decode = (text) => Uint8Array.from(atob(text.trim()), (letter) => letter.charCodeAt(0));
 
+// maps that lie in a file beside the page come as a script, which calls viba()
+const waiting = new Map();
+globalThis.viba = (number, text) => waiting.get(number)(text);
+const beside = (number, src) => new Promise((done, failed) => {
+  waiting.set(number, done);
+  const script = make("script");
+  script.addEventListener("load", () => script.remove());
+  script.addEventListener("error", () => failed(new Error(`${src} does not lie beside this page`)));
+  script.src = src;
+  document.head.append(script);
+});
+
 async function unpack(card) {
-  const zipped = new Blob([decode(card.element.querySelector(".maps").textContent)]);
+  const maps = card.element.querySelector(".maps");
+  const text = maps.dataset.src ? await beside(card.number, maps.dataset.src) : maps.textContent;
+  const zipped = new Blob([decode(text)]);
   const plain = zipped.stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(plain).arrayBuffer());
 }
@@ -154,8 +168,9 @@ async function openVideo(card, want = {}) {
   if (shown) closeVideo();
   const video = card.video;
   const clips = all(".clip", card.element);
-  const bytes = await unpack(card);
-  const urls = clips.map((clip) => URL.createObjectURL(new Blob([decode(clip.textContent)], { type: "video/mp4" })));
+  let bytes;
+  try { bytes = await unpack(card); } catch (error) { alert(error.message); return; }
+  const urls = clips.map((clip) => clip.dataset.src || URL.createObjectURL(new Blob([decode(clip.textContent)], { type: "video/mp4" })));
   const first = video.frames.findIndex((each) => each.frame === want.f);
   shown = { card, bytes, urls, k: Math.max(0, first), view: -1, series: null };
   $("title").textContent = video.name;

@@ -12,8 +12,8 @@ import jinja2
 import pyarrow as pa
 from markupsafe import Markup
 from rich.console import Console
+from safetensors import safe_open
 
-from operators.methods import statistics
 from pipelines import league
 from pipelines.errors import UserError
 from pipelines.lake.layout import Layout
@@ -27,6 +27,7 @@ from pipelines.report.gallery import Card
 from pipelines.report.sections import FAILURES, RUN, TESTED, Ask, Section
 from pipelines.report.tables import SHOWN_ROWS, Header, Shown, header, show
 from pipelines.screen import command, say
+from schemas.methods import STATISTICS_KEY
 
 _HERE: Final = Path(__file__).parent
 #: what the league's query and its statistics make
@@ -62,12 +63,15 @@ def report(
     media: str = "clips",
     console: Console | None = None,
     against: str | None = None,
+    blur_faces: bool = False,
+    split: bool = False,
 ) -> Path:
     """Write the page of one run, the latest unless told, to `out` (LAKE/report.html) and return its path.
 
     One file of at most about `max_mb` megabytes (10^6 bytes) that needs no network: tables, charts and findings, and of
     as many videos as fit posters, clips (`media`) and maps. `against` names a run of the lake or another lake: what
-    differs between the two is a section. UserError: no lake, no run, no such run, no place to write.
+    differs between the two is a section. `blur_faces` leaves of pictures what tells nobody; with `split` media lie in a
+    folder OUT_media beside the page. UserError: no lake, no run, no such run, no place to write.
     """
     console = Console() if console is None else console
     run_id = runs(lake)[-1] if run_id is None else run_id
@@ -91,17 +95,21 @@ def report(
             "failures": (FAILURES, _blocks(FAILURES, found, lake), _missing(FAILURES, found, lake)),
             "statistics": rows["statistics"],
         }
-        bare = _page(told, [], 0, media)
+        told |= {"media": media, "blur_faces": blur_faces, "beside": f"{out.stem}_media" if split else ""}
+        bare = _page(told, [], 0)
         room = round(max_mb * 1e6) - len(bare.encode())
-        cards, n_videos = gallery.fill(connection, run_id, rows["videos"], config, media, room)
-    page = _page(told, cards, n_videos, media)
+        cards, n_videos = gallery.fill(connection, run_id, rows["videos"], config, media, blur_faces, room)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        n_beside = gallery.write_beside(cards, out.with_name(told["beside"])) if split else 0
+        page = _page(told, cards, n_videos)
         out.write_text(page, encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write {out}: {error}") from error
-    size = len(page.encode()) / 1e6
+    size = (len(page.encode()) + n_beside) / 1e6
     say(console, f"report of run {run_id}: {len(cards)} of {n_videos} videos, {size:.1f} MB")
+    if split:
+        say(console, f"what it plays lies in {out.with_name(told['beside'])}: send both")
     if size > max_mb:
         say(console, f"that is more than --max-mb {max_mb:g}: the tables alone need it", "yellow")
     say(console, "open it in a browser:")
@@ -138,9 +146,11 @@ def _statistics(lake: Path, run_id: str, config: dict[str, Any]) -> list[dict[st
         for layer in detector.get("layers", ()):
             model = detector["spec"]["name"]
             for folder in (own, *([Path(given)] if given else [])):
-                path = statistics.path_in(folder, model, layer)
+                path = folder / model / f"{layer}.safetensors"
                 if path.is_file():
-                    found.append({"model": model, "layer": layer, "n": int(statistics.about(path)["n"])})
+                    with safe_open(path, framework="np") as file:
+                        n = json.loads(file.metadata()[STATISTICS_KEY])["n"]
+                    found.append({"model": model, "layer": layer, "n": int(n)})
                     break
     return found
 
@@ -204,7 +214,7 @@ def _missing(section: Section, found: dict[str, pa.Table], lake: Path) -> list[t
     return [(each.text, each.command.replace("LAKE", where)) for each in section.missing if not len(found[each.name])]
 
 
-def _page(told: dict[str, Any], cards: list[Card], n_videos: int, media: str) -> str:
+def _page(told: dict[str, Any], cards: list[Card], n_videos: int) -> str:
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -217,7 +227,6 @@ def _page(told: dict[str, Any], cards: list[Card], n_videos: int, media: str) ->
         **told,
         cards=cards,
         n_videos=n_videos,
-        media=media,
         rule=gallery.RULE,
         shown_rows=SHOWN_ROWS,
         css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),

@@ -10,6 +10,8 @@ with final as (
         videos.error_detail,
         videos.width,
         videos.height,
+        videos.fps,
+        videos.n_frames,
         runs.config
     from videos
     inner join runs using (run_id)

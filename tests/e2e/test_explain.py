@@ -111,6 +111,7 @@ def test_a_finished_run_goes_on_and_keeps_its_end_and_what_it_began_with(undistu
     (file,) = lake.glob("run_id=*/runs/*.parquet")
     row = pq.read_table(file).to_pylist()[0]
     assert row["ended_at"] > row["started_at"]
+    assert 0 < row["busy"] <= 1
     assert [json.loads(start["versions"])["viba"] for start in row["starts"]] == [own]
     row["starts"][0]["versions"] = json.dumps({"viba": "0.0.1"})  # as if an older one had begun
     pq.write_table(pa.Table.from_pylist([row], schema=RUNS.schema), file)
@@ -118,6 +119,7 @@ def test_a_finished_run_goes_on_and_keeps_its_end_and_what_it_began_with(undistu
     explain(videos, lake)
     (found,) = rows(lake, RUNS)
     assert found["ended_at"] > row["ended_at"]
+    assert found["busy"] == row["busy"]  # there was nothing left to explain
     assert {name: found[name] for name in ("run_id", "started_at", "config")} == {
         name: row[name] for name in ("run_id", "started_at", "config")
     }

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -14,7 +15,7 @@ import pytest
 
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import open_lake
-from schemas.tables import ANNOTATIONS, FAKE, LABELS, LAKE_TABLES, REAL, Table
+from schemas.tables import ANNOTATIONS, FAKE, INPUTS, LABELS, LAKE_TABLES, REAL, Table
 
 Rows = dict[str, list[dict]]
 
@@ -27,6 +28,7 @@ DEFAULTS: dict[str, dict] = {
     "videos": {"video_id": "v", "dataset": "d", "status": "ok", "width": 64, "height": 48, "n_frames": 9},
     "frames": {"video_id": "v", "keyframe_score": 1.0, "status": "ok", "has_flow": True}
     | {"face_x": 0, "face_y": 0, "face_width": 64, "face_height": 48, "face_score": 1.0},
+    "inputs": {"video_id": "v", "view": "face picture 4", "pixels": bytes(48)},
     "predictions": {"video_id": "v", "model": "m", "class": "fake", "probability": 1.0, "rank": 1},
     "masks": {"video_id": "v", **_EXPLAINED, "span_frames": 1, "unit": "bits per pixel", "empty": False}
     | {"box_x": 0, "box_y": 0, "box_width": 64, "box_height": 48, "input_size": 4, "height": 1, "width": 2}
@@ -49,29 +51,30 @@ DEFAULTS: dict[str, dict] = {
 
 @pytest.fixture
 def make_lake(tmp_path: Path) -> Callable[..., Path]:
-    """make_lake(tables) -> a lake with one run and its videos committed; again adds to it.
+    """make_lake(tables) -> a lake, as `write_lake` makes it, in a folder of the test's own."""
+    return partial(write_lake, lake=tmp_path / "lake")
+
+
+def write_lake(tables: Rows, run_id: str = "r1", *, lake: Path, name: str = "a", pending: bool = False) -> Path:
+    """A lake with one run and its videos committed; again adds to it.
 
     `name` names the files, as a block of videos does; `pending` leaves the block uncommitted.
     """
-
-    def make(
-        tables: Rows, run_id: str = "r1", *, lake: Path = tmp_path / "lake", name: str = "a", pending: bool = False
-    ) -> Path:
-        layout, ids = Layout(lake), set()
-        for table in LAKE_TABLES:
-            told = [row for each in tables.get(table.name, []) for row in _of_two_classes(each)]
-            rows = [_full(table, run_id, row) for row in told]
-            ids |= {row["video_id"] for row in rows if "video_id" in row}
-            _write(pa.Table.from_pylist(rows, schema=table.schema), layout.table(run_id, table.name) / name)
-        if "annotations" in tables:
-            rows = [_full(ANNOTATIONS, run_id, row) for row in tables["annotations"]]
-            _write(pa.Table.from_pylist(rows, schema=ANNOTATIONS.schema), layout.annotations.with_suffix(""))
-        for chain in {table.chain for table in LAKE_TABLES} - {None}:
-            committed = layout.checkpoints(chain, run_id) / (f"{name}.pending" if pending else name)
-            _write(pa.table({"video_id": pa.array(sorted(ids), pa.string())}), committed)
-        return lake
-
-    return make
+    layout, ids = Layout(lake), set()
+    for table in LAKE_TABLES:
+        if table is INPUTS and table.name not in tables:  # as of a run that keeps none
+            continue
+        told = [row for each in tables.get(table.name, []) for row in _of_two_classes(each)]
+        rows = [_full(table, run_id, row) for row in told]
+        ids |= {row["video_id"] for row in rows if "video_id" in row}
+        _write(pa.Table.from_pylist(rows, schema=table.schema), layout.table(run_id, table.name) / name)
+    if "annotations" in tables:
+        rows = [_full(ANNOTATIONS, run_id, row) for row in tables["annotations"]]
+        _write(pa.Table.from_pylist(rows, schema=ANNOTATIONS.schema), layout.annotations.with_suffix(""))
+    for chain in {table.chain for table in LAKE_TABLES} - {None}:
+        committed = layout.checkpoints(chain, run_id) / (f"{name}.pending" if pending else name)
+        _write(pa.table({"video_id": pa.array(sorted(ids), pa.string())}), committed)
+    return lake
 
 
 # the type is in quotes: fixtures live until after DuckDB's module has gone, which calls a class they still name a leak

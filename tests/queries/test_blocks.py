@@ -1,5 +1,7 @@
 """What is lost, damaged or left over of a lake's files is found, named and taken back."""
 
+import shutil
+
 import pytest
 
 from pipelines.__main__ import main
@@ -10,11 +12,13 @@ from pipelines.lake.layout import Layout
 from pipelines.lake.lock import locked
 from pipelines.lake.read import committed, open_lake
 from schemas.errors import TRANSIENT
-from schemas.tables import EXPLAIN, JUDGE, JUDGE_TABLES, SINK_TABLES
+from schemas.tables import EXPLAIN, INPUTS, JUDGE, JUDGE_TABLES, SINK_TABLES
+
+TABLES = (*SINK_TABLES, INPUTS)
 
 
 def rows_of(video_id: str) -> dict:
-    tables = {table.name: [{"video_id": video_id}] for table in SINK_TABLES}
+    tables = {table.name: [{"video_id": video_id}] for table in TABLES}
     return {"runs": [{}]} | tables
 
 
@@ -33,7 +37,7 @@ def found(lake, thorough=False):
 def files(lake, name):
     """The files of a block, its checkpoint first."""
     layout = Layout(lake)
-    folders = [layout.checkpoints(EXPLAIN, "r1"), *(layout.table("r1", table.name) for table in SINK_TABLES)]
+    folders = [layout.checkpoints(EXPLAIN, "r1"), *(layout.table("r1", table.name) for table in TABLES)]
     return [folder / f"{name}.parquet" for folder in folders if (folder / f"{name}.parquet").is_file()]
 
 
@@ -47,7 +51,7 @@ def test_a_whole_lake_has_no_damage_and_a_pending_block_is_none(lake, make_lake)
     assert not found(lake, thorough=True)
 
 
-@pytest.mark.parametrize("table", [table.name for table in SINK_TABLES])
+@pytest.mark.parametrize("table", [table.name for table in TABLES])
 def test_a_table_file_that_is_gone_takes_its_block_back(lake, table):
     layout = Layout(lake)
     gone = layout.table("r1", table) / "b.parquet"
@@ -57,9 +61,17 @@ def test_a_table_file_that_is_gone_takes_its_block_back(lake, table):
     assert (damage.lost, damage.stray) == ({checkpoint: [gone]}, [])
     blocks.clear(layout, EXPLAIN, "r1", damage)
     assert not files(lake, "b")  # nothing of the block is left, so nothing can be doubled
-    assert len(files(lake, "a")) == 1 + len(SINK_TABLES)  # and of the other one everything
+    assert len(files(lake, "a")) == 1 + len(TABLES)  # and of the other one everything
     with open_lake(lake) as connection:
         assert connection.sql("select video_id from videos").fetchall() == [("a",)]
+
+
+def test_a_run_whose_inputs_were_deleted_is_whole(lake):
+    """They are most of a lake, and nobody needs them to read it."""
+    shutil.rmtree(Layout(lake).table("r1", INPUTS.name))
+    assert not found(lake, thorough=True)
+    with open_lake(lake) as connection:
+        assert connection.sql("select count(*) from inputs").fetchall() == [(0,)]
 
 
 def test_a_checkpoint_that_is_gone_leaves_strays(lake):
@@ -67,7 +79,7 @@ def test_a_checkpoint_that_is_gone_leaves_strays(lake):
     (layout.checkpoints(EXPLAIN, "r1") / "a.parquet").unlink()
     damage = found(lake)
     assert not damage.lost
-    assert sorted(damage.stray) == sorted(layout.table("r1", table.name) / "a.parquet" for table in SINK_TABLES)
+    assert sorted(damage.stray) == sorted(layout.table("r1", table.name) / "a.parquet" for table in TABLES)
     blocks.clear(layout, EXPLAIN, "r1", damage)
     assert not found(lake, thorough=True)
     assert [path.name for path in layout.table("r1", "masks").iterdir()] == ["b.parquet"]

@@ -6,9 +6,9 @@ import pytest
 from pipelines.lake import blocks, compact
 from pipelines.lake.layout import PENDING, Layout
 from pipelines.lake.read import open_lake
-from schemas.tables import EXPLAIN, LAKE_TABLES
+from schemas.tables import EXPLAIN, INPUTS, SINK_TABLES
 
-TABLES = [table.name for table in LAKE_TABLES if table.chain == EXPLAIN]
+TABLES = [table.name for table in SINK_TABLES]
 
 
 def make(make_lake, names):
@@ -55,6 +55,11 @@ def test_the_rows_are_the_same_in_fewer_files(lake, make_lake):
     compact.sweep(lake, EXPLAIN, "r1", older_than_s=0)
     assert files(lake) == n_files / 7
     assert len(rows(lake)["videos"]) == 10
+
+
+def test_blocks_whose_inputs_others_read_stay(lake):
+    lake.table("r1", INPUTS.name).mkdir(exist_ok=True)
+    assert compact.compact(lake, EXPLAIN, "r1", many=2, large=100) == 0
 
 
 def test_few_blocks_stay_as_they_are(lake):

@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 from scipy.optimize import brentq
 
+from operators.inputs.flow import FlowParams
 from operators.inputs.view import View
 from pipelines import league
 from pipelines.errors import UserError
@@ -434,3 +435,35 @@ def test_the_page_of_two_runs(make_lake, tmp_path):
     text = report(lake, out=tmp_path / "page.html", media="none", console=QUIET, against=str(other)).read_text()
     assert "nothing is paired" in text
     assert "nothing in common that could be compared" in text
+
+
+def test_what_lies_beside_the_page_is_what_was_in_it(page, make_lake, tmp_path):
+    whole = page(report_lake.rows(tmp_path / "clips"))
+    media = tmp_path / "page_media"
+    media.mkdir()
+    (media / "00099-0.mp4").write_text("left by a page of more videos")
+    (media / "mine.mp4").write_text("not the page's")
+    text = report(tmp_path / "lake", out=tmp_path / "page.html", console=QUIET, split=True).read_text()
+    own = {f"{n:05}{end}" for n in range(4) for end in (".js", ".webp", "-0.mp4", "-1.mp4")}
+    assert {path.name for path in media.iterdir()} == own | {"mine.mp4"}
+    assert re.findall(r'data-src="page_media/([^"]+)"', text)[:3] == ["00000.js", "00000-0.mp4", "00000-1.mp4"]
+    inside = re.findall(r'class="maps">([^<]*)<', whole)
+    assert [(media / f"{n:05}.js").read_text() for n in range(4)] == [
+        f'viba({n}, "{maps}")\n' for n, maps in enumerate(inside)
+    ]
+    assert re.findall(r'class="(?:maps|clip)"[^>]*>([^<]+)<', text) == []
+    assert len(text) < len(whole) - sum(map(len, inside))
+
+
+def test_of_a_blurred_face_six_times_six_colours_are_left(tmp_path):
+    tables = report_lake.rows(tmp_path / "clips")
+    maps = [row for row in tables["masks"] if row["video_id"] == "real-000" and row["method"] == "iba"]
+    views = {"zoo": View(64), "flow": View(32, shows="flow")}
+    uri = next(video["uri"] for video in tables["videos"] if video["video_id"] == "real-000")
+    seen, blurred = (gallery._pictures(uri, maps, views, FlowParams(), blur) for blur in (False, True))
+    sharp, soft = (each[views["zoo"]][0].mean(2) for each in (seen, blurred))
+    assert abs(soft.mean() - sharp.mean()) < 5
+    # what is finer than a sixth of the side is gone
+    fine = [np.abs(np.fft.rfft2(each))[12:112, 12:].mean() for each in (soft, sharp)]
+    assert fine[0] < 0.1 * fine[1]
+    assert np.array_equal(seen[views["flow"]][0], blurred[views["flow"]][0])

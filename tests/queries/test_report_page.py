@@ -12,6 +12,7 @@ from rich.console import Console
 
 from pipelines.report.write import report
 from tests.queries import report_lake
+from tests.queries.conftest import write_lake
 
 #: what `npm install --no-save axe-core@4.14.1` brings
 AXE = Path(os.environ.get("VIBA_AXE", "node_modules/axe-core/axe.min.js"))
@@ -20,15 +21,16 @@ NAME = "<script>alert(1)<" + "b>{}.mp4"
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory):
-    return report_lake.rows(tmp_path_factory.mktemp("clips"), NAME)
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    lake = write_lake(report_lake.rows(folder / "clips", NAME), lake=folder / "lake")
+    return report(lake, out=folder / "page.html", console=Console(quiet=True))
 
 
 @pytest.fixture
-def opened(browser, make_lake, tables, tmp_path):
+def opened(browser, page):
     """The page in the browser, with an empty log."""
     chrome, folder = browser
-    page = report(make_lake(tables), out=tmp_path / "page.html", console=Console(quiet=True))
     chrome.get_log("browser")
     chrome.get_log("performance")
     chrome.get(page.as_uri())
@@ -173,6 +175,41 @@ def test_an_empty_map_is_grey_and_says_so(opened):
     assert pixel(chrome, 0.1, 0.1) == 0
     find(chrome, "#by-method button:nth-child(2)").click()
     assert "empty" not in find(chrome, ".stage").get_attribute("class").split()
+
+
+def test_what_lies_beside_the_page_plays_and_draws(browser, make_lake, tables, tmp_path):
+    chrome, _ = browser
+    # a folder whose name an address must quote
+    out = tmp_path / "my page #1.html"
+    page = report(make_lake(tables), out=out, console=Console(quiet=True), split=True)
+    chrome.get_log("browser")
+    chrome.get_log("performance")
+    chrome.get(page.as_uri() + "#v=fake-001&f=1&model=zoo&method=iba")
+    until(lambda: find(chrome, "#player").is_displayed(), "opened")
+    until(lambda: find(chrome, "#clip").get_property("readyState") >= 2, "decoded")
+    assert find(chrome, "#clip").get_property("videoWidth") == 224
+    find(chrome, "#outline").click()
+    assert pixel(chrome, 0.1, 0.1) > 150
+    chrome.execute_script("document.querySelector('#card-0').scrollIntoView()")  # posters are read when they are seen
+    until(lambda: find(chrome, "#card-0 img").get_property("naturalWidth") == 160, "its poster")
+    assert not severe(chrome)
+    assert not requests(chrome)
+    # the page alone says what it misses
+    for file in (tmp_path / "my page #1_media").glob("*.js"):
+        file.unlink()
+    chrome.refresh()
+    until(lambda: alerted(chrome), "said")
+
+
+def alerted(chrome):
+    exceptions = pytest.importorskip("selenium.common.exceptions")
+    try:
+        alert = chrome.switch_to.alert
+    except exceptions.NoAlertPresentException:
+        return False
+    assert "does not lie beside this page" in alert.text
+    alert.accept()
+    return True
 
 
 @pytest.mark.parametrize("width", [360, 1280])

@@ -29,7 +29,7 @@ def test_what_happened_and_what_to_do_next_in_80_columns(make_lake):
         {"video_id": "a", "seconds": 0.5},
         {"video_id": "b", "seconds": 0.5, "layer": "other.layer", "total_bits": 12345.6},
     ]
-    lake = make_lake({"runs": [{}], "videos": videos, "masks": masks})
+    lake = make_lake({"runs": [{"busy": 0.914}], "videos": videos, "masks": masks})
     lines = shown(lake)
     assert lines == [
         "",
@@ -55,6 +55,7 @@ def test_what_happened_and_what_to_do_next_in_80_columns(make_lake):
         "prepare         3     0.75    0.25   0.25",
         "explain         2     4.00    2.00   2.00",
         "metrics         2     0.00    0.00   0.00",
+        "actors explained 91% of the time, and waited for videos the rest of it",
         "",
         "next: check the run and make its tables",
         f"  python -m pipelines evaluate --lake {lake}",

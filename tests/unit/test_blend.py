@@ -107,6 +107,18 @@ def test_blending_is_m_source_plus_rest_target(still):
         assert np.abs(forged[t] - expected).max() <= 0.51
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_detail_is_sharper_or_softer_than_the_same_forgery_without(still, seed):
+    """By the mean square of the Laplacian where the mask is 1."""
+    sharpness = {}
+    for detail in ("none", "sharpen", "downscale"):
+        forged, masks = _forge(still[:1], seed, regions=("face",), strengths=(1.0,), details=(detail,))
+        edges = cv2.Laplacian(forged[0].astype(np.float32), cv2.CV_32F)
+        sharpness[detail] = np.square(edges)[masks[0] > 0.95].mean()
+    assert sharpness["sharpen"] > 1.3 * sharpness["none"]
+    assert sharpness["downscale"] < 0.7 * sharpness["none"]
+
+
 def test_a_seed_gives_the_same_pixels_and_another_one_others(lively):
     first, masks = _forge(lively, 7)
     again, masks_again = _forge(lively, 7)

@@ -82,13 +82,51 @@ def test_a_class_nothing_decides_loses_a_bit_of_alpha_per_step(toy, images):
     torch.testing.assert_close(found.loss_after, (math.log(2) + 10 * second.mean((1, 2, 3))).float(), rtol=1e-4, atol=0)
 
 
-def test_equals_the_transcription(toy, images):
+@pytest.mark.parametrize("lr", [0.5, 2.0])
+def test_alpha_moves_by_lr(toy, images, lr):
+    nn.init.zeros_(toy.head.weight)
+    nn.init.zeros_(toy.head.bias)
+    mean, std = statistics(toy)
+    found = explain(toy, "layer", images, torch.ones(5, dtype=torch.long), mean, std, steps=2, lr=lr)
+    expected = kl(sigmoid(5 - lr), (toy.below(images) - mean) / std)
+    torch.testing.assert_close(found.capacity, (expected.sum(1) / math.log(2)).float(), rtol=1e-4, atol=1e-4)
+
+
+def test_what_passes_is_judged_by_every_draw_alone(toy, images):
+    """The mean of the probabilities, not the probability of the mean logits: from the first pass's own noise."""
+    mean, std = statistics(toy)
+    with torch.no_grad():
+        toy.head.weight *= 3000  # the noise that is left decides of the first picture
+        toy.head.bias -= toy(images[:1])[0] - torch.tensor([0.0, 2.0])
+        how = Bottleneck(steps=1, draws=4, seed=5)
+        noise = next(noise_draws(how, mean, std)).permute(0, 3, 1, 2)
+        passed = sigmoid(5)
+        z = passed * toy.below(images).unsqueeze(1) + (1 - passed) * noise
+        logits = toy.head(torch.relu(z).flatten(2)).float()
+    found = explain(toy, "layer", images, torch.zeros(5, dtype=torch.long), mean, std, steps=1, draws=4, seed=5)
+    torch.testing.assert_close(found.logits, logits.mean(1))
+    torch.testing.assert_close(found.probabilities, logits.softmax(2).mean(1))
+    assert (found.probabilities - logits.mean(1).softmax(1)).abs().max() > 0.01
+
+
+def test_only_fits_that_ask_for_it_are_of_low_precision(toy, images, monkeypatch):
+    """On a processor that multiplies bfloat16: fast and auto do, the published algorithm does not."""
+    monkeypatch.setattr("operators.methods.bottleneck.fast_bfloat16", lambda _device: True)
+    with frozen(toy):
+        found = {
+            name: cut_for(toy.float(), "layer", images[:1].float(), preset).dtype for name, preset in PRESETS.items()
+        }
+    assert found == {"auto": torch.bfloat16, "fast": torch.bfloat16, "reference": torch.float32}
+
+
+@pytest.mark.parametrize("how", [{}, {"beta": 2.5, "lr": 0.7}], ids=["published", "other"])
+def test_equals_the_transcription(toy, images, how):
     """Below once, frozen weights, all samples together: the same maps as one at a time through the whole model."""
     mean, std = statistics(toy)
     targets = torch.tensor([0, 1, 0, 1, 1])
-    found = explain(toy, "layer", images, targets, mean, std, steps=10, draws=3, seed=7)
+    found = explain(toy, "layer", images, targets, mean, std, steps=10, draws=3, seed=7, **how)
     for i in range(5):
-        plain = explain_one(toy, "layer", images[i], int(targets[i]), mean, std, draws=3, seed=7)
+        plain = explain_one(toy, "layer", images[i], int(targets[i]), mean, std, draws=3, seed=7, **how)
         torch.testing.assert_close(found.capacity[i], plain.float(), rtol=1e-6, atol=1e-6)
 
 
@@ -126,6 +164,28 @@ def test_the_model_is_left_exactly_as_it_was(toy, images):
     assert toy.head.weight.requires_grad
     assert all(parameter.grad is None for parameter in toy.parameters())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in toy.modules())
+
+
+class Residual(Toy):
+    """What lies below the layer also goes past it, to the head."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        r = self.below(x)
+        return self.head(torch.relu(self.layer(r) + 3 * r.flip(1)).flatten(1))
+
+
+def test_what_goes_past_the_layer_stays_with_its_sample(images):
+    """With several draws each sample has several rows, and so have its residual tensors."""
+    torch.manual_seed(0)
+    toy = Residual().double()
+    mean, std = statistics(toy)
+    targets = torch.tensor([0, 1, 0, 1, 1])
+    cut = cut_for(toy, "layer", images[:1], Bottleneck())
+    assert len(cut.below(images)[1]) == 1
+    together = explain(toy, "layer", images, targets, mean, std, draws=3)
+    for i in range(5):
+        alone = explain_one(toy, "layer", images[i], int(targets[i]), mean, std, draws=3)
+        torch.testing.assert_close(together.capacity[i], alone.float(), rtol=1e-5, atol=1e-5)
 
 
 class Patch(nn.Module):
@@ -219,6 +279,12 @@ def test_a_sample_whose_first_gradients_disagree_is_explained_again(images):
     found = whole.capacity
     assert once.capacity[2].sum() < 1.05 * once.floor[2]  # its gradients disagree too: there is nothing but noise
     assert not torch.isclose(once.capacity[4], surely[4], rtol=1e-3).all()
+    rows = []
+    handle = toy.head.register_forward_pre_hook(lambda _module, inputs: rows.append(len(inputs[0])))
+    some = (torch.cat([images[4:]] * 5), targets[4:].repeat(5), mean, std)
+    explain(toy, "layer", *some, **few, sure_draws=10)
+    handle.remove()
+    assert max(rows) == 5 * 2  # all five again, one by one: never more rows together than in the first fit
     for i, again in enumerate((False, False, False, False, True)):
         torch.testing.assert_close(found[i], (surely if again else once.capacity)[i])
         alone = explain(toy, "layer", images[i : i + 1], targets[i : i + 1], mean, std, **few, sure_draws=10).capacity

@@ -11,9 +11,15 @@ def two(p: list[float]) -> np.ndarray:
 
 
 def test_ece_by_hand():
-    # confidences .9 (right), .9 (wrong), .6 (right): bins 14 and 9; 2/3 * |1/2 - .9| + 1/3 * |1 - .6|
-    found = expected_calibration_error(two([0.9, 0.1, 0.6]), np.array([1, 1, 1]))
-    assert found == pytest.approx(2 / 3 * 0.4 + 1 / 3 * 0.4)
+    # confidences .9 (right), .9 (wrong), .7 (right): bins 14 and 11; 2/3 * |1/2 - .9| + 1/3 * |1 - .7|
+    found = expected_calibration_error(two([0.9, 0.1, 0.7]), np.array([1, 1, 1]))
+    assert found == pytest.approx(2 / 3 * 0.4 + 1 / 3 * 0.3)
+
+
+def test_there_are_fifteen_bins():
+    # .61 and .69 lie in two of 15 bins, (.6, .667] and (.667, .733], and in one of 10: |1/2 - .65| = .15
+    found = expected_calibration_error(two([0.61, 0.69]), np.array([1, 0]))
+    assert found == pytest.approx(0.39 / 2 + 0.69 / 2)
 
 
 def test_ece_puts_an_edge_into_the_bin_below():
@@ -51,6 +57,12 @@ def test_temperature_keeps_the_decision_and_lowers_ece():
 def test_threshold_by_hand():
     assert best_threshold(np.array([0.1, 0.3, 0.35, 0.9]), np.array([0, 0, 1, 1])) == pytest.approx(0.325)
     assert best_threshold(np.array([0.1, 0.4]), np.array([1, 1])) == 0.5
+
+
+def test_the_threshold_is_that_of_balanced_accuracy():
+    """Of one genuine sample and four forged ones, two of these below it: to call all forged is right 4 times of 5, but
+    in half of each class's cases; above .5, where the genuine one is, it is right in 3 of 5 and 3/4 on average."""
+    assert best_threshold(np.array([0.5, 0.2, 0.3, 0.8, 0.9]), np.array([0, 1, 1, 1, 1])) == pytest.approx(0.65)
 
 
 def test_nothing_to_calibrate_is_an_error():

@@ -80,3 +80,11 @@ assert not {"torch", "ray", "cv2"} & set(sys.modules), sorted({"torch", "ray", "
 def test_errors_are_ours_to_raise():
     with pytest.raises(UserError, match="see python -m pipelines sql --help"):
         parse(["sql"])
+
+
+def test_who_only_reads_a_lake_waits_for_no_network_to_load():
+    reads = ("evaluate", "export", "render", "report", "sql")
+    code = "import sys\n" + "".join(f"import pipelines.commands.{name}\n" for name in reads)
+    code += "print(*sorted({'ray', 'timm', 'torch'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

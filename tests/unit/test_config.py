@@ -9,12 +9,14 @@ from typing import Any, get_type_hints
 
 import pytest
 import timm
+import torch
 
 from operators.forge import ForgeriesParams
 from operators.forging.blend import ForgeParams
 from operators.inputs.faces import FaceParams
 from operators.inputs.view import View
 from operators.measures.rules import MaskRule
+from operators.methods import statistics
 from operators.methods.bottleneck import PRESETS
 from operators.methods.budget import BUDGETS
 from operators.methods.face import Face
@@ -65,6 +67,18 @@ def test_the_run_id_follows_the_content_of_weights_and_not_their_path(tmp_path):
     )
     assert a == moved
     assert a != other
+
+
+def test_given_statistics_are_part_of_a_run_wherever_they_lie(tmp_path):
+    for number, folder in enumerate(("a", "moved", "other")):
+        known = statistics.of_batch(torch.full((2, 3, 2, 2), float(number // 2)))
+        statistics.save(known, statistics.path_in(tmp_path / folder, "resnet10t", "layer3"), {})
+
+    def run_id(folder: str) -> str:
+        return configs.build({}, ["resnet10t"], ["layer3"], {}, tmp_path / folder).run_id
+
+    assert run_id("a") == run_id("moved")
+    assert len({build(layers=["layer3"]).run_id, run_id("a"), run_id("other")}) == 3
 
 
 def test_a_weights_file_says_what_its_model_looks_at_and_tells_apart(tmp_path):
@@ -196,6 +210,10 @@ def test_one_value_of_a_table_leaves_the_others():
         XCEPTION_PARAMS, max_epochs=2
     )
     assert build({"bottleneck": {"beta": 3}}).bottleneck == dataclasses.replace(PRESETS["auto"], beta=3.0)
+    for name, preset in PRESETS.items():
+        assert build({"bottleneck": {"preset": name}}).bottleneck == preset
+        found = build({"bottleneck": {"preset": name, "beta": 3}}).bottleneck
+        assert found == dataclasses.replace(preset, beta=3.0)
 
 
 def test_a_budget_is_a_preset_with_values_over_it():

@@ -5,6 +5,7 @@ import timm
 import torch
 import torchvision
 from torch import nn
+from torch.fx._symbolic_trace import is_fx_tracing
 
 from operators.models.cut import folded, frozen, lowered, split, split_all
 
@@ -136,6 +137,55 @@ def test_an_untraceable_model_is_cut_by_hooks():
     _equal(Branching().eval(), "layer", torch.randn(IMAGE), "hooks")
     cut = split(Branching().eval(), "layer", torch.randn(IMAGE))
     assert "several times as long" in str(cut.slower)
+
+
+class AnotherWhileTraced(nn.Module):
+    """Can be traced, but the graph computes something else."""
+
+    def __init__(self, wrong: nn.Module | None = None) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3)
+        self.between = wrong or nn.Identity()
+        self.head = nn.Linear(4, 2)
+        self.itself = wrong is None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found = self.head(self.between(self.layer(x)).mean((2, 3)))
+        return found + 1 if self.itself and is_fx_tracing() else found
+
+
+class Normed(nn.Module):
+    """Stays one opaque call until batch norm is folded, and then is another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found = self.norm(self.conv(x))
+        return found + 1 if is_fx_tracing() else found
+
+
+def test_a_graph_is_compared_with_the_model_before_it_is_trusted():
+    torch.manual_seed(0)
+    model = AnotherWhileTraced().eval()
+    _equal(model, "layer", torch.randn(IMAGE), "hooks")
+    images = torch.randn(IMAGE)
+    with torch.no_grad():
+        plain, cuts = split_all(model, ["layer"], images[:1])
+        torch.testing.assert_close(plain(images)[0], model(images))
+    assert cuts["layer"].kind == "hooks"
+
+
+def test_folding_is_compared_with_the_cut_before_it_is_trusted():
+    torch.manual_seed(0)
+    model, images = AnotherWhileTraced(Normed()).eval(), torch.randn(IMAGE)
+    with frozen(model), torch.no_grad():
+        cut = split(model, "layer", images[:1])
+        found = folded(cut, images[:1])
+        r, rest = cut.below(images)
+        torch.testing.assert_close(found.above(r, rest), model(images))
+    assert (cut.kind, found.folded) == ("graph", False)
 
 
 class BatchInShape(nn.Module):

@@ -285,6 +285,26 @@ def test_interlaced(tmp_path, name, codec, pix_fmt, field, n):
         assert max(errors) < 5 < combed
 
 
+def test_frames_that_were_kept_are_those_of_another_reading(tmp_path):
+    """Deinterlaced, made square and turned, in time as they were."""
+
+    def setup(stream):
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
+        stream.set_display_rotation(90)
+
+    images = [waves(time) for time in range(8)]
+    path = encode(tmp_path / "a.mp4", images, field="tff", flags=INTERLACED, setup=setup)
+    reader = read_frames(path, "gray", keep_bytes=8 * 128 * 96 * 2)
+    assert len(list(reader)) == 8
+    os.unlink(path)
+    found = list(reader.again("rgb24", {1, 2, 6}))
+    path = encode(tmp_path / "a.mp4", images, field="tff", flags=INTERLACED, setup=setup)
+    for one, other in zip(found, read_frames(path, only={1, 2, 6}), strict=True):
+        assert (one.index, one.time_s) == (other.index, other.time_s)
+        assert one.image.shape == (256, 96, 3)
+        assert np.array_equal(one.image, other.image)
+
+
 def test_only_converts_what_is_wanted_and_stops(tmp_path):
     path = encode(tmp_path / "a.mp4", [waves(time) for time in range(20)])
     everything = list(read_frames(path))
@@ -568,17 +588,26 @@ def test_open_uri_gives_the_bytes_from_the_first(tmp_path):
 
 # real files
 
-#: the index gives these sizes without the pixel aspect that the files state
-SIZES = {"real/lp_d9.mp4": (512, 512), "bad/odd_sar_2_1.mp4": (640, 360)}
+#: the index gives this size without the pixel aspect that the file states
+SIZES = {"bad/odd_sar_2_1.mp4": (640, 360)}
+#: what is larger is of a codec, pixel format or shape that a smaller file here or in bad/ has, too
+LARGEST_PX = 30_000_000
+#: why the others are rejected, which no crash and no hang would say
+REJECTED = {"bad/broken_zero_bytes.mp4": "empty_file", "bad/broken_moov_without_mdat.mp4": "no_frames"}
+
+
+def pixels_in(row):
+    return int(row["width"]) * int(row["height"]) * int(row["frames"])
 
 
 @pytest.mark.clips
 def test_every_clip_does_what_the_index_says(clips):
     for row in csv.DictReader((clips / "index.csv").open()):
+        if not row["path"].startswith("bad/") and pixels_in(row) > LARGEST_PX:
+            continue
         reader = read_frames(str(clips / row["path"]), "gray")
         if row["note"].startswith("[REJECT CLEANLY]"):
-            with pytest.raises(SampleError):
-                list(reader)
+            assert code_of(clips / row["path"]) == REJECTED.get(row["path"], "not_a_video")
             continue
         shapes, last = set(), -1.0
         for frame in reader:

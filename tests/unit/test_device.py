@@ -9,7 +9,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from operators.methods.bottleneck import PRESETS, Bottleneck, cut_for, fit_once, noise_draws
+from operators.methods.bottleneck import PRESETS, Bottleneck, Noise, cut_for, fit, fit_once, noise_draws
+from operators.methods.statistics import merge, of_batch
 from operators.models.cut import Split, frozen, lowered
 from operators.models.spec import XCEPTION
 from operators.models.weights import load_model
@@ -65,3 +66,27 @@ def test_a_fit_never_waits_for_the_device_and_copies_nothing_to_it(cut, preset, 
     assert log.crossings == {"_to_copy": 2}  # the two sides of the smoothing, before the first pass
     print(log.kernels)
     assert log.kernels < bound
+
+
+def test_the_noise_of_a_layer_is_made_and_sent_to_the_device_once(cut):
+    settings = replace(PRESETS["fast"], quiet=0.0, sure_draws=0)
+    mean, std = torch.zeros(728, 9, 9, device="meta"), torch.ones(728, 9, 9, device="meta")
+    images, targets = torch.empty(2, 3, 149, 149, device="meta"), torch.zeros(2, dtype=torch.long, device="meta")
+    noise, crossings = Noise(mean, std), []
+    for _ in range(2):
+        with Log() as log:
+            fit(cut, images, targets, mean, std, None, settings, noise=noise)
+        crossings.append(log.crossings)
+    assert crossings[0]["randn"] > 0
+    assert crossings[1] == {"_to_copy": 2}
+    # so much that nobody would want to keep it
+    large = Noise(torch.zeros(2048, 64, 64, device="meta"), torch.ones(2048, 64, 64, device="meta"))
+    large(replace(settings, draws=100))
+    assert not large._kept
+
+
+def test_statistics_stay_on_the_device_until_they_are_handed_over():
+    with Log() as log:
+        found = merge([of_batch(torch.empty(4, 8, 3, 3, device="meta")) for _ in range(3)])
+    assert (found.n, found.m2.device.type, found.nonzero.device.type) == (12, "meta", "meta")
+    assert not log.crossings

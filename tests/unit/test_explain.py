@@ -1,5 +1,8 @@
 """Maps do not depend on the batch, and memory that runs out costs nothing but time."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,6 +126,25 @@ def expected(folder) -> pa.Table:
 
 def test_maps_are_the_same_in_every_batch(folder, expected):
     assert_same(explainer(folder, 1)(table()), expected)
+
+
+def test_two_threads_give_the_maps_of_one_and_share_the_device_by_turns(folder, expected):
+    found, inside = explainer(folder, 7), []
+    explain_batch = found._explain_batch
+
+    def watched(*given):
+        inside.append(threading.get_ident())
+        time.sleep(0.05)
+        rows = explain_batch(*given)
+        assert inside.pop() == threading.get_ident()
+        assert not inside
+        return rows
+
+    found._explain_batch = watched
+    with ThreadPoolExecutor(2) as pool:
+        for one in pool.map(found, [table()] * 2):
+            assert_same(one, expected)
+    assert found.worked_s > 0
 
 
 def test_where_memory_runs_out_the_same_samples_are_explained_in_smaller_batches(folder, expected, memory_for):

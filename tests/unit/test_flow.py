@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from operators.inputs.faces import Box
 from operators.inputs.flow import FlowParams, farneback, flow_map
+from operators.inputs.view import View
 
 PARAMS = FlowParams()
 
@@ -42,6 +44,21 @@ def test_farneback_finds_a_shift_with_all_that_is_allowed(params):
     moved = np.roll(image, 2, axis=1)
     inner = farneback(image, moved, FlowParams(**params))[20:-20, 20:-20]
     assert np.allclose(np.median(inner, axis=(0, 1)), (2, 0), atol=0.5)
+
+
+#: each field with another value than it has unless told
+OTHERS = {"pyramid_scale": 0.9, "levels": 1, "window_px": 5, "iterations": 1, "poly_n_px": 3, "poly_sigma": 3.0}
+OTHERS |= {"full_scale_px": 16.0}
+
+
+@pytest.mark.parametrize("name", get_type_hints(FlowParams))
+def test_every_parameter_counts(name):
+    """In what a model of motion sees."""
+    view, image = View(160, shows="flow"), texture(160)
+    moved, params = np.roll(image, 5, axis=1), FlowParams(**{name: OTHERS[name]})
+    default, found = (view.cut(image, moved, Box(0, 0, 160, 160, 1.0), each) for each in (PARAMS, params))
+    assert not np.array_equal(found, default)
+    assert np.array_equal(found, flow_map(farneback(image, moved, params), params.full_scale_px))
 
 
 def test_colours_by_hand():

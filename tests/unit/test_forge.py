@@ -13,7 +13,9 @@ from operators.forge import ForgeriesParams, forge_video, forge_videos, names
 from operators.forging.blend import ForgeParams
 from operators.forging.portrait import make_clips
 from operators.video.encode import read_masks, write_video
+from operators.video.identity import video_id
 from operators.video.sandbox import Limits, Sandbox
+from pipelines.forge import _rows
 from schemas.errors import SampleError
 from schemas.tables import MANIFEST
 
@@ -183,6 +185,24 @@ def test_a_face_that_is_seldom_there_is_none(tmp_path):
     params = ForgeriesParams(detect_every_frames=1, forge=PARAMS.forge)
     with pytest.raises(SampleError, match="a face in 4 of 10 frames"):
         forge_video(str(tmp_path / "a.mp4"), "v", tmp_path / "out", 1, params)
+
+
+def test_the_manifest_ties_a_forgery_to_what_it_was_made_of(out):
+    """Of the files of one video: who is the pair of whom, and that no split can part them."""
+    video = {"video_id": "v", "dataset": "d", "split": "val", "identities": None}
+    genuine, *fakes = _rows(video, ["self-blended", "self-blended-jump"], out, PARAMS)
+    files = names("v", 2, PARAMS)
+    assert (genuine["uri"], genuine["label"], genuine.get("pair_id")) == (files.real, "real", None)
+    assert genuine["video_id"] == video_id(str(out / files.real))
+    for number, fake in enumerate(fakes):
+        assert (fake["uri"], fake["truth_uri"], fake["label"]) == (files.fakes[number], files.masks[number], "fake")
+        assert fake["pair_id"] == genuine["video_id"] != fake["video_id"]
+    assert [fake["manipulation"] for fake in fakes] == ["self-blended", "self-blended-jump"]
+    assert {(row["identities"], row["split"], row["dataset"]) for row in (genuine, *fakes)} == {
+        ("source:v", "val", "d")
+    }
+    (known, *_) = _rows(video | {"identities": "p:1;p:2"}, [], out, PARAMS)
+    assert known["identities"] == "p:1;p:2"
 
 
 def test_an_id_cannot_leave_the_folder():

@@ -12,6 +12,7 @@ from operators.methods import CONTROLS, METHODS, readout, statistics
 from operators.methods.bottleneck import Bottleneck
 from operators.methods.extremal import Extremal
 from operators.methods.fep import Fep
+from operators.methods.iba import Iba
 from operators.methods.integrated_gradients import IntegratedGradients
 from operators.methods.lime import Lime
 from operators.methods.method import LAYER as A_LAYER
@@ -23,6 +24,7 @@ from operators.models.activations import read
 from operators.models.cut import split_all
 from operators.models.spec import spec_for
 from operators.models.weights import load_model
+from schemas import methods as methods_by_name
 
 SPEC = replace(spec_for("resnet10t"), view=View(64))
 LAYER = "layer2"
@@ -130,3 +132,8 @@ def test_the_model_is_left_as_it_was(name, model, files):
     assert not model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_what_pages_know_of_methods_by_name_is_what_they_are():
+    assert tuple(each.name for each in CONTROLS) == methods_by_name.CONTROLS
+    assert Iba.name == methods_by_name.IBA

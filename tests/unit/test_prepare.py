@@ -17,6 +17,8 @@ from operators import prepare as prepare_module
 from operators.inputs.faces import Box, crop
 from operators.inputs.view import View
 from operators.prepare import PrepareParams, prepare_video, recut_video
+from operators.video import decode
+from operators.video.decode import open_uri
 from operators.video.keyframes import KeyframeParams
 from operators.video.sandbox import Limits, Sandbox
 from schemas.errors import SampleError
@@ -169,6 +171,16 @@ def test_known_keyframes_and_boxes_give_the_same_inputs(jump, tmp_path):
         assert recut_video(path, result["frames"], how.flow, INPUTS) == result["inputs"] != []
 
 
+@pytest.mark.parametrize(("keep_bytes", "times"), [(0, 2), (25 * 256 * 256, 2), (25 * 256 * 256 * 2, 1)])
+def test_a_video_that_fits_the_memory_is_decoded_once(jump, monkeypatch, keep_bytes, times):
+    """25 frames of 256 x 256 as 4:2:0 are 1.5 bytes a pixel, and a little for the edges."""
+    expected = prepare_video(jump, PARAMS, INPUTS)
+    opened = []
+    monkeypatch.setattr(decode, "open_uri", lambda uri: opened.append(uri) or open_uri(uri))
+    assert prepare_video(jump, PARAMS, INPUTS, keep_bytes=keep_bytes) == expected
+    assert len(opened) == times
+
+
 def test_a_file_that_has_changed_is_said(jump, tmp_path):
     frames = prepare_video(jump, PARAMS, INPUTS)["frames"]
     short = encode(tmp_path / "short.mp4", [portrait(0)] * 3)
@@ -179,22 +191,23 @@ def test_a_file_that_has_changed_is_said(jump, tmp_path):
         recut_video(small, frames, PARAMS.flow, INPUTS)
 
 
-def peak_memory_mb(uri, max_keyframes):
+def peak_memory_mb(uri, max_keyframes, keep_bytes):
     """Runs in a fresh child: the most memory it ever held."""
-    prepare_video(uri, PrepareParams(keyframes=KeyframeParams(max_keyframes=max_keyframes)), INPUTS)
+    params = PrepareParams(keyframes=KeyframeParams(max_keyframes=max_keyframes))
+    prepare_video(uri, params, INPUTS, keep_bytes=keep_bytes)
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1]) / 1024
 
 
-def test_memory_does_not_grow_with_length(tmp_path):
-    """480 frames of 640 x 480 are 221 MB when kept as they are decoded; 24 are 11 MB."""
+def test_memory_does_not_grow_with_length_but_by_what_may_be_kept(tmp_path):
+    """160 frames of 640 x 480 are 74 MB when kept as they are decoded; 24 are 11 MB, 20 MB at most are kept."""
     images = [cv2.resize(portrait(x), (640, 480)) for x in (0, 8, 16, 24)]
     peaks = []
-    for n in (24, 480):
+    for n in (24, 160):
         path = encode(tmp_path / f"{n}.mp4", [images[i // 6 % 4] for i in range(n)], options={"preset": "ultrafast"})
         sandbox = Sandbox(Limits())
-        peaks.append(sandbox.run(peak_memory_mb, path, 2))
+        peaks.append(sandbox.run(peak_memory_mb, path, 2, 20 << 20))
         sandbox.close()
     print(peaks)
     assert peaks[1] < peaks[0] + 40
@@ -224,7 +237,7 @@ def test_a_real_clip_in_the_sandbox(clips, sandbox):
     assert len(result["inputs"]) == len(INPUTS) * len(result["frames"])
 
 
-def killed_once(uri, _params, _views, truth_uri):
+def killed_once(uri, _params, _views, truth_uri, _keep_bytes):
     """As one whose child the kernel chose when memory ran out: not the file's fault."""
     if not Path(uri).exists():
         Path(uri).touch()

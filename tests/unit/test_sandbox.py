@@ -17,8 +17,9 @@ from schemas.errors import SampleError
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sandbox():
+    """One for all: what goes wrong in its child must leave it fit for the next test, too."""
     sandbox = Sandbox(Limits(timeout_s=30, stall_s=10, memory_mb=2048))
     yield sandbox
     sandbox.close()
@@ -62,7 +63,7 @@ def slow_but_steady(seconds):
 
 
 def eat_memory():
-    return [np.ones(1 << 24) for _ in range(1000)]
+    return [np.zeros(1 << 24) for _ in range(1000)]  # of address space, which is what is limited
 
 
 def abort_for_want_of_memory():

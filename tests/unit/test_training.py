@@ -92,6 +92,64 @@ def test_both_of_a_pair_are_varied_alike():
     assert not np.array_equal(seen[0], seen[1])
 
 
+def test_adamw_draws_weights_to_zero_and_adam_does_not():
+    """Without a gradient Adam stands still; AdamW takes the share learning rate * 0.05 of every weight away."""
+    for name, expected in (("adam", 2.0), ("adamw", 2.0 * (1 - 0.1 * 0.05))):
+        model = torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.constant_(model.weight, 2.0)
+        optimizer = training.make_optimizer(model, TrainParams(optimizer=name, learning_rate=0.1))
+        model.weight.grad = torch.zeros_like(model.weight)
+        optimizer.step()
+        assert model.weight.item() == pytest.approx(expected), name
+
+
+def test_one_cycle_rises_to_the_learning_rate_and_falls_and_constant_stays():
+    """Over all steps of all epochs, of which it rises in three tenths."""
+    rates = {}
+    for name in ("constant", "one_cycle"):
+        params = TrainParams(schedule=name, learning_rate=0.1, max_epochs=5)
+        optimizer = training.make_optimizer(torch.nn.Linear(1, 1), params)
+        schedule = training.make_schedule(optimizer, params, steps_per_epoch=4)
+        rates[name] = []
+        for _ in range(20):
+            rates[name].append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step()
+    assert rates["constant"] == [0.1] * 20
+    cycle = np.array(rates["one_cycle"])
+    assert cycle.argmax() == 5
+    assert cycle.max() == pytest.approx(0.1)
+    assert cycle[0] == pytest.approx(0.1 / 25)
+    assert cycle[-1] < 1e-5
+    assert (np.diff(cycle[:6]) > 0).all()
+    assert (np.diff(cycle[5:]) < 0).all()
+
+
+def test_a_step_weighs_its_batch_and_moves_down():
+    """One Adam step of the size of the learning rate against the gradient; the loss is weighted."""
+    model = torch.nn.Linear(1, 2, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    params = TrainParams(optimizer="adam", schedule="constant", learning_rate=0.01)
+    optimizer = training.make_optimizer(model, params)
+    schedule = training.make_schedule(optimizer, params, 1)
+    images, labels = torch.ones(3, 1), torch.tensor([1, 1, 1])
+    loss = training.train_step(model, optimizer, schedule, images, labels, False, weight=0.5)
+    assert loss == pytest.approx(0.5 * np.log(2))
+    np.testing.assert_allclose(model.weight.detach().flatten(), [-0.01, 0.01], rtol=1e-4)
+
+
+def test_predictions_are_made_in_eval_mode():
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3, 2), torch.nn.Dropout(0.5))
+    spec = dataclasses.replace(spec_for("xception"), view=View(1))
+    pixels = np.arange(40 * 3, dtype=np.uint8).reshape(40, 1, 1, 3)
+    found = training.predict(model.train(), pixels, spec, torch.device("cpu"))
+    expected = model[1](to_input(pixels, spec).flatten(1)).detach()
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert model.training  # it puts the mode back
+    training.predict(model.eval(), pixels, spec, torch.device("cpu"))
+    assert not model.training
+
+
 def test_augmentation_keeps_shape_and_reproduces():
     picture = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     a, b = (augment(picture, np.random.default_rng(5)) for _ in range(2))
@@ -119,7 +177,6 @@ def test_a_planted_patch_is_learned():
             training.train_step(model, optimizer, schedule, to_input(chosen, spec), targets, False)
     logits = training.predict(model, pixels[64:], spec, torch.device("cpu"))
     assert (logits.argmax(1) == labels[64:]).mean() >= 0.9
-    assert model.training  # predict puts the mode back
 
 
 def test_batch_norm_settles_on_as_many_genuine_as_forged_samples():

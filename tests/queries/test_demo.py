@@ -1,0 +1,103 @@
+"""The demo's own code: who is given what. What the commands make of it is tested with each of them."""
+
+from dataclasses import replace
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from rich.console import Console
+
+from operators.inputs.view import View
+from operators.methods import statistics
+from operators.models.spec import spec_for
+from operators.models.training import TrainParams
+from operators.models.weights import load_model, save_model
+from pipelines import demo as demos
+from tests.queries.conftest import write_lake
+
+FACES, MOTION = (replace(spec_for("test_resnet"), name=name) for name in ("faces", "motion"))
+DETECTORS = (
+    (replace(FACES, view=View(64)), TrainParams(max_epochs=3)),
+    (replace(MOTION, view=View(64, shows="flow")), TrainParams(max_epochs=1)),
+)
+
+
+@pytest.fixture
+def told(monkeypatch) -> dict[str, list]:
+    """What each command was told, which does nothing but leave what the next one needs."""
+    found: dict[str, list] = {}
+
+    def told_to(name, leaves=lambda *_: None):
+        def run(*arguments, **options):
+            found.setdefault(name, []).append((arguments, options))
+            return leaves(*arguments)
+
+        monkeypatch.setattr(demos, name, run)
+
+    def weights(spec, _params, _source, folder, *_):
+        folder.mkdir(parents=True, exist_ok=True)
+        save_model(load_model(spec), spec, folder / "model.safetensors")
+
+    def noise(config, _paths, folder, _console):
+        for each in config.detectors:
+            path = statistics.path_in(folder, each.spec.name, each.layers[0])
+            statistics.save(statistics.of_batch(torch.zeros(2, 1, 1, 1)), path, config.about_statistics(each))
+
+    def lake(_config, manifests, folder, _console):
+        videos = pq.read_table(manifests[0], columns=["video_id", "label"]).to_pylist()
+        write_lake({"runs": [{}], "videos": videos}, lake=folder)
+
+    monkeypatch.setattr(demos, "_CLIPS", 8)
+    monkeypatch.setattr(demos, "_FRAMES", 2)
+    monkeypatch.setattr(demos, "_DETECTORS", DETECTORS)
+    told_to("train", weights)
+    told_to("explain", lake)
+    told_to("evaluate", lambda _lake: 0)
+    told_to("render", lambda _lake, video_id: (f"{video_id}.mp4",))
+    told_to("estimate", noise)
+    for name in ("cut_samples", "judge", "report"):
+        told_to(name)
+    return found
+
+
+def test_detectors_are_trained_on_clips_and_explain_others(told, tmp_path):
+    assert demos.demo(tmp_path, Console(quiet=True)) == 0
+    clips = pq.read_table(tmp_path / "clips/manifest.parquet").to_pylist()
+    assert len(clips) == 16
+    assert {row["split"] for row in clips} == {"train", "val", "test"}
+
+    source = told["cut_samples"][0][0][0]
+    trained_on = {row["video_id"] for row in source.videos.to_pylist()}
+    assert trained_on == {row["video_id"] for row in clips if row["split"] != "test"}
+    assert [arguments[:2] for arguments, _ in told["train"]] == [*DETECTORS]
+
+    ((config, (held_out,), lake, _), _), *_ = told["explain"]
+    explained = pq.read_table(held_out).to_pylist()
+    assert explained == [row for row in clips if row["split"] == "test"]
+    assert {row["label"] for row in explained} == {"real", "fake"}
+    assert not trained_on & {row["video_id"] for row in explained}
+    assert [(each.spec.name, each.spec.view) for each in config.detectors] == [
+        (spec.name, spec.view) for spec, _ in DETECTORS
+    ]
+    assert all(str(tmp_path / "training") in each.weights for each in config.detectors)
+
+    # the noise is like genuine clips, and given to the run
+    (((_, (estimated_from,), folder, _), options),) = told["estimate"]
+    assert (estimated_from, options) == (tmp_path / "clips/manifest.parquet", {"label": "real"})
+    assert config.statistics.folder == str(folder)
+    assert len(config.statistics.files) == 2
+    # the run is judged, and its league has a control
+    assert [arguments[:2] for arguments, _ in told["judge"]] == [(lake, None)]
+    assert {"iba", "centre"} < set(config.methods)
+    # one genuine and one forged clip are drawn, then the page
+    labels = {row["video_id"]: row["label"] for row in explained}
+    assert sorted(labels[arguments[1]] for arguments, _ in told["render"]) == ["fake", "real"]
+    assert [arguments[0] for arguments, _ in (*told["evaluate"], *told["render"], *told["report"])] == [lake] * 4
+
+
+def test_the_demo_again_keeps_its_clips(told, tmp_path):
+    demos.demo(tmp_path, Console(quiet=True))
+    clips = {path: path.stat().st_mtime_ns for path in (tmp_path / "clips").rglob("*") if "held_out" not in path.name}
+    demos.demo(tmp_path, Console(quiet=True))
+    assert clips
+    assert all(path.stat().st_mtime_ns == before for path, before in clips.items() if path.is_file())
