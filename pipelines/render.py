@@ -38,8 +38,8 @@ def render(
     where it is interpolated. With `still`, and for a picture, every keyframe is held for a second instead, and no heat
     lies over any other frame. Detectors of crops show the original frame with the heat at the face's box, detectors of
     motion the flow map computed from the frame and its next. Over each picture of a clip lies the map of the cell of
-    time that it belongs to; where clips overlap, a frame is of the first. The sheet has a row for each of the keyframes,
-    of clips for each cell of time of the layer with the fewest: the crop,
+    time that it belongs to; where clips overlap, a frame is of the first. The sheet has a row for each of the
+    keyframes, of clips for each cell of time of the layer with the fewest: the crop,
     the forged region where the run knows it, and every layer of every detector over what the detector saw. Each layer
     keeps one scale for the whole run, so that frames and videos compare.
 
