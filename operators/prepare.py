@@ -103,7 +103,7 @@ def recut_video(
         return []
     clips = _clips(views)
     tracks: dict[int, Track | None] = {
-        row["frame"]: None if row["track"] is None else boxes_of(row["track"])
+        row["frame"]: None if row.get("track") is None else boxes_of(row["track"])
         for row in frames
         if row["frame"] in faces
     }
