@@ -163,6 +163,9 @@ class Net(nn.Module):
 class Ours(Classifier):
     """Our vectors where captum would train its own."""
 
+    def __init__(self) -> None:
+        self.vector = torch.zeros(0)
+
     def train_and_eval(self, dataloader, **_options):
         batches = list(dataloader)
         x, y = torch.cat([each for each, _ in batches]), torch.cat([label for _, label in batches])
