@@ -16,7 +16,7 @@ from operators.methods.method import Outputs, Place
 from operators.models.activations import read
 from operators.models.cut import split_all
 from operators.models.precision import tf32
-from operators.models.running import to_input
+from operators.models.running import pixels_of, placed, to_input
 from operators.models.weights import Detector
 
 #: samples with evidence that are compared, and among how many they are looked for
@@ -51,10 +51,9 @@ class _Samples:
 
     def __init__(self, detector: Detector, layers: tuple[str, ...], pixels: Sequence[bytes], at_once: int) -> None:
         self._spec, self._at_once = detector.spec, at_once
-        size, device = self._spec.view.size, torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = detector.load().to(device).to(memory_format=torch.channels_last).requires_grad_(False)
-        stacked = np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, size, size, 3)
-        self._images = to_input(stacked, self._spec, device)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model = placed(detector.load(), self._spec, device).requires_grad_(False)
+        self._images = to_input(pixels_of(pixels, self._spec), self._spec, device)
         self._plain, self._cuts = split_all(self._model, layers, self._images[:1], self._spec.layout)
         with torch.no_grad(), tf32(False):
             self.predicted = [int(self._model(each[None]).argmax()) for each in self._images]
@@ -62,7 +61,8 @@ class _Samples:
     def maps(
         self, layer: str, settings: Bottleneck, files: Mapping[str, Path], chosen: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Saliency (N, h, w) float64 of the chosen samples, and which maps are empty (N,)."""
+        """Saliency (N, h, w) float64 of the chosen samples, cells of time below each other, and which maps are empty
+        (N,)."""
         place = Place(self._spec, self._model, layer, self._images[:1], self._cuts[layer], files)
         ready = Iba(settings).ready(place)
         together = max(self._at_once * PRESETS["fast"].draws // settings.draws, 1)  # no more rows than in a run
@@ -74,7 +74,7 @@ class _Samples:
                 _, crossings = self._plain(inputs)
                 layers = read(self._model, ready.reads, inputs, self._spec.layout) if ready.reads else {}
             parts.append(ready.run(inputs, targets, Outputs(layers, crossings)))
-        saliency = torch.cat([each.saliency[:, 0].double().cpu() for each in parts])
+        saliency = torch.cat([each.saliency.flatten(1, 2).double().cpu() for each in parts])
         return saliency.numpy(), np.concatenate([each.empty.cpu().numpy() for each in parts if each.empty is not None])
 
 

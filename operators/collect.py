@@ -1,13 +1,12 @@
 """The stage that collects what layers' activations are like: inputs in, mean and deviation out."""
 
-import numpy as np
 import pyarrow as pa
 import torch
 from torch import nn
 
 from operators.methods.statistics import LayerStatistics, merge, of_batch
 from operators.models.activations import read
-from operators.models.running import to_input
+from operators.models.running import pixels_of, placed, to_input
 from operators.models.weights import Detector
 from schemas.records import PARTIAL
 
@@ -22,7 +21,7 @@ class Collector:
         self._batch_samples = batch_samples
         self._models: list[tuple[Detector, nn.Module]] = []
         for detector in detectors:
-            model = detector.load().to(self._device).to(memory_format=torch.channels_last).requires_grad_(False)
+            model = placed(detector.load(), detector.spec, self._device).requires_grad_(False)
             self._models.append((detector, model))
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -34,8 +33,7 @@ class Collector:
             pixels = [item["pixels"] for item in inputs if item["view"] == str(spec.view)]
             found: dict[str, LayerStatistics] = {}
             for start in range(0, len(pixels), self._batch_samples):
-                chunk = b"".join(pixels[start : start + self._batch_samples])
-                images = np.frombuffer(chunk, np.uint8).reshape(-1, spec.view.size, spec.view.size, 3)
+                images = pixels_of(pixels[start : start + self._batch_samples], spec)
                 with torch.no_grad():
                     outputs = read(model, detector.layers, to_input(images, spec, self._device), spec.layout)
                 for layer, output in outputs.items():

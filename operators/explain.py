@@ -18,7 +18,7 @@ from operators.measures.maps import stored
 from operators.methods.method import PICTURE, Maps, Method
 from operators.methods.ready import Files, ReadyMethods
 from operators.models.batches import Batches
-from operators.models.running import to_input
+from operators.models.running import pixels_of, placed, to_input
 from operators.models.weights import Detector
 from schemas.errors import SampleError
 from schemas.tables import NESTED, STATUS_ERROR, STATUS_OK, VIDEO_ROW
@@ -40,7 +40,7 @@ class _Loaded:
 
     def __init__(self, detector: Detector, methods: Sequence[Method], files: Files, device: torch.device) -> None:
         self.spec = detector.spec
-        model = detector.load().to(device).to(memory_format=torch.channels_last).requires_grad_(False)
+        model = placed(detector.load(), self.spec, device).requires_grad_(False)
         self.ready = ReadyMethods(self.spec, model, detector.layers, methods, partial(files.of, self.spec.name))
         picture = self.spec.view.picture
         wanted = picture != self.spec.view and any(PICTURE in method.needs for method in methods)
@@ -92,7 +92,7 @@ class Explainer:
                     self._explain(detector, samples)
         for row in rows:
             try:
-                _require_explained(row, {str(detector.spec.view) for detector in self._detectors})
+                _require_explained(row, [detector.spec.view for detector in self._detectors])
             except SampleError as error:
                 _fail(row, error)
             if not self._keep:
@@ -123,11 +123,10 @@ class Explainer:
         """Rows of `predictions` and `masks`, and seconds, of each sample."""
         started = time.perf_counter()
         spec = loaded.spec
-        size = spec.view.size
-        images = to_input(_pixels([item for _, item in batch], size), spec, self._device)
+        images = to_input(pixels_of([item["pixels"] for _, item in batch], spec), spec, self._device)
         logits, outputs = loaded.ready.plain(images)
         if loaded.picture is not None:
-            pictures = _pixels([_picture_of(row, item, loaded.picture) for row, item in batch], size)
+            pictures = np.stack([_picture_of(row, item, loaded.picture) for row, item in batch])
             outputs = replace(outputs, pictures=torch.tensor(pictures, device=self._device).permute(0, 3, 1, 2) / 255)
         chosen = [
             _classes(row, predicted, spec.classes, self._targets)
@@ -147,15 +146,15 @@ class Explainer:
         for method, layer, ready in loaded.ready.each if which else ():
             begun = time.perf_counter()
             maps = ready.run(images, targets, outputs)
-            rows = _masks(maps, [batch[i][1] for i in which], spec.view.size)
-            share = (time.perf_counter() - begun) / len(which)
+            rows = _masks(maps, [batch[i][1] for i in which], spec.view)
+            share = (time.perf_counter() - begun) / sum(map(len, rows))
             ids = {"model": spec.name, "method": method.name, "layer": layer, "unit": method.unit, "seconds": share}
-            for i, target, row in zip(which, targets.tolist(), rows, strict=True):
-                found[i][1].append(ids | {"target": spec.classes[target]} | row)
+            for i, target, own in zip(which, targets.tolist(), rows, strict=True):
+                found[i][1].extend(ids | {"target": spec.classes[target]} | row for row in own)
             if maps.logits is not None and maps.probabilities is not None:
                 logits, probabilities = _numpy(maps.logits), _numpy(maps.probabilities)
                 for j, (i, target) in enumerate(zip(which, targets.tolist(), strict=True)):
-                    if rows[j]["error_code"] is not None:
+                    if rows[j][0]["error_code"] is not None:
                         continue
                     through = (method.name, layer, target, [target], logits[j], probabilities[j])
                     found[i][0].extend(_predictions(batch[i][1], spec.name, spec.classes, *through))
@@ -163,14 +162,10 @@ class Explainer:
         return [(predictions, masks, seconds) for predictions, masks in found]
 
 
-def _pixels(items: list[Row], size: int) -> np.ndarray:
-    """(N, S, S, 3) uint8."""
-    return np.stack([np.frombuffer(item["pixels"], np.uint8).reshape(size, size, 3) for item in items])
-
-
-def _picture_of(row: Row, item: Row, view: View) -> Row:
-    """The input of the same frame that shows it as it is."""
-    return next(each for each in row["inputs"] if each["view"] == str(view) and each["frame"] == item["frame"])
+def _picture_of(row: Row, item: Row, view: View) -> np.ndarray:
+    """(S, S, 3) uint8, the input of the same frame that shows it as it is."""
+    found = next(each for each in row["inputs"] if each["view"] == str(view) and each["frame"] == item["frame"])
+    return np.frombuffer(found["pixels"], np.uint8).reshape(view.shape)
 
 
 def _classes(row: Row, predicted: int, classes: tuple[str, ...], targets: tuple[str, ...]) -> list[int]:
@@ -210,20 +205,40 @@ def _predictions(
     ]
 
 
-def _masks(maps: Maps, items: list[Row], input_size: int) -> list[Row]:
-    """One row per sample; what the method gives of it, and where it lies."""
+def _masks(maps: Maps, items: list[Row], view: View) -> list[list[Row]]:
+    """One row per sample, of a clip one per cell of time; what the method gives of it, and where it lies.
+
+    What is not finite in one cell of time costs all of them.
+    """
     saliency = _numpy(maps.saliency)
     figures = {name: values.double().cpu().tolist() for name, values in maps.figures.items()}
     empty = None if maps.empty is None else maps.empty.tolist()
     rows = []
     for i, item in enumerate(items):
-        if saliency.shape[1] != 1:
-            raise ValueError(f"a map of {saliency.shape[1]} cells of time for a picture")
-        row: Row = {"first_frame": item["frame"], "input_size": input_size}
-        row |= {name: item[name] for name in ("frame", "span_frames", "box_x", "box_y", "box_width", "box_height")}
         own = {name: values[i] for name, values in figures.items()}
-        rows.append(row | own | _map(saliency[i, 0], own, None if empty is None else empty[i]))
+        cells = saliency[i] if np.isfinite(saliency[i]).all() else np.full_like(saliency[i], np.nan)
+        maps_of = [_map(cell, own, None if empty is None else empty[i]) for cell in cells]
+        sample: Row = {"first_frame": item["frame"], "input_size": view.size} | own
+        places = _places(item, view, saliency.shape[1])
+        rows.append([sample | place | each for place, each in zip(places, maps_of, strict=True)])
     return rows
+
+
+def _places(item: Row, view: View, cells: int) -> list[Row]:
+    """Where a sample's cells of time lie: from the frame where each begins to the next, and the box there."""
+    box = ("box_x", "box_y", "box_width", "box_height")
+    if cells == 1:
+        return [{name: item[name] for name in ("frame", "span_frames", *box)}]
+    if not 1 < cells <= view.frames:
+        raise ValueError(f"a map of {cells} cells of time for {view}")
+    firsts = [cell * view.frames // cells for cell in range(cells)]
+    starts = [item["frame"] + view.step * first for first in firsts]
+    ends = [*starts[1:], item["frame"] + item["span_frames"]]
+    return [
+        {"frame": start, "span_frames": end - start}
+        | dict(zip(box, item["boxes"][4 * first : 4 * first + 4], strict=True))
+        for first, start, end in zip(firsts, starts, ends, strict=True)
+    ]
 
 
 def _map(values: np.ndarray, figures: Mapping[str, float], empty: bool | None) -> Row:
@@ -245,8 +260,12 @@ def _fail(row: Row, error: SampleError) -> None:
     row |= {"inputs": [], **{table.name: [] for table in NESTED}}
 
 
-def _require_explained(row: Row, views: set[str]) -> None:
-    if row["status"] == STATUS_OK and not any(item["view"] in views for item in row["inputs"]):
+def _require_explained(row: Row, views: list[View]) -> None:
+    names = {str(view) for view in views}
+    if row["status"] == STATUS_OK and not any(item["view"] in names for item in row["inputs"]):
+        if all(view.shows == "clip" for view in views):
+            least = min(view.span_frames for view in views)
+            raise SampleError("too_short", f"a clip spans {least} frames, and there are {row['n_frames']}")
         raise SampleError("no_flow", "no keyframe that something was cut from has a next frame")
     if row["status"] == STATUS_OK and not row["masks"]:
         raise SampleError("no_target", "no model that has an input of it has a class that is asked about")

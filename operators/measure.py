@@ -41,9 +41,11 @@ def _metrics(maps: Sequence[tuple[Row, Heat]], rules: Sequence[MaskRule]) -> lis
         groups.setdefault(tuple(row[name] for name in _PLACE), []).append((row, values))
     rows = []
     for place, own in groups.items():
-        own.sort(key=lambda each: each[0]["frame"])
+        own.sort(key=lambda each: (each[0]["frame"], each[0]["first_frame"]))
+        samples = [row["first_frame"] for row, _ in own]
+        in_time = len(set(samples)) < len(samples)  # maps of clips have several cells of time, which follow on another
         ids = dict(zip(_PLACE, place, strict=True)) | {"n_empty": sum(row["empty"] for row, _ in own)}
-        rows += [ids | row for row in video_metrics([values for _, values in own], rules)]
+        rows += [ids | row for row in video_metrics([values for _, values in own], rules, samples if in_time else None)]
     return rows
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from operators.inputs.clips import Track, as_numbers, boxes_of, cut_clips, follow_faces
 from operators.inputs.faces import Box, FaceParams, find_face
 from operators.inputs.flow import FlowParams
 from operators.inputs.truth import truth_row
@@ -101,6 +102,12 @@ def recut_video(
     faces = {row["frame"]: _face(row) for row in frames if row["status"] == STATUS_OK}
     if not faces:
         return []
+    clips = _clips(views)
+    tracks: dict[int, Track | None] = {
+        row["frame"]: None if row.get("track") is None else boxes_of(row["track"])
+        for row in frames
+        if row["frame"] in faces
+    }
     pictures, missing = [], set(faces)
     frames_of_video = read_frames(uri, only=_and_next(faces), on_packet=progress)
     for frame, following in _with_next(frames_of_video, faces):
@@ -112,7 +119,11 @@ def recut_video(
         missing.discard(frame.index)
     if missing:
         raise SampleError("changed", f"no frame {min(missing)}, which was a keyframe")
-    return pictures
+    return pictures + cut_clips(uri, tracks, clips)
+
+
+def _clips(views: tuple[View, ...]) -> tuple[View, ...]:
+    return tuple(view for view in views if view.shows == "clip")
 
 
 def prepare_video(
@@ -122,16 +133,17 @@ def prepare_video(
 
     `frames` holds one dict per keyframe (columns of table `frames`), `inputs` one dict (`schemas.tables.INPUT`) per
     keyframe and view that could be cut from it; a flow map needs a next frame, of the same size. Faces are looked for
-    where a view or the truth needs them. A video of more than `keep_bytes`, as it is decoded, is decoded twice, first
-    for the keyframes, then up to the last of them, so that memory does not grow with its length. `truth` is empty
-    without a `truth_uri`. Raises SampleError as `operators.video.decode.read_frames` does, truth_unreadable and
-    truth_mismatch.
+    where a view or the truth needs them, and followed through the clips that show them. A video of more than
+    `keep_bytes`, as it is decoded, is decoded twice, first for the keyframes, then up to the last of them, so that
+    memory does not grow with its length; clips take one more pass or two. `truth` is empty without a `truth_uri`.
+    Raises SampleError as `operators.video.decode.read_frames` does, truth_unreadable and truth_mismatch.
     """
     reader = read_frames(uri, "gray", on_packet=progress, keep_bytes=keep_bytes)
     signal = ChangeSignal(params.keyframes)
     for frame in reader:
         signal.update(frame.image)
-    indices, scores = pick_keyframes(signal.values(), params.keyframes)
+    span = max((view.span_frames for view in views), default=1)
+    indices, scores = pick_keyframes(signal.values(), params.keyframes, span)
     keyframes = dict(zip(indices.tolist(), scores.tolist(), strict=True))
     wants_faces = truth_uri is not None or any(view.part == "face" for view in views)
     rows, pictures, faces = [], [], {}
@@ -144,9 +156,22 @@ def prepare_video(
         pictures += cut
         usable = any(view.box(face, *frame.image.shape[:2]) is not None for view in views)
         rows.append(_frame_row(frame, keyframes[frame.index], face, usable, usable and following is not None))
+    pictures += _cut_clips(uri, rows, {index: face for index, (face, _) in faces.items()}, _clips(views))
     status = STATUS_OK if any(row["status"] == STATUS_OK for row in rows) else STATUS_NO_FACE
     truth = [] if truth_uri is None else _truth(truth_uri, faces)
     return {**asdict(reader.probe), "status": status, "frames": rows, "truth": truth, "inputs": pictures}
+
+
+def _cut_clips(
+    uri: str, rows: list[dict[str, Any]], faces: dict[int, Box], views: tuple[View, ...]
+) -> list[dict[str, Any]]:
+    """The clips of a video, whose faces are followed; where, the column `track` of its frames is told."""
+    span = max((view.span_frames for view in views if view.part == "face"), default=0)
+    tracks = follow_faces(uri, faces, span) if span and faces else {}
+    for row in rows:
+        if row["frame"] in tracks:
+            row["track"] = [number for box in tracks[row["frame"]] for number in as_numbers(box)]
+    return cut_clips(uri, {row["frame"]: tracks.get(row["frame"]) for row in rows}, views)
 
 
 def _and_next(keyframes: Iterable[int]) -> set[int]:
@@ -170,7 +195,7 @@ def _cut(
     """The views of one keyframe that can be cut."""
     pictures = []
     height, width = frame.image.shape[:2]
-    for view in views:
+    for view in (view for view in views if view.shows != "clip"):
         box = view.box(face, height, width)
         if box is None:
             continue
@@ -185,6 +210,7 @@ def _cut(
                     "box_y": box.y,
                     "box_width": box.width,
                     "box_height": box.height,
+                    "boxes": None,
                     "pixels": pixels.tobytes(),
                 }
             )
@@ -226,6 +252,7 @@ def _frame_row(frame: Frame, score: float, face: Box | None, usable: bool, has_f
         "face_score": None if face is None else face.score,
         "has_flow": has_flow,
         "fingerprint": fingerprint(frame.image),
+        "track": None,
     }
 
 

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.records import SAMPLE
+from schemas.records import CLIP, SAMPLE
 from schemas.tables import STATUS_OK
 
 
@@ -18,3 +18,14 @@ def flatten(table: pa.Table) -> pa.Table:
                 for item in row["inputs"]
             ]
     return pa.Table.from_pylist(rows, schema=SAMPLE)
+
+
+def flatten_clips(table: pa.Table) -> pa.Table:
+    """VIDEO_ROW to CLIP: one row per input of a video, of no concept."""
+    rows = [
+        {"clip_id": f"{row['video_id']}:{item['frame']}", "concept": "", "kind": "", "pixels": item["pixels"]}
+        for row in table.to_pylist()
+        if row["status"] == STATUS_OK
+        for item in row["inputs"]
+    ]
+    return pa.Table.from_pylist(rows, schema=CLIP)

@@ -29,6 +29,8 @@ COMMANDS: Final = {
     "manifest": "list, check and split a published dataset",
     "train": "train a detector on the splits train and val of a manifest or a lake",
     "train-readout": "train a network that predicts a layer's bottleneck",
+    "concepts": "make clips of concepts, still and moving, for tcav",
+    "tcav": "ask which concepts a class of a clip model rests on",
     "forge": "make forgeries with a known mask from genuine videos",
     "demo": "make clips, train, explain, evaluate, draw and report, all below one folder",
 }

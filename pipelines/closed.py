@@ -7,6 +7,7 @@ import torch
 from operators.methods import statistics
 from operators.methods.closed import noise_alone
 from operators.models.cut import split
+from operators.models.running import example, placed
 from operators.models.weights import Detector
 from pipelines.config import Config
 from pipelines.lake.layout import Layout
@@ -33,9 +34,8 @@ def _closed(detector: Detector, layers: list[str], config: Config, layout: Layou
     if not files:
         return []
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = detector.load().to(device).to(memory_format=torch.channels_last).requires_grad_(False)
-    size = spec.view.size
-    examples = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
+    model = placed(detector.load(), spec, device).requires_grad_(False)
+    examples = example(spec, 2).to(device)
     rows = []
     for layer, file in files.items():
         noise = statistics.load(file)

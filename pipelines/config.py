@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import tomllib
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +24,11 @@ from operators.methods.bottleneck import DEFAULT_PRESET, PRESETS, Bottleneck
 from operators.methods.budget import BUDGETS, DEFAULT_BUDGET, Budget
 from operators.methods.face import Face
 from operators.methods.iba import Iba, ReadoutIba
-from operators.methods.method import PICTURE, Method
+from operators.methods.method import PICTURE, STILL, Method
 from operators.methods.statistics import about, crops, path_in, why_not
+from operators.models.clips import CLIP_MODELS
 from operators.models.spec import PAPER_LAYERS, ModelSpec, layer_names, spec_for
-from operators.models.weights import Detector, digest, spec_of
+from operators.models.weights import Detector, digest, fetch_published, is_clip_model, spec_of
 from operators.prepare import PrepareParams
 from operators.video.sandbox import Limits
 from pipelines.errors import UserError
@@ -37,6 +39,9 @@ from schemas.tables import LABELS
 _OTHERS: Final = ("train", "readout", "judge")
 #: the flag that fills `folder` and `files` of a section
 _BY_FLAG: Final = {"statistics": "--statistics", "readouts": "--readout"}
+#: what --view takes besides the parts: the middle of the whole frame, by models of clips alone
+CLIP: Final = "clip"
+Looked = Part | Literal["clip"]
 #: what Ray makes its blocks of; a row it cannot cut
 _ROW_BYTES: Final = 128 << 20
 
@@ -231,7 +236,7 @@ def build(
     weights: Mapping[str, Path],
     statistics: Path | None = None,
     readout: Path | None = None,
-    view: Part | None = None,
+    view: Looked | None = None,
     classes: tuple[str, ...] | None = None,
 ) -> Config:
     """A Config from TOML tables and the flags. Raises UserError naming the field that is wrong.
@@ -271,6 +276,9 @@ def _check_methods(config: Config) -> None:
     if Face.name in config.methods:
         for spec in (each.spec for each in config.detectors if each.spec.view.part != "face"):
             raise UserError(f"the method {Face.name} is for models that look at faces; {spec.name} does not")
+    still = [method.name for method in config.made_methods if STILL in method.needs]
+    for spec in (each.spec for each in config.detectors if still and each.spec.view.shows == "clip"):
+        raise UserError(f"the method {still[0]} is for pictures; {spec.name} looks at clips")
     for target in config.targets:
         if target not in (PREDICTED, LABELLED, *config.classes):
             raise UserError(f"unknown target {target!r}: {PREDICTED}, {LABELLED} or one of {_some(config.classes)}")
@@ -282,7 +290,7 @@ def _some(names: Sequence[str], most: int = 12) -> str:
 
 def check_row(max_keyframes: int, views: tuple[View, ...]) -> None:
     """Raises UserError where the inputs cut from a video, which make one row, can be more than a row may hold."""
-    each = sum(3 * view.size**2 for view in views)
+    each = sum(math.prod(view.shape) for view in views)
     if max_keyframes * each > _ROW_BYTES:
         raise UserError(
             f"config prepare.keyframes.max_keyframes: {max_keyframes} keyframes of {each / 1e6:.2g} MB each are more "
@@ -405,33 +413,44 @@ def allowed(hint: Any) -> str:
     return " ".join([words, *said])
 
 
-def _check_told(spec: ModelSpec, view: Part | None, classes: tuple[str, ...] | None, path: Path) -> None:
+def part_of(view: Looked | None) -> Part | None:
+    """What --view says of the frame."""
+    return "frame" if view == CLIP else view
+
+
+def _check_told(spec: ModelSpec, view: Looked | None, classes: tuple[str, ...] | None, path: Path) -> None:
     """UserError for flags against what a weights file says of its model."""
-    if view not in (None, spec.view.part):
+    if part_of(view) not in (None, spec.view.part):
         raise UserError(f"--view {view}: the model in {path} looks at the {spec.view.part}")
     if classes not in (None, spec.classes):
         raise UserError(f"--classes: the model in {path} has its own, {_some(spec.classes)}")
 
 
-#: what --layer takes for the layers the paper compares
+#: what --layer takes for the layers the paper compares, and for those that end the stages of a clip model
 _PAPER: Final = "paper"
+_STAGES: Final = "stages"
 
 
-def _with_paper_layers(layers: list[str], model: str) -> set[str]:
-    if _PAPER not in layers:
-        return set(layers)
-    if model not in PAPER_LAYERS:
-        raise UserError(
-            f"--layer {_PAPER}: the paper compares layers of {' and '.join(PAPER_LAYERS)}; name those of {model}"
-        )
-    return {*layers, *PAPER_LAYERS[model]} - {_PAPER}
+def _with_known_layers(layers: list[str], model: str) -> set[str]:
+    found = set(layers)
+    if _PAPER in layers:
+        if model not in PAPER_LAYERS:
+            raise UserError(
+                f"--layer {_PAPER}: the paper compares layers of {' and '.join(PAPER_LAYERS)}; name those of {model}"
+            )
+        found |= set(PAPER_LAYERS[model])
+    if _STAGES in layers:
+        if model not in CLIP_MODELS:
+            raise UserError(f"--layer {_STAGES}: they are known of {', '.join(CLIP_MODELS)}; name those of {model}")
+        found |= set(CLIP_MODELS[model].stages)
+    return found - {_PAPER, _STAGES}
 
 
 def _detectors(
     models: list[str],
     layers: list[str],
     weights: Mapping[str, Path],
-    view: Part | None,
+    view: Looked | None,
     classes: tuple[str, ...] | None,
 ) -> tuple[Detector, ...]:
     names = models or ["xception", "vgg11-flow"]
@@ -444,21 +463,30 @@ def _detectors(
     unplaced = set(layers)
     for name in names:
         path = weights.get(name)
+        if path is not None and not path.is_file() and name in CLIP_MODELS and path.name == str(path):
+            try:
+                path = fetch_published(spec_for(name), path.name)
+            except ValueError as error:
+                raise UserError(f"--weights {name}={path}: no such file, and {error}") from error
         if path is not None and not path.is_file():
             raise UserError(f"no weights file at {path}")
         try:
             spec = spec_of(path) if path else None
             if path is None or spec is None:
-                spec = spec_for(name, view or "face", LABELS if classes is None else classes)
+                spec = spec_for(name, part_of(view) or "face", LABELS if classes is None else classes)
             else:
                 _check_told(spec, view, classes, path)
             spec = dataclasses.replace(spec, name=name)
+            if view == CLIP and not is_clip_model(spec):
+                raise UserError(
+                    f"--view {CLIP}: {name} looks at pictures; models of clips are {', '.join(CLIP_MODELS)}"
+                )
             modules = layer_names(spec) if layers else []
         except ValueError as error:
             raise UserError(str(error)) from error
-        wanted = _with_paper_layers(layers, name)
+        wanted = _with_known_layers(layers, name)
         own = tuple(layer for layer in modules if layer in wanted) or (spec.layer,)  # in the order the model runs them
-        unplaced -= {_PAPER, *own}
+        unplaced -= {_PAPER, _STAGES, *own}
         detectors.append(Detector(spec, own, str(path.resolve()) if path else None, digest(path) if path else None))
     if unplaced:
         raise UserError(f"no model has a layer named {', '.join(sorted(unplaced))}")

@@ -1,7 +1,7 @@
 """One explained video as it is drawn: its maps in their layers, on the run's scales, and the frames they belong to."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -9,6 +9,7 @@ from typing import Any, Final
 import duckdb
 import numpy as np
 
+from operators.inputs.clips import boxes_of
 from operators.inputs.faces import Box
 from operators.inputs.flow import FlowParams
 from operators.inputs.view import View
@@ -24,9 +25,13 @@ _ONE_SCALE: Final = "one scale for all maps of the run"
 
 @dataclass(frozen=True)
 class Map:
-    """One row of masks with what belongs to it; an empty map says why and has no heat, whatever the fit left."""
+    """One row of masks with what belongs to it; an empty map says why and has no heat, whatever the fit left.
+
+    `begins`: it is shown for the first time, which a clip's cell of time is for several frames.
+    """
 
     frame: int
+    begins: bool
     time_s: float
     target: str
     box: Box
@@ -62,6 +67,10 @@ class Layer:
     @property
     def motion(self) -> bool:
         return self.view.shows == "flow"
+
+    @property
+    def plays(self) -> bool:
+        return self.view.shows == "clip"
 
 
 def read(
@@ -116,7 +125,7 @@ def _layers(config: dict[str, Any], maps: list[dict[str, Any]], tops: dict[tuple
         return row["model"], row["layer"], row["method"], row["target"] if len(config["targets"]) > 1 else ""
 
     found: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
-    for row in maps:
+    for row in played(maps, views):
         found.setdefault(key(row), []).append(row)
     models = [each["spec"]["name"] for each in detectors]
     layers = []
@@ -127,12 +136,37 @@ def _layers(config: dict[str, Any], maps: list[dict[str, Any]], tops: dict[tuple
         rows = found[model, layer, method, target]
         own = [_map(row) for row in rows]
         top = tops.get((model, layer, method), 0.0)
-        bits = [row["total_bits"] for row in rows if row["total_bits"] is not None]
+        bits = list({row["first_frame"]: row["total_bits"] for row in rows if row["total_bits"] is not None}.values())
         mean = f"mean {np.mean(bits):,.0f} bits" if bits else ""
         scale = Scale(max(top, 0.0), rows[0]["unit"], _ONE_SCALE)
-        by_frame = {each.frame: each for each in own}
+        by_frame = {each.frame: each for each in reversed(own)}
         layers.append(Layer(model, layer, method, target or None, views[model], scale, mean, by_frame))
     return layers
+
+
+def played(maps: Iterable[dict[str, Any]], views: Mapping[str, View]) -> list[dict[str, Any]]:
+    """Rows of queries/render/maps.sql, those of clips once for each picture that they are about: `frame`, its time and
+    box are the picture's, `begins` says which is the first, and `cell` in words which frames the map is about.
+
+    Where clips overlap, a frame is of the first one.
+    """
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in maps:
+        view = views[row["model"]]
+        end = row["frame"] + row["span_frames"]
+        plays = view.shows == "clip"
+        cell = f"frames {row['frame']} to {end - 1}" if plays else ""
+        for frame in range(row["frame"], end, view.step) if plays else [row["frame"]]:
+            moved: dict[str, Any] = {"frame": frame, "begins": frame == row["frame"], "cell": cell}
+            after = frame - row["first_frame"]
+            if after and row["fps"]:
+                moved["time_s"] = row["time_s"] + after / row["fps"]
+            if view.shows == "clip" and view.part == "face" and row["track"]:
+                box = boxes_of(row["track"])[after]
+                moved |= {"box_x": box.x, "box_y": box.y, "box_width": box.width, "box_height": box.height}
+            key = row["model"], row["method"], row["layer"], row["target"], frame
+            found.setdefault(key, row | moved)
+    return list(found.values())
 
 
 def why_empty(row: dict[str, Any], passes: int) -> str:
@@ -166,6 +200,7 @@ def _map(row: dict[str, Any]) -> Map:
     probability = f"p({row['target']}) {_probability(row['probability'])}"
     return Map(
         row["frame"],
+        row["begins"],
         row["time_s"],
         row["target"],
         Box(row["box_x"], row["box_y"], row["box_width"], row["box_height"], 1.0),
@@ -175,7 +210,7 @@ def _map(row: dict[str, Any]) -> Map:
         row["why"],
         probability,
         (
-            " • ".join(filter(None, (f"explains {row['target']}", bits))),
+            " • ".join(filter(None, (f"explains {row['target']}", row["cell"], bits))),
             probability + ("" if through is None else f", with bottleneck {through:.2f}"),
         ),
     )
@@ -216,7 +251,7 @@ def between(maps: Mapping[int, Map], frame: int) -> tuple[Map | None, str]:
     said = (f"interpolated between frames {before} and {after}", f"{a.probability} → {b.probability}")
     box = Box(left, top, width, height, 1.0)
     saliency = mixed(a.saliency, b.saliency)
-    return Map(frame, mixed(a.time_s, b.time_s), a.target, box, saliency, False, "", "", "", said), ""
+    return Map(frame, False, mixed(a.time_s, b.time_s), a.target, box, saliency, False, "", "", "", said), ""
 
 
 def any_map(layers: list[Layer], frame: int) -> Map:

@@ -84,6 +84,8 @@ def judge(
     with open_lake(lake, run_id) as connection:
         (text,) = connection.sql("select config from runs").fetchall()[0]
         config = _found(of_run(text), weights)
+        for spec in (each.spec for each in config.detectors if each.spec.view.shows == "clip"):
+            raise UserError(f"{spec.name} looks at clips: judge is for pictures")
         _check_permuted(config, permuted)
         plan = _plan(connection, params)
         if not plan.videos:

@@ -97,7 +97,7 @@ def _page(book: _Book, frame: Frame, following: np.ndarray | None, plays: bool =
 def _panel(book: _Book, layer: Layer, frame: Frame, following: np.ndarray | None, n_why: int, plays: bool) -> Panel:
     title = " • ".join([layer.model, *layer.names])
     found = layer.maps.get(frame.index)
-    fades = found is None and plays
+    fades = found is None and plays and not layer.plays  # a clip's cells of time say themselves how far they reach
     found, missing = between(layer.maps, frame.index) if fades else (found, "no map for this frame")
     if fades and layer.motion and following is None:
         found, missing = None, "no frame follows"

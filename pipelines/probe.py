@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -9,7 +10,7 @@ from operators.methods import statistics
 from operators.methods.method import LAYER, STATISTICS
 from operators.models.activations import LOGITS, read
 from operators.models.cut import folded, split_all
-from operators.models.running import to_input
+from operators.models.running import example, to_input
 from operators.models.weights import Detector
 from pipelines.config import Config
 from pipelines.errors import UserError
@@ -35,10 +36,11 @@ def probe(config: Config) -> dict[tuple[str, str], Cut]:
         shapes = _shapes(detector, model, any(LAYER in method.needs for method in config.made_methods))
         for layer, shape in shapes.items():
             name = f"{detector.spec.name} {layer}"
-            if len(shape) != 3:
+            if len(shape) != 1 + len(detector.spec.view.sides):
+                time = "" if len(detector.spec.view.sides) == 2 else " time,"
                 raise UserError(
-                    f"{name} gives {shape} for each input, and maps need channels, height and width: take another "
-                    "--layer, or an architecture whose layers keep the picture's form"
+                    f"{name} gives {shape} for each input, and maps need channels,{time} height and width: take "
+                    "another --layer, or an architecture whose layers keep the picture's form"
                 )
             given = config.statistics.paths.get((detector.spec.name, layer))
             if given is not None and (known := statistics.shape(given)) != shape:
@@ -57,15 +59,14 @@ def _loaded(detector: Detector) -> nn.Module:
 
 def _cuts(detector: Detector, model: nn.Module, fitted: bool) -> dict[tuple[str, str], Cut]:
     spec = detector.spec
-    size = spec.view.size
-    example = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    one = example(spec)
     try:
-        _, cuts = split_all(model, detector.layers, example, spec.layout)
+        _, cuts = split_all(model, detector.layers, one, spec.layout)
     except ValueError as error:
         raise UserError(f"{spec.name}: {error}") from error
     found = {}
     for layer, cut in cuts.items():
-        used = folded(cut, example) if fitted else cut
+        used = folded(cut, one) if fitted else cut
         found[spec.name, layer] = Cut(cut.kind, used.folded if fitted else None, used.slower if fitted else None)
     return found
 
@@ -73,11 +74,11 @@ def _cuts(detector: Detector, model: nn.Module, fitted: bool) -> dict[tuple[str,
 def _shapes(detector: Detector, model: nn.Module, with_layers: bool) -> dict[str, tuple[int, ...]]:
     """What each layer gives of one black input, without the batch."""
     spec = detector.spec
-    black = torch.zeros(1, spec.view.size, spec.view.size, 3, dtype=torch.uint8)
+    black = np.zeros((1, *spec.view.shape), np.uint8)
     layers = detector.layers if with_layers else ()
     try:
         with torch.no_grad():
-            outputs = read(model, (*layers, LOGITS), to_input(black.numpy(), spec), spec.layout)
+            outputs = read(model, (*layers, LOGITS), to_input(black, spec), spec.layout)
     except ValueError as error:
         raise UserError(str(error)) from error
     if not outputs[LOGITS].isfinite().all():

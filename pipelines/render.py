@@ -37,7 +37,9 @@ def render(
     The MP4 is the video as it plays. Heat is that of its keyframes and fades from one to the next: every panel says
     where it is interpolated. With `still`, and for a picture, every keyframe is held for a second instead, and no heat
     lies over any other frame. Detectors of crops show the original frame with the heat at the face's box, detectors of
-    motion the flow map computed from the frame and its next. The sheet has a row for each of the keyframes: the crop,
+    motion the flow map computed from the frame and its next. Over each picture of a clip lies the map of the cell of
+    time that it belongs to; where clips overlap, a frame is of the first. The sheet has a row for each of the
+    keyframes, of clips for each cell of time of the layer with the fewest: the crop,
     the forged region where the run knows it, and every layer of every detector over what the detector saw. Each layer
     keeps one scale for the whole run, so that frames and videos compare.
 
@@ -51,15 +53,20 @@ def render(
         raise UserError(f"--out names the MP4, {out} will be the sheet beside it")
     frames = {frame for layer in layers for frame in layer.maps}
     flow = FlowParams(**json.loads(video["config"])["prepare"]["flow"])
+    on_sheet, passed = _sheet_frames(layers), 0
     rows: list[Row] = []
     fps: float | None = None if still or video["n_frames"] <= 1 else video["fps"]
 
+    def keep(frame: Frame, following: np.ndarray | None) -> None:
+        nonlocal passed
+        passed += 1
+        if frame.index in on_sheet:
+            rows.append(_sheet_row(layers, truth, frame, following, flow))
+
     def drawn() -> Iterator[np.ndarray]:
-        yield from (pages.stills if fps is None else pages.playing)(
-            video, layers, flow, lambda frame, following: rows.append(_sheet_row(layers, truth, frame, following, flow))
-        )
-        if len(rows) < len(frames):
-            raise UserError(f"{video['uri']} has changed: {len(rows)} of {len(frames)} explained frames are in it")
+        yield from (pages.stills if fps is None else pages.playing)(video, layers, flow, keep)
+        if passed < len(frames):
+            raise UserError(f"{video['uri']} has changed: {passed} of {len(frames)} explained frames are in it")
 
     try:
         write_video(out, drawn(), pages.STILLS_FPS if fps is None else fps)
@@ -68,6 +75,14 @@ def render(
     drawn_sheet = draw_sheet(_sheet_columns(layers, truth), rows, Path(video["uri"]).name, _NOTE)
     sheet.write_bytes(cv2.imencode(".png", drawn_sheet[..., ::-1])[1].tobytes())
     return out, sheet
+
+
+def _sheet_frames(layers: list[Layer]) -> set[int]:
+    """Of clips the frames where cells of time begin, of the layer that tells the fewest apart; else all of them."""
+    found = {frame for layer in layers if not layer.plays for frame in layer.maps}
+    clips = [layer for layer in layers if layer.plays and layer.layer] or [layer for layer in layers if layer.plays]
+    begins = [{frame for frame, each in layer.maps.items() if each.begins} for layer in clips]
+    return found | min(begins, key=len, default=set())
 
 
 def _figure(found: Map) -> str:

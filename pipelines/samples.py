@@ -14,6 +14,7 @@ from rich.console import Console
 
 from operators.inputs.flow import FlowParams
 from operators.inputs.view import View
+from operators.models.running import pixels_of
 from operators.models.spec import ModelSpec
 from operators.models.training import Samples
 from operators.prepare import PrepareParams, prepare, recut
@@ -123,8 +124,7 @@ def load(folder: Path, split: str, spec: ModelSpec) -> Samples:
     """The samples of one split that `spec` looks at, in a fixed order."""
     table = pq.read_table(folder, schema=SAMPLE, filters=[("split", "=", split), *_wanted(spec)])
     table = table.sort_by([("video_id", "ascending"), ("frame", "ascending")])
-    size = spec.view.size
-    pixels = np.frombuffer(b"".join(table["pixels"].to_pylist()), np.uint8).reshape(-1, size, size, 3)
+    pixels = pixels_of(table["pixels"].to_pylist(), spec)
     labels = np.array([CLASS_FAKE if label == "fake" else CLASS_REAL for label in table["label"].to_pylist()])
     return Samples(pixels, labels, np.array(table["pair"].to_pylist(), object))
 

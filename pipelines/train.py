@@ -22,7 +22,7 @@ from torch import nn
 
 from operators.measures.calibration import best_threshold, expected_calibration_error, fit_temperature
 from operators.models import training
-from operators.models.running import fast_bfloat16, to_input
+from operators.models.running import fast_bfloat16, placed, to_input
 from operators.models.spec import ModelSpec
 from operators.models.training import TrainParams
 from operators.models.weights import (
@@ -165,7 +165,7 @@ def _worker(config: dict[str, Any]) -> None:
     autocast = fast_bfloat16(device)
     samples, held_out = (cuttings.load(config["samples"], split, spec) for split in SPLITS)
     shown = training.epoch_order(held_out, params.seed, 0).ravel()
-    network = load_model(spec, config["start"], params.seed).to(device).to(memory_format=torch.channels_last)
+    network = placed(load_model(spec, config["start"], params.seed), spec, device)
     model = prepare_model(network)
     optimizer = training.make_optimizer(model, params)
     schedule = training.make_schedule(optimizer, params, training.steps_per_epoch(samples, params))
@@ -280,7 +280,7 @@ def _report(spec: ModelSpec, out: Path, samples: Path, seed: int, origin: str, c
     """Calibration of the best weights on the val split, its classes balanced as after each epoch."""
     curves = _curves(out)
     held_out = cuttings.load(samples, "val", spec)
-    model = load_model(spec, out / "model.safetensors").to(memory_format=torch.channels_last)
+    model = placed(load_model(spec, out / "model.safetensors"), spec, torch.device("cpu"))
     shown = training.epoch_order(held_out, seed, 0).ravel()
     logits = training.predict(model, held_out.pixels, spec, torch.device("cpu"))[shown]
     labels = held_out.labels[shown]

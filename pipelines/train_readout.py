@@ -16,7 +16,7 @@ from operators.methods.readout import Readout, ReadoutParams, Site
 from operators.methods.statistics import LayerStatistics
 from operators.models.activations import read
 from operators.models.cut import split
-from operators.models.running import to_input
+from operators.models.running import placed, to_input
 from operators.models.spec import ModelSpec
 from operators.models.weights import Detector, digest
 from pipelines import samples as cuttings
@@ -67,7 +67,7 @@ def train_readout(
     claim(work / "training.json", about | {"read": detector.layers})
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = detector.load().to(device).to(memory_format=torch.channels_last).requires_grad_(False)
+    model = placed(detector.load(), spec, device).requires_grad_(False)
     example = next(_batches(pixels["train"][:1], spec, 1, device))
     known = _statistics(
         detector, model, files, work / "statistics", _batches(pixels["train"], spec, params.batch_size, device), console
@@ -90,8 +90,7 @@ def train_readout(
 
 def _batches(pixels: np.ndarray, spec: ModelSpec, size: int, device: torch.device) -> Iterator[Tensor]:
     for start in range(0, len(pixels), size):
-        images = to_input(pixels[start : start + size], spec)
-        yield images.to(device, memory_format=torch.channels_last)
+        yield to_input(pixels[start : start + size], spec, device)
 
 
 @torch.no_grad()

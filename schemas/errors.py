@@ -19,6 +19,7 @@ ERROR_CODES: Final[dict[str, str]] = {
     "truth_mismatch": "the video of the forged region (truth_uri) has another size or fewer frames than its video",
     "changed": "the file is no longer the one whose keyframes and faces are known",
     "no_flow": "every detector wants flow, and no keyframe that something was cut from has a next frame",
+    "too_short": "every detector wants clips, and the video, or what is left of it after its keyframes, is shorter",
     "no_target": "none of the classes that are asked about is one of the models that have an input of it",
     "out_of_memory": "one sample of it does not fit into the memory of the processor or GPU that explains it",
     "explain_failed": "the model or the attribution gave values that are not finite",

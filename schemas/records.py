@@ -49,3 +49,36 @@ REPORT: Final = pa.schema(
         pa.field("detail", pa.string(), nullable=False, metadata={"meaning": "one line; empty where none is needed"}),
     ]
 )
+
+#: one row per clip of a concept, or of none (concept and kind are `random`)
+CONCEPT_CLIP: Final = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("video_id", pa.string(), nullable=False),
+        pa.field("concept", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False, metadata={"meaning": "static, dynamic or random"}),
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("x", pa.int32(), nullable=False),
+        pa.field("y", pa.int32(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("pixels", pa.binary(), nullable=False),
+    ]
+)
+
+#: what a layer gives of a clip; of the class's own clips, without a concept, the gradient of its logit there
+ACTIVATION: Final = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("concept", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("layer", pa.string(), nullable=False),
+        pa.field("scale", pa.float64(), nullable=False),
+        pa.field("values", pa.binary(), nullable=False, metadata={"meaning": "float16, over scale"}),
+    ]
+)
+
+#: a clip that goes through a model; without a concept it is one of the class
+CLIP: Final = pa.schema(
+    [ACTIVATION.field("clip_id"), ACTIVATION.field("concept"), ACTIVATION.field("kind"), CONCEPT_CLIP.field("pixels")]
+)

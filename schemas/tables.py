@@ -239,6 +239,13 @@ FRAMES: Final = _table(
             "perceptual hash of the whole frame, 64 bits; NULL for one that is nearly flat, and in lakes of before",
             null=True,
         ),
+        _column(
+            "track",
+            pa.list_(pa.int32()),
+            "x, y, width and height of the face's box in this frame and each one after it, smoothed over time, as far "
+            "as a clip goes; NULL where no clip of a face is cut",
+            null=True,
+        ),
     ],
     parents=(VIDEOS,),
     chain=EXPLAIN,
@@ -258,7 +265,10 @@ INPUTS: Final = _table(
         _column("box_y", pa.int32(), "top edge of the box"),
         _column("box_width", pa.int32(), "width of the box"),
         _column("box_height", pa.int32(), "height of the box"),
-        _column("pixels", pa.binary(), "size * size * 3 bytes, RGB, row by row"),
+        _column(
+            "boxes", pa.list_(pa.int32()), "x, y, width, height in each picture of a clip; NULL for others", null=True
+        ),
+        _column("pixels", pa.binary(), "size * size * 3 bytes, RGB, row by row; those of a clip one after the other"),
     ],
     parents=(FRAMES,),
     chain=EXPLAIN,
@@ -295,12 +305,17 @@ MASKS: Final = _table(
         _VIDEO_ID,
         _FIRST_FRAME,
         _column("frame", pa.int32(), "first frame that the map is about"),
-        _column("span_frames", pa.int32(), "how many frames it is about: 1 for a picture, 2 for a flow map"),
+        _column(
+            "span_frames",
+            pa.int32(),
+            "how many frames it is about: 1 for a picture, 2 for a flow map, of a clip's cell of time those until the "
+            "next cell",
+        ),
         _MODEL,
         _METHOD,
         _LAYER,
         _TARGET,
-        _column("box_x", pa.int32(), "left edge, in pixels of the frame, of the box the map lies over"),
+        _column("box_x", pa.int32(), "left edge, in pixels of `frame`, of the box the map lies over"),
         _column("box_y", pa.int32(), "top edge of the box"),
         _column("box_width", pa.int32(), "width of the box"),
         _column("box_height", pa.int32(), "height of the box"),
@@ -316,16 +331,23 @@ MASKS: Final = _table(
         _column("scale", pa.float32(), "power of two to multiply saliency by; NULL without a map", null=True),
         _column("unit", pa.string(), "of saliency * scale"),
         _column("empty", pa.bool_(), "true where the map says that nothing was needed; NULL without a map", null=True),
-        _column("seconds", pa.float64(), "the sample's share of the time its batch took"),
+        _column(
+            "seconds",
+            pa.float64(),
+            "the sample's share of the time its batch took, over its cells of time if it is a clip",
+        ),
         _column(
             "evaluations",
             pa.int32(),
-            "passes of the network made for the map, one with a gradient like one without; those of a bottleneck go "
-            "through the network above it; NULL in lakes from before they were counted",
+            "passes of the network made for the map, of a clip for all its cells of time, one with a gradient like one "
+            "without; those of a bottleneck go through the network above it; NULL in lakes from before they were "
+            "counted",
             null=True,
         ),
         _column("error_code", pa.string(), "key of schemas.errors.ERROR_CODES; NULL where there is a map", null=True),
-        _column("total_bits", pa.float64(), "bits that pass the bottleneck, over all elements", null=True),
+        _column(
+            "total_bits", pa.float64(), "bits that pass the bottleneck, over all elements and cells of time", null=True
+        ),
         _column(
             "floor_bits",
             pa.float64(),
@@ -341,7 +363,7 @@ MASKS: Final = _table(
         ),
         _column("loss_last", pa.float64(), "the same in the pass the map belongs to; NULL without", null=True),
     ],
-    parents=(FRAMES,),
+    parents=(VIDEOS,),  # its first_frame is that of a prediction: queries/checks/pairs.sql
     chain=EXPLAIN,
 )
 
@@ -616,6 +638,67 @@ CURVES: Final = _table(
     ],
 )
 
+_TCAV_ID = _column(
+    "tcav_id", pa.string(), "hash of the model, its weights, the class, the clips and how vectors were learned"
+)
+_CONCEPT = _column(
+    "concept", pa.string(), "what the vector points to, as `face dynamic`; empty for a random set against another"
+)
+_AGAINST = _column("against", pa.string(), "the concept it points away from; empty for random clips")
+_RANDOM_SET = _column("random_set", pa.int32(), "number of the random set, or of the draw of halves; from 0")
+
+CONCEPTS: Final = _table(
+    "concepts",
+    "one row per (analysis, concept)",
+    ("tcav_id", "concept"),
+    [
+        _TCAV_ID,
+        _column("concept", pa.string(), "its name and kind, as `face dynamic`; `random` for clips of nothing"),
+        _column("n_clips", pa.int32(), "clips of it that were used"),
+        _column("n_videos", pa.int32(), "videos they are from"),
+    ],
+)
+
+CAVS: Final = _table(
+    "cavs",
+    "one row per (analysis, layer, concept, what against, random set)",
+    ("tcav_id", "layer", "concept", "against", "random_set"),
+    [
+        _TCAV_ID,
+        _MODEL,
+        _column("layer", pa.string(), "dotted name of the layer"),
+        _CONCEPT,
+        _AGAINST,
+        _RANDOM_SET,
+        _column("accuracy", pa.float64(), "share of held-out clips that it tells apart, both sides balanced"),
+        _column("n_train", pa.int32(), "clips it was learned from"),
+        _column("n_test", pa.int32(), "clips that were held out"),
+        _column("seed", pa.int64(), "seed of the sets and of what is held out"),
+    ],
+)
+
+TCAV_SCORES: Final = _table(
+    "tcav_scores",
+    "one row per (analysis, layer, concept, what against, random set)",
+    ("tcav_id", "layer", "concept", "against", "random_set"),
+    [
+        _TCAV_ID,
+        _MODEL,
+        _column("layer", pa.string(), "dotted name of the layer"),
+        _column("class", pa.string(), "class whose logit is asked, by name"),
+        _CONCEPT,
+        _AGAINST,
+        _RANDOM_SET,
+        _column("share", pa.float64(), "share of the class's clips whose logit grows along the vector"),
+        _column(
+            "magnitude", pa.float64(), "mean derivative along the vector over the mean length of the gradients: -1 to 1"
+        ),
+        _column("n_clips", pa.int32(), "clips of the class"),
+    ],
+)
+
+#: tables of Video-TCAV: they belong to no run
+TCAV_TABLES: Final = (CONCEPTS, CAVS, TCAV_SCORES)
 #: tables a video row carries, nested, to the sink
 NESTED: Final = (FRAMES, TRUTH, PREDICTIONS, MASKS, METRICS, LOCALISATION_FRAMES)
 #: tables the sink writes, one file each per block of videos
@@ -632,7 +715,7 @@ def item(table: Table) -> pa.StructType:
     return pa.struct([field for field in table.schema if field.name not in ("run_id", "video_id")])
 
 
-#: one model input cut from one keyframe
+#: one model input cut from one keyframe, a clip from those after it, too
 INPUT: Final = item(INPUTS)
 
 #: what travels between the stages: one row per video, results nested in it; the sink adds the run id

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from operators.models.batches import Batches
 from operators.models.precision import tf32
+from operators.models.running import placed
 from operators.models.weights import Detector
 from schemas.errors import SampleError
 
@@ -21,7 +22,7 @@ class Asker:
     def __init__(self, detector: Detector, device: torch.device, batch_samples: int) -> None:
         self.spec = detector.spec
         self.device = device
-        self.model: nn.Module = detector.load().to(device).to(memory_format=torch.channels_last).requires_grad_(False)
+        self.model: nn.Module = placed(detector.load(), detector.spec, device).requires_grad_(False)
         self._forward, self._attack = Batches(device, batch_samples), Batches(device, batch_samples)
         self.passes = 0
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from math import hypot
 
 import numpy as np
@@ -20,17 +21,23 @@ class Consistency:
     rpi: float | None
 
 
-def consistency(masks: Mask) -> Consistency:
-    """Figures of the masks (T,H,W) of a video's explained frames in order; ValueError without a frame or a pixel."""
+def consistency(masks: Mask, samples: Sequence[int] | None = None) -> Consistency:
+    """Figures of the masks (T,H,W) of a video's explained frames in order; ValueError without a frame or a pixel.
+
+    Masks are consecutive within a sample alone where `samples` names the sample of each: cells of time of one clip.
+    """
     if masks.ndim != 3 or masks.size == 0:
         raise ValueError(f"masks must be (frames, height, width), at least one of each; got {masks.shape}")
-    overlaps = [pair for pair in map(overlap, masks[:-1], masks[1:]) if pair is not None]
+    own = np.zeros(len(masks)) if samples is None else np.asarray(samples)
+    parts = [masks[own == sample] for sample in np.unique(own)]
+    pairs = [overlap(a, b) for part in parts for a, b in pairwise(part)]
+    overlaps = [pair for pair in pairs if pair is not None]
     return Consistency(
         iou=_mean([iou for iou, _ in overlaps]),
         iou_adjusted=_mean([(iou - chance) / (1 - chance) for iou, chance in overlaps if chance < 1]),
         tcs=coverage(masks),
         persistence=persistence(masks),
-        rpi=region_movement(masks),
+        rpi=_mean([step for part in parts for step in steps(part)]),
     )
 
 
@@ -59,23 +66,22 @@ def persistence(masks: Mask) -> float | None:
     return float(np.count_nonzero(masks) / (len(masks) * ever)) if ever else None
 
 
-def region_movement(masks: Mask) -> float | None:
-    """RPI = mean_i |C_i - C_(i-1)| / sqrt(W^2 + H^2), C the centroid of a mask (VIBA eq. 4).
+def steps(masks: Mask) -> list[float]:
+    """|C_i - C_(i-1)| / sqrt(W^2 + H^2), C the centroid of a mask, whose mean is RPI (VIBA eq. 4).
 
-    A frame with an empty mask has no centroid and is left out; below two centroids -> None.
+    A frame with an empty mask has no centroid and is left out; none below two centroids.
     """
-    centroids = np.array([np.argwhere(frame).mean(axis=0) for frame in masks if frame.any()])
-    if len(centroids) < 2:
-        return None
-    steps = np.linalg.norm(np.diff(centroids, axis=0), axis=1)
-    return float(steps.mean() / hypot(*masks.shape[1:]))
+    centroids = [np.argwhere(frame).mean(axis=0) for frame in masks if frame.any()]
+    return [float(np.linalg.norm(b - a) / hypot(*masks.shape[1:])) for a, b in pairwise(centroids)]
 
 
-def video_metrics(maps: Sequence[Saliency], rules: Sequence[MaskRule]) -> list[dict]:
-    """One `metrics` row per rule, without ids, for one video's heat (S,S) in frame order."""
+def video_metrics(
+    maps: Sequence[Saliency], rules: Sequence[MaskRule], samples: Sequence[int] | None = None
+) -> list[dict]:
+    """One `metrics` row per rule, without ids, for one video's heat (S,S) in frame order; `samples` as above."""
     rows = []
     for rule in rules:
-        figures = consistency(np.stack([mask(frame, rule) for frame in maps]))
+        figures = consistency(np.stack([mask(frame, rule) for frame in maps]), samples)
         rows.append({"mask_rule": str(rule), "n_frames": len(maps), **asdict(figures)})
     return rows
 

@@ -4,7 +4,9 @@ from typing import Final
 
 from operators.methods.centre import Centre
 from operators.methods.edges import Edges
+from operators.methods.extremal import Extremal
 from operators.methods.face import Face
+from operators.methods.fep import Fep
 from operators.methods.gradcam import GradCam
 from operators.methods.gradcampp import GradCamPlusPlus
 from operators.methods.iba import Iba, ReadoutIba
@@ -23,6 +25,7 @@ METHODS: Final[dict[str, type[Method]]] = {
     each.name: each
     for each in (
         *(Iba, ReadoutIba, GradCam, GradCamPlusPlus, IntegratedGradients, SmoothGrad, Occlusion, Rise, Lime),
+        *(Extremal, Fep),
         *CONTROLS,
     )
 }

@@ -86,8 +86,8 @@ AT_ITS_FLOOR: Final = 1.05
 class Explanation:
     """N explanations; everything belongs to one state, the last forward pass of the fit.
 
-    bits          (N, H, W) float32, bits per input pixel at the input's size
-    capacity      (N, h, w) float32, bits per cell of the layer, summed over channels
+    bits          (N, H, W) float32, bits per input pixel at the input's size; of a clip (N, t, H, W)
+    capacity      (N, h, w) float32, bits per cell of the layer, summed over channels; of a clip (N, t, h, w)
     loss_before   (N,) float32, cross-entropy + beta * mean KL in nats, first pass that asks the network
     loss_after    (N,) float32, the same at the last pass
     logits        (N, classes) float32, prediction from Z, mean over the noise draws
@@ -130,12 +130,14 @@ def explain(
 ) -> Explanation:
     """Explain why `model` assigns `targets` to `images`, at `layer`; the model is left exactly as it was.
 
-    images (N, 3, H, W) float; targets (N,) int64 class indices; mean, std (C, h, w) of the layer's output over
-    training data, std > 0; active (C, h, w) bool, False switches an element off; start (N, C, h, w) is the alpha to
-    begin from, 5 everywhere unless given. The others are those of `Bottleneck`, by default the published algorithm.
-    The noise depends on `seed`, the pass and the draw alone, so a sample's map is the same in every batch.
+    images (N, 3, H, W) or clips (N, 3, T, H, W) float; targets (N,) int64 class indices; mean, std (C, h, w) of the
+    layer's output over training data, std > 0; active (C, h, w) bool, False switches an element off; start (N, C, h, w)
+    is the alpha to begin from, 5 everywhere unless given. The others are those of `Bottleneck`, by default the
+    published algorithm. The noise depends on `seed`, the pass and the draw alone, so a sample's map is the same in
+    every batch.
 
-    Raises ValueError for an unknown layer, a layer whose output is not (N, C, h, w), and statistics of another shape.
+    Of a clip all that has h and w has t before them. Raises ValueError for an unknown layer, a layer whose output is
+    not (N, C, h, w), and statistics of another shape.
     """
     with frozen(model):
         settings = Bottleneck(
@@ -220,14 +222,18 @@ def fit_once(
     """
     with torch.no_grad(), tf32(settings.precision == "fastest"):
         r, rest = cut.below(images) if crossing is None else crossing
-        if r.ndim != 4 or r.shape[1:] != mean.shape or mean.shape != std.shape:
+        if r.ndim not in (4, 5) or r.shape[1:] != mean.shape or mean.shape != std.shape:
             raise ValueError(
                 f"layer {cut.layer!r} gives {tuple(r.shape)}, statistics are {tuple(mean.shape)}: IBA needs "
-                "(N, C, h, w) and statistics (C, h, w)"
+                "(N, C, h, w) or (N, C, t, h, w) and statistics of the same shape"
             )
         switch = torch.ones_like(mean) if active is None else active.to(mean.dtype)
         mix = Mix(cut, r, rest, targets, mean, std, switch, settings.beta, settings.smooth_sigma)
-        begin = torch.full_like(mix.r, ALPHA_START) if start is None else channels_last(start).to(mix.r, copy=True)
+        begin = (
+            torch.full_like(mix.r, ALPHA_START)
+            if start is None
+            else channels_last(start, mean.ndim - 1).to(mix.r, copy=True)
+        )
         alpha = Alpha(begin, settings.lr)
         draws = iter(noise_draws(settings, mean, std) if noise is None else noise)
         asking = Asking(mix, settings.quiet)
@@ -247,14 +253,13 @@ def fit_once(
         kl = mix.information(state)
         last = mix.ask(state, next(draws), last=True)
         after = last.cross_entropy + mix.penalty(kl)
-        capacity = kl.sum(3) / math.log(2)
+        capacity = kl.sum(-1) / math.log(2)
         floor = _bits_without_a_class(mix, unpulled, settings)
-        cells_per_pixel = r.shape[2] * r.shape[3] / (images.shape[2] * images.shape[3])
-        bits = F.interpolate(
-            capacity.unsqueeze(1) * cells_per_pixel, size=images.shape[2:], mode="bilinear", align_corners=False
-        )
+        cells_per_pixel = r.shape[2:].numel() / images.shape[2:].numel()
+        cells = (capacity * cells_per_pixel).view(-1, 1, *capacity.shape[-2:])  # those of time one by one
+        bits = F.interpolate(cells, size=images.shape[-2:], mode="bilinear", align_corners=False)
     found = Explanation(
-        bits.squeeze(1).float(),
+        bits.view(*capacity.shape[:-2], *images.shape[-2:]).float(),
         capacity.float(),
         (after if before is None else before).float(),
         after.float(),
@@ -263,31 +268,32 @@ def fit_once(
         floor.float(),
         asking.evaluations + settings.draws,
     )
-    return found, asking.doubtful() & (found.capacity.sum((1, 2)) > AT_ITS_FLOOR * found.floor)
+    return found, asking.doubtful() & (found.capacity.flatten(1).sum(1) > AT_ITS_FLOOR * found.floor)
 
 
 def _bits_without_a_class(mix: Mix, alpha: Alpha, settings: Bottleneck) -> Tensor:
     """(N,) total bits where alpha goes on to the last pass by the KL alone."""
     while alpha.steps < settings.steps - 1:
         alpha.step(mix.pull_of_information(mix.at(alpha.value)))
-    return mix.information(mix.at(alpha.value)).sum((1, 2, 3)) / math.log(2)
+    return mix.information(mix.at(alpha.value)).flatten(1).sum(1) / math.log(2)
 
 
 def noise_draws(settings: Bottleneck, mean: Tensor, std: Tensor) -> Iterator[Tensor]:
     """eps ~ N(mean, std^2) of each pass that asks and of the last, (draws, h, w, C): the same for every sample, batch
     and device."""
+    sides = mean.ndim - 1
     generator = torch.Generator().manual_seed(settings.seed)  # on the CPU: the same noise on every device
     mirror: Tensor | None = None
     for _ in range(len(settings.asks) + 1):
         shape = (settings.draws, *mean.shape)
         if not settings.antithetic:
-            yield channels_last(mean + std * _normal(generator, shape, mean))
+            yield channels_last(mean + std * _normal(generator, shape, mean), sides)
             continue
         parts = []
         for _ in range(settings.draws):
             parts.append(_normal(generator, (1, *mean.shape), mean) if mirror is None else mirror)
             mirror = -parts[-1] if mirror is None else None
-        yield channels_last(mean + std * torch.cat(parts))
+        yield channels_last(mean + std * torch.cat(parts), sides)
 
 
 class Noise:

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Final
 
+from operators.methods.extremal import Extremal
+from operators.methods.fep import Fep
 from operators.methods.integrated_gradients import IntegratedGradients
 from operators.methods.lime import Lime
 from operators.methods.method import Method
@@ -24,6 +26,8 @@ class Budget:
     occlusion: Occlusion = Occlusion()
     rise: Rise = Rise()
     lime: Lime = Lime()
+    extremal: Extremal = Extremal()
+    fep: Fep = Fep()
     random: Random = Random()
     random_smooth: RandomSmooth = RandomSmooth()
 
@@ -40,6 +44,8 @@ BUDGETS: Final = {
         occlusion=Occlusion(window=0.125, positions=15),
         rise=Rise(masks=4000),
         lime=Lime(samples=1000),
+        extremal=Extremal(steps=2000, lr=0.05, settled=0.0),
+        fep=Fep(steps=2000, lr=0.05, settled=0.0),
     ),
 }
 DEFAULT_BUDGET: Final = "fast"

@@ -13,7 +13,10 @@ from schemas.params import checked
 
 @checked
 class Centre:
-    """A Gaussian around the middle of the input, of `sigma` of its side: the same map for every sample."""
+    """A Gaussian around the middle of the input, of `sigma` of its side: the same map for every sample.
+
+    Of a clip it is one map for all of its time.
+    """
 
     name: ClassVar[str] = "centre"
     unit: ClassVar[str] = "share"
@@ -25,7 +28,7 @@ class Centre:
         return frozenset()
 
     def ready(self, place: Place) -> "_Ready":
-        rows, columns = ((grid.places(side) - 0.5) / self.sigma for side in place.example.shape[2:])
+        rows, columns = ((grid.places(side) - 0.5) / self.sigma for side in place.example.shape[-2:])
         return _Ready((-0.5 * (rows[:, None].square() + columns.square())).exp().to(place.example.device))
 
 

@@ -16,9 +16,9 @@ _AT_ONCE: Final = 8
 def noise_alone(cut: Split, examples: Tensor, mean: Tensor, std: Tensor, active: Tensor, seed: int) -> Tensor | None:
     """(classes,) float64: softmax of the logits of Z = eps (lambda 0), mean over CLOSED_DRAWS draws that `seed` makes.
 
-    mean, std and active (C, h, w) as `operators.methods.bottleneck.explain` takes them; `examples` (2, 3, H, W) are two
-    different inputs. None where the logits are not the same for both: then other paths lead round the layer, and with
-    the bottleneck closed the model still sees its input.
+    mean, std and active (C, h, w) as `operators.methods.bottleneck.explain` takes them; `examples` (2, 3, ..., H, W)
+    are two different inputs. None where the logits are not the same for both: then other paths lead round the layer,
+    and with the bottleneck closed the model still sees its input.
     """
     _, rest = cut.below(examples)
     one, other = (tuple(each[i : i + 1] for each in rest) for i in (0, 1))

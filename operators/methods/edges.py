@@ -39,8 +39,9 @@ class _Ready:
 
     def run(self, inputs: Tensor, targets: Tensor, outputs: Outputs) -> Maps:
         rgb = outputs.rgb(inputs, self.spec)
-        grey = (rgb * rgb.new_tensor(_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+        pictures = rgb if rgb.ndim == 4 else rgb.transpose(1, 2).flatten(0, 1)
+        grey = (pictures * rgb.new_tensor(_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
         across = grey.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
         kernels = torch.stack([across, across.T]).unsqueeze(1)
         slopes = F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), kernels)
-        return Maps(grid.means(slopes.norm(dim=1)).unsqueeze(1), evaluations(inputs, 0))
+        return Maps(grid.means(slopes.norm(dim=1)).unflatten(0, (len(inputs), -1)), evaluations(inputs, 0))

@@ -32,7 +32,7 @@ class Face:
     def ready(self, place: Place) -> "_Ready":
         if place.spec.view.part != "face":
             raise ValueError(f"the method {self.name} is for models that look at faces; {place.spec.name} does not")
-        rows, columns = ((2 * torch.arange(side) + 1 - side) * self.margin / side for side in place.example.shape[2:])
+        rows, columns = ((2 * torch.arange(side) + 1 - side) * self.margin / side for side in place.example.shape[-2:])
         inside = (rows[:, None].square() + columns.square() <= 1).float()
         return _Ready(grid.means(inside).to(place.example.device))
 

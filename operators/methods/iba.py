@@ -8,6 +8,7 @@ from torch import Tensor
 
 from operators.methods import choice, statistics
 from operators.methods.bottleneck import AT_ITS_FLOOR, PRESETS, Bottleneck, Explanation, Noise, fit, prepared
+from operators.methods.gradients import of_time
 from operators.methods.method import CHOICE, LAYER, READOUT, STATISTICS, Maps, Outputs, Place
 from operators.methods.readout import Readout, least_bits, load
 from operators.models.cut import Split
@@ -15,7 +16,7 @@ from operators.models.cut import Split
 
 @dataclass(frozen=True)
 class Site:
-    """A cut model with the statistics (C, h, w) of the layer's output, on its device."""
+    """A cut model with the statistics (C, h, w), of clips (C, t, h, w), of the layer's output, on its device."""
 
     layer: str
     cut: Split
@@ -118,10 +119,12 @@ class _ReadyReadout:
 
 
 def maps_of(found: Explanation, inputs: Tensor) -> Maps:
-    """What a fit found, in bits per input pixel at the layer's size; empty where no more than the floor passes."""
-    height, width = found.capacity.shape[1:]
-    cells_per_pixel = height * width / (inputs.shape[2] * inputs.shape[3])
-    total = found.capacity.double().sum((1, 2))
+    """What a fit found, in bits per input pixel at the layer's size; empty where no more than the floor passes.
+
+    A clip has a map for each of the layer's cells of time, and its pixels are those of all its pictures.
+    """
+    cells_per_pixel = found.capacity.shape[1:].numel() / inputs.shape[2:].numel()
+    total = found.capacity.double().flatten(1).sum(1)
     figures = {
         "total_bits": total,
         "floor_bits": found.floor.double(),
@@ -131,4 +134,4 @@ def maps_of(found: Explanation, inputs: Tensor) -> Maps:
     }
     saliency = found.capacity.clamp(min=0) * cells_per_pixel  # rounding can go below 0
     empty = total <= AT_ITS_FLOOR * found.floor.double()
-    return Maps(saliency.unsqueeze(1), figures, empty, found.logits, found.probabilities)
+    return Maps(of_time(saliency), figures, empty, found.logits, found.probabilities)

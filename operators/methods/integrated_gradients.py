@@ -8,7 +8,7 @@ from annotated_types import Ge, Le
 from captum.attr import IntegratedGradients as Captum
 from torch import Tensor
 
-from operators.methods import grid
+from operators.methods import gradients, grid
 from operators.methods.method import Maps, Outputs, Place, evaluations
 from operators.models.running import black
 from schemas.params import checked
@@ -19,7 +19,7 @@ class IntegratedGradients:
     """(x - x') times the mean gradient of the class logit on the way from a black picture x' to the input x.
 
     Signed, summed over the channels and pixels of each cell (`grid`), so that a map's sum is y_c(x) - y_c(x'), as far
-    as `steps` points of Gauss-Legendre quadrature tell.
+    as `steps` points of Gauss-Legendre quadrature tell. Of a clip every picture has its map.
     """
 
     name: ClassVar[str] = "ig"
@@ -44,7 +44,7 @@ class _Ready:
     def run(self, inputs: Tensor, targets: Tensor, outputs: Outputs) -> Maps:
         # a copy: the model may begin in place on what captum wants the gradient of
         captum = Captum(lambda rows: self.place.model(rows.clone()))
-        baselines = black(self.place.spec, inputs.device).expand_as(inputs).contiguous()
+        baselines = black(self.place.spec, inputs).expand_as(inputs).contiguous()
         with torch.enable_grad():
             found = captum.attribute(
                 inputs,
@@ -53,4 +53,4 @@ class _Ready:
                 n_steps=self.method.steps,
                 internal_batch_size=len(inputs),  # else all steps of all samples go through the network together
             )
-        return Maps(grid.sums(found.detach().sum(1)).float().unsqueeze(1), evaluations(inputs, self.method.steps))
+        return Maps(gradients.of_time(grid.sums(found.detach().sum(1))), evaluations(inputs, self.method.steps))

@@ -10,7 +10,7 @@ from skimage.segmentation import slic
 from torch import Tensor
 
 from operators.methods import grid, hidden
-from operators.methods.method import PICTURE, Maps, Outputs, Place, evaluations
+from operators.methods.method import PICTURE, STILL, Maps, Outputs, Place, evaluations
 from operators.methods.seeds import generator
 from schemas.params import Seed, checked
 
@@ -37,7 +37,7 @@ class Lime:
 
     @property
     def needs(self) -> frozenset[str]:
-        return frozenset({PICTURE})
+        return frozenset({PICTURE, STILL})
 
     def ready(self, place: Place) -> "_Ready":
         return _Ready(self, place)

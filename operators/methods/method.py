@@ -20,6 +20,8 @@ READOUT: Final = "readout"
 CHOICE: Final = "choice"
 #: the picture that an input was cut from, where it is none itself
 PICTURE: Final = "picture"
+#: an input without time: no clip
+STILL: Final = "still"
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class Outputs:
 class Maps:
     """Maps of N samples.
 
-    saliency       (N, t, h, w) float32, in the method's unit; t is 1 for pictures; signed where the method is
+    saliency       (N, t, h, w) float32, in the method's unit; t is 1 for pictures, of clips as many cells of time as
+                   the method tells apart; signed where the method is
     figures        columns of the table `masks` that the method fills, (N,) each
     empty          (N,) bool, maps that say that nothing was needed; None: those without a positive value
     logits         (N, classes) float32 through the method's own bottleneck, None without one
@@ -109,8 +112,8 @@ class Method(Protocol):
 
     @property
     def needs(self) -> frozenset[str]:
-        """Of LAYER, STATISTICS, READOUT and PICTURE; a method that needs no layer explains a model once, not once a
-        layer."""
+        """Of LAYER, STATISTICS, READOUT, PICTURE and STILL; a method that needs no layer explains a model once, not
+        once a layer."""
         ...
 
     def ready(self, place: Place) -> Ready:

@@ -23,8 +23,9 @@ class State:
 class Mix:
     """Z = lambda R + (1 - lambda) eps of N samples, and both gradients to alpha in closed form.
 
-    Everything is (N, h, w, C), so that the network above gets rows in channels-last layout without a copy. With S the
-    smoothing, s = sigmoid(alpha), p = S s, b = S sigmoid(-alpha) = 1 - p and r = (R - mean) / std:
+    Everything is (N, h, w, C), so that the network above gets rows in channels-last layout without a copy; of clips it
+    is (N, t, h, w, C). With S the smoothing, s = sigmoid(alpha), p = S s, b = S sigmoid(-alpha) = 1 - p and
+    r = (R - mean) / std:
 
         d KL / d alpha = s (1 - s) S^T (p r^2 + 1 / b - b)
         d cross-entropy / d alpha = s (1 - s) S^T sum over draws of (d cross-entropy / d Z) (R - eps)
@@ -43,8 +44,10 @@ class Mix:
         smooth_sigma: float,
     ) -> None:
         self._cut, self._rest, self._targets, self._beta = cut, rest, targets, beta
-        self.r, self._switch = channels_last(r), channels_last(switch)
-        self._squared = ((self.r - channels_last(mean)) / channels_last(std)).square() * self._switch
+        sides = mean.ndim - 1
+        self.r, self._switch = channels_last(r, sides), channels_last(switch, sides)
+        normed = (self.r - channels_last(mean, sides)) / channels_last(std, sides)
+        self._squared = normed.square() * self._switch
         self._elements = mean.numel()
         self._smooth = Smoothing(smooth_sigma, self.r)
 
@@ -59,7 +62,7 @@ class Mix:
 
     def penalty(self, information: Tensor) -> Tensor:
         """beta times the mean KL, (N,)."""
-        return self._beta * information.mean((1, 2, 3))
+        return self._beta * information.mean(tuple(range(1, information.ndim)))
 
     def pull_of_information(self, state: State) -> Tensor:
         """d penalty / d alpha."""
@@ -71,7 +74,7 @@ class Mix:
         """Send Z of the samples `which` through the network; eps (draws, h, w, C). The `last` is not asked to pull."""
         r, passed, blocked = (each[which] for each in (self.r, state.passed, state.blocked))
         z = (passed * r).unsqueeze(1) + blocked.unsqueeze(1) * eps
-        rows = z.mul_(self._switch).flatten(0, 1).permute(0, 3, 1, 2)
+        rows = z.mul_(self._switch).flatten(0, 1).movedim(-1, 1)
         rest = tuple(each[which].repeat_interleave(len(eps), 0) for each in self._rest)
         targets = self._targets[which].repeat_interleave(len(eps))
         with torch.set_grad_enabled(not last):
@@ -82,7 +85,7 @@ class Mix:
 
         def pull() -> Tensor:
             (by_z,) = torch.autograd.grad(cross_entropy, rows, torch.ones_like(cross_entropy))
-            by_z = by_z.permute(0, 2, 3, 1).unflatten(0, (-1, len(eps)))
+            by_z = by_z.movedim(1, -1).unflatten(0, (-1, len(eps)))
             by_passed = (r * by_z.sum(1) - (by_z * eps).sum(1)) * self._switch
             return self._to_alpha(state.sigmoid[which], by_passed)
 
@@ -102,9 +105,9 @@ class Asked:
     pull: Callable[[], Tensor]
 
 
-def channels_last(x: Tensor) -> Tensor:
-    """(..., C, h, w) to contiguous (..., h, w, C)."""
-    return x.movedim(-3, -1).contiguous()
+def channels_last(x: Tensor, sides: int) -> Tensor:
+    """(..., C, h, w) to contiguous (..., h, w, C); of 3 `sides` there is t before h."""
+    return x.movedim(-1 - sides, -1).contiguous()
 
 
 def information(passed: Tensor, blocked: Tensor, r_normed: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
 from operators.methods import grid, hidden
-from operators.methods.method import Maps, Outputs, Place, evaluations
+from operators.methods.method import STILL, Maps, Outputs, Place, evaluations
 from schemas.params import checked
 
 
@@ -36,7 +36,7 @@ class Occlusion:
 
     @property
     def needs(self) -> frozenset[str]:
-        return frozenset()
+        return frozenset({STILL})
 
     def ready(self, place: Place) -> "_Ready":
         rows, columns = (self.along(side).to(place.example.device) for side in place.example.shape[2:])

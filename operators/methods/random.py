@@ -15,7 +15,8 @@ from schemas.params import Seed, checked
 
 @checked
 class Random:
-    """Uniform noise in every cell (`grid`), from the seed and the input: another frame has another map."""
+    """Uniform noise in every cell (`grid`), from the seed and the input: another frame has another map, and every
+    picture of a clip its own."""
 
     name: ClassVar[str] = "random"
     unit: ClassVar[str] = "share"
@@ -37,7 +38,8 @@ class _Ready:
     reads: tuple[str, ...] = ()
 
     def run(self, inputs: Tensor, targets: Tensor, outputs: Outputs) -> Maps:
-        height, width = (grid.cells(side) for side in inputs.shape[2:])
+        height, width = (grid.cells(side) for side in inputs.shape[-2:])
         own = of_each(self.method.seed, self.method.name, to_rgb(inputs, self.place.spec))
-        maps = [torch.rand(1, height, width, generator=each) for each in own]
+        times = 1 if inputs.ndim == 4 else inputs.shape[2]
+        maps = [torch.rand(times, height, width, generator=each) for each in own]
         return Maps(torch.stack(maps).to(inputs.device), evaluations(inputs, 0))

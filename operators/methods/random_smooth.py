@@ -1,5 +1,6 @@
 """A control: noise that is as smooth as the bottleneck's maps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -8,7 +9,7 @@ from annotated_types import Gt, Le
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from operators.methods import grid
+from operators.methods import gradients, grid
 from operators.methods.method import Maps, Outputs, Place, evaluations
 from operators.methods.seeds import of_each
 from operators.models.running import to_rgb
@@ -20,7 +21,7 @@ class RandomSmooth:
     """Gaussian noise smoothed by a Gaussian of `sigma` of the side, as its quantile: uniform in [0, 1] like `random`.
 
     Smoothed noise correlates by exp(-d^2 / 4 sigma^2) at the distance d. With the sigma given, a map's autocorrelation
-    falls to half where that of IBA's maps does: docs/methods.md has the measurement.
+    falls to half where that of IBA's maps does: docs/methods.md has the measurement. Of a clip it is as smooth in time.
     """
 
     name: ClassVar[str] = "random_smooth"
@@ -44,18 +45,19 @@ class _Ready:
     reads: tuple[str, ...] = ()
 
     def run(self, inputs: Tensor, targets: Tensor, outputs: Outputs) -> Maps:
-        height, width = (grid.cells(side) for side in inputs.shape[2:])
+        sides = [*inputs.shape[2:-2], *(grid.cells(side) for side in inputs.shape[-2:])]
         own = of_each(self.method.seed, self.method.name, to_rgb(inputs, self.place.spec))
-        maps = [smooth_noise(height, width, self.method.sigma, each) for each in own]
-        return Maps(torch.stack(maps).unsqueeze(1).to(inputs.device), evaluations(inputs, 0))
+        maps = [smooth_noise(sides, self.method.sigma, each) for each in own]
+        return Maps(gradients.of_time(torch.stack(maps)).to(inputs.device), evaluations(inputs, 0))
 
 
-def smooth_noise(height: int, width: int, sigma: float, generator: torch.Generator) -> Tensor:
-    """(height, width) float32 in [0, 1]; `sigma` is a share of the sides."""
+def smooth_noise(sides: Sequence[int], sigma: float, generator: torch.Generator) -> Tensor:
+    """(*sides) float32 in [0, 1]; `sigma` is a share of the sides."""
     # a border as wide as the kernel: what lies at an edge is as smooth and as scattered as in the middle
-    sigmas = sigma * height, sigma * width
-    top, left = (round(4 * each) + 1 for each in sigmas)
-    noise = torch.randn(height + 2 * top, width + 2 * left, generator=generator, dtype=torch.float64)
+    sigmas = [sigma * side for side in sides]
+    borders = [round(4 * each) + 1 for each in sigmas]
+    larger = [side + 2 * border for side, border in zip(sides, borders, strict=True)]
+    noise = torch.randn(larger, generator=generator, dtype=torch.float64)
     smooth = torch.from_numpy(gaussian_filter(noise.numpy(), sigmas, mode="wrap", truncate=4.0))
     smooth = smooth / smooth.std()
-    return torch.special.ndtr(smooth[top:-top, left:-left]).float()
+    return torch.special.ndtr(smooth[tuple(slice(border, -border) for border in borders)]).float()

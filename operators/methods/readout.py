@@ -6,7 +6,7 @@ layers and predict alpha; they are trained once, with the same loss, and a sampl
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
@@ -82,25 +82,29 @@ class _Bounded(torch.autograd.Function):
 class Readout(nn.Module):
     """Alpha of one layer from the outputs of `layers`. Begins as alpha = 5 everywhere, where per-sample IBA begins."""
 
-    def __init__(self, read: Mapping[str, tuple[Tensor, Tensor]], shape: tuple[int, int, int]) -> None:
+    def __init__(self, read: Mapping[str, tuple[Tensor, Tensor]], shape: Sequence[int]) -> None:
         """`read`: mean and std (C, h, w) float32 of each layer that is read; `shape` (C, h, w) of the bottleneck.
 
-        Raises ValueError for a layer without the two spatial dimensions.
+        Of clips all of them have t before h. Raises ValueError for a layer without these dimensions.
         """
         super().__init__()
         self.layers = tuple(read)
         self.shape = tuple(shape)
         for name, (mean, _) in read.items():
-            if mean.ndim != 3:
-                raise ValueError(f"layer {name!r} gives {tuple(mean.shape)} per sample, a readout reads (C, h, w)")
+            if mean.ndim != len(shape):
+                raise ValueError(
+                    f"layer {name!r} gives {tuple(mean.shape)} per sample, a readout reads (C, h, w), of clips "
+                    "(C, t, h, w)"
+                )
+        conv, self._how = (nn.Conv2d, "bilinear") if len(shape) == 3 else (nn.Conv3d, "trilinear")
         self.means = nn.ParameterList(nn.Parameter(mean.clone(), requires_grad=False) for mean, _ in read.values())
         self.stds = nn.ParameterList(nn.Parameter(std.clone(), requires_grad=False) for _, std in read.values())
         channels_in, channels = sum(len(mean) for mean, _ in read.values()), shape[0]
-        last = nn.Conv2d(2 * channels, channels, 1)
+        last = conv(2 * channels, channels, 1)
         self.network = nn.Sequential(
-            nn.Conv2d(channels_in, channels_in // 2, 1),
+            conv(channels_in, channels_in // 2, 1),
             nn.ReLU(),
-            nn.Conv2d(channels_in // 2, 2 * channels, 1),
+            conv(channels_in // 2, 2 * channels, 1),
             nn.ReLU(),
             last,
         )
@@ -110,7 +114,7 @@ class Readout(nn.Module):
     def forward(self, outputs: Mapping[str, Tensor]) -> Tensor:
         """Outputs (N, C, h, w) of `layers` by name -> alpha (N, *shape), in [-5, 5]."""
         normed = [
-            F.interpolate((outputs[name] - mean) / std, size=self.shape[1:], mode="bilinear", align_corners=False)
+            F.interpolate((outputs[name] - mean) / std, size=self.shape[1:], mode=self._how, align_corners=False)
             for name, mean, std in zip(self.layers, self.means, self.stds, strict=True)
         ]
         return cast(Tensor, _Bounded.apply(self.network(torch.cat(normed, 1))))
@@ -120,10 +124,7 @@ def make(known: Mapping[str, LayerStatistics], layer: str, seed: int) -> Readout
     """An untrained readout for `layer`, reading the layers of `known`, `layer` among them; `seed` makes its weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        channels, height, width = known[layer].mean.shape
-        return Readout(
-            {name: (each.mean.float(), each.std()) for name, each in known.items()}, (channels, height, width)
-        )
+        return Readout({name: (each.mean.float(), each.std()) for name, each in known.items()}, known[layer].mean.shape)
 
 
 def loss(readout: Readout, site: Site, images: Tensor, params: ReadoutParams, generator: torch.Generator) -> Tensor:
@@ -132,7 +133,7 @@ def loss(readout: Readout, site: Site, images: Tensor, params: ReadoutParams, ge
     What is backpropagated to the readout; images (N, 3, H, W). `generator` (on the CPU) makes the noise.
     """
     with torch.no_grad():
-        outputs = read(site.model, (*readout.layers, LOGITS), images)
+        outputs = read(site.model, (*readout.layers, LOGITS), images, site.cut.layout)
         r, rest = site.cut.below(images)
     switch = site.active.to(r.dtype)
     alpha = readout(outputs)
@@ -142,7 +143,7 @@ def loss(readout: Readout, site: Site, images: Tensor, params: ReadoutParams, ge
     noise = torch.randn(r.shape, generator=generator, dtype=torch.float32).to(r)
     logits = site.cut.above((passed * r + blocked * (site.mean + site.std * noise)) * switch, rest)
     cross_entropy = F.cross_entropy(logits, outputs[LOGITS].argmax(1), reduction="none")
-    return cross_entropy + params.beta * kl.mean((1, 2, 3))
+    return cross_entropy + params.beta * kl.flatten(1).mean(1)
 
 
 def least_bits(r: Tensor, mean: Tensor, std: Tensor, active: Tensor) -> Tensor:
@@ -152,13 +153,13 @@ def least_bits(r: Tensor, mean: Tensor, std: Tensor, active: Tensor) -> Tensor:
     """
     passed = torch.tensor(-ALPHA_BOUND, dtype=r.dtype, device=r.device).sigmoid()
     nats = information(passed, 1 - passed, (r - mean) / std) * active
-    return nats.sum((1, 2, 3)) / math.log(2)
+    return nats.flatten(1).sum(1) / math.log(2)
 
 
 @torch.no_grad()
 def validate(readout: Readout, site: Site, images: Tensor, params: ReadoutParams) -> Tensor:
     """The loss (N,) as the table `masks` has it: of the pass that makes the map, with noise of a fixed seed."""
-    outputs = read(site.model, (*readout.layers, LOGITS), images)
+    outputs = read(site.model, (*readout.layers, LOGITS), images, site.cut.layout)
     once = Bottleneck(params.beta, steps=1, draws=_VALIDATION_DRAWS, smooth_sigma=params.smooth_sigma)
     targets = outputs[LOGITS].argmax(1)
     return fit(site.cut, images, targets, site.mean, site.std, site.active, once, readout(outputs)).loss_after

@@ -12,6 +12,7 @@ from operators.methods.method import CHOICE, LAYER, READOUT, STATISTICS, Method,
 from operators.models.activations import read
 from operators.models.cut import split_all
 from operators.models.precision import tf32
+from operators.models.running import example
 from operators.models.spec import ModelSpec
 
 #: the files of a layer, by what they are
@@ -41,17 +42,16 @@ class ReadyMethods:
     ) -> None:
         self._spec, self._model = spec, model
         device = next(model.parameters()).device
-        size = spec.view.size
-        example = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
+        one = example(spec).to(device)
         layers = layers if any(LAYER in method.needs for method in methods) else ()
-        self._plain, cuts = split_all(model, layers, example, spec.layout)
+        self._plain, cuts = split_all(model, layers, one, spec.layout)
         #: (method, layer, ready); a method that needs a readout has none at layers without one
         self.each: list[tuple[Method, str, Ready]] = []
         for method in methods:
             for layer in layers if LAYER in method.needs else ("",):
                 found = files(layer) if layer else {}
                 if READOUT in found or READOUT not in method.needs:
-                    place = Place(spec, model, layer, example, cuts.get(layer), found)
+                    place = Place(spec, model, layer, one, cuts.get(layer), found)
                     self.each.append((method, layer, method.ready(place)))
         self._reads = sorted({name for _, _, ready in self.each for name in ready.reads})
 

@@ -13,6 +13,6 @@ def generator(seed: int, method: str, of: bytes = b"") -> torch.Generator:
 
 
 def of_each(seed: int, method: str, rgb: Tensor) -> list[torch.Generator]:
-    """A generator for each of (N, 3, H, W) in [0, 1], by its bytes: the same in every batch, another for others."""
+    """A generator for each of (N, 3, ..., W) in [0, 1], by its bytes: the same in every batch, another for others."""
     pixels = rgb.mul(255).round().byte().cpu().contiguous().numpy()
     return [generator(seed, method, each.tobytes()) for each in pixels]

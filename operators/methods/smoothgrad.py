@@ -46,9 +46,10 @@ class _Ready:
     reads: tuple[str, ...] = ()
 
     def run(self, inputs: Tensor, targets: Tensor, outputs: Outputs) -> Maps:
-        sigma = self.method.noise * (inputs.amax((1, 2, 3), keepdim=True) - inputs.amin((1, 2, 3), keepdim=True))
+        own = tuple(range(1, inputs.ndim))
+        sigma = self.method.noise * (inputs.amax(own, keepdim=True) - inputs.amin(own, keepdim=True))
         total = torch.zeros_like(inputs)
         for noise in self.noise:
             total += gradients.at_input(self.model, inputs + sigma * noise, targets)
         sizes = (total / len(self.noise)).abs().amax(1)
-        return Maps(grid.means(sizes).float().unsqueeze(1), evaluations(inputs, len(self.noise)))
+        return Maps(gradients.of_time(grid.means(sizes)), evaluations(inputs, len(self.noise)))

@@ -7,12 +7,13 @@ from torch import Tensor
 class Smoothing:
     """Gaussian over (N, h, w, C), kernel of 2 sigma to each side, reflected at the borders; identity for sigma 0.
 
+    Of clips, (N, t, h, w, C), over space alone: two to sixteen cells of time would be told apart no more.
     As one matrix for the rows and one for the columns: the adjoint is their transposes, without a scattering sum whose
     order a GPU leaves open.
     """
 
     def __init__(self, sigma: float, like: Tensor) -> None:
-        self._sides = tuple(smoothing_matrix(sigma, size).to(like) for size in like.shape[1:3]) if sigma else ()
+        self._sides = tuple(smoothing_matrix(sigma, size).to(like) for size in like.shape[-3:-1]) if sigma else ()
         self._turned = tuple(side.T.contiguous() for side in self._sides)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -26,9 +27,9 @@ def _apply(sides: tuple[Tensor, ...], x: Tensor) -> Tensor:
     if not sides:
         return x
     rows, columns = sides
-    n, h, w, c = x.shape
-    x = torch.matmul(rows, x.reshape(n, h, w * c)).view(n * h, w, c)
-    return torch.matmul(columns, x).view(n, h, w, c)
+    *n, h, w, c = x.shape
+    x = torch.matmul(rows, x.reshape(-1, h, w * c)).view(-1, w, c)
+    return torch.matmul(columns, x).view(*n, h, w, c)
 
 
 def smoothing_matrix(sigma: float, size: int) -> Tensor:

@@ -5,13 +5,13 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from operators.models.activations import Layout, as_in_model, channels_first
+from operators.models.activations import Layout, as_in_model, channels_first, layout_at
 from operators.models.precision import tf32
 
 
@@ -22,7 +22,7 @@ class Split:
     `below(images) -> (R, rest)`: the layer's output and what else crosses the cut (residual paths).
     `above(Z, rest) -> logits`: the rest of the model from a replaced layer output.
     `kind` says how it was cut: `graph` recomputes nothing; `hooks` runs the whole model again for every `above`.
-    `layout` is the model's own at the layer: R and Z are (N, C, h, w) whatever it is.
+    `layout` is the model's own at the layer: R and Z are (N, C, h, w), of clips (N, C, t, h, w), whatever it is.
     `folded`: every batch norm above the cut that follows a convolution is part of its weights; `dtype` is that of the
     weights above.
     """
@@ -37,12 +37,17 @@ class Split:
 
     def below(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """(N, 3, H, W) images -> R (N, C, h, w) and the crossing tensors, each with N rows."""
-        r, rest = self._below(images)
-        return channels_first(r, self.layout), rest
+        return self.crossing(*self._below(images))
+
+    def crossing(self, output: Any, rest: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What the model itself has at the layer, as `below` gives it."""
+        r, aside = channels_first(output, self.layout)
+        return r, (*rest, *aside)
 
     def above(self, z: Tensor, rest: tuple[Tensor, ...]) -> Tensor:
         """Z (M, C, h, w) and crossing tensors of M rows -> logits (M, classes)."""
-        return self._above(as_in_model(z, self.layout), rest)
+        own = len(rest) - (self.layout == "tokens")  # the last is the class's token
+        return self._above(as_in_model(z, rest[own:], self.layout), rest[:own])
 
     @property
     def slower(self) -> str | None:
@@ -65,6 +70,7 @@ def split(model: nn.Module, layer: str, example: Tensor, layout: Layout = "NCHW"
     """
     if layer not in dict(model.named_modules()) or not layer:
         raise ValueError(f"{type(model).__name__} has no layer {layer!r}; it has {_some_layers(model)}")
+    layout = layout_at(model.get_submodule(layer), layout)
     by_hooks = Split(layer, "hooks", _HookBelow(model, layer), _HookAbove(model, layer), layout=layout)
     try:
         by_graph, _ = _cut_at(model, _traced(model, (layer,)), layer, layout)
@@ -96,8 +102,8 @@ class Plain:
             return self._model(images), {layer: cut.below(images) for layer, cut in self._cuts.items()}
         logits, crossings = self._together(images)
         return logits, {
-            layer: (channels_first(r, cut.layout), rest)
-            for (layer, cut), (r, rest) in zip(self._cuts.items(), crossings, strict=True)
+            layer: cut.crossing(output, rest)
+            for (layer, cut), (output, rest) in zip(self._cuts.items(), crossings, strict=True)
         }
 
 
@@ -110,7 +116,8 @@ def split_all(
     """
     try:
         graph = _traced(model, layers)
-        found = {layer: _cut_at(model, graph, layer, layout) for layer in layers}
+        layouts = {layer: layout_at(model.get_submodule(layer), layout) for layer in layers}
+        found = {layer: _cut_at(model, graph, layer, layouts[layer]) for layer in layers}
         cuts = {layer: cut for layer, (cut, _) in found.items()}
         plain = Plain(model, cuts, _all_at_once(model, graph, [crossing for _, crossing in found.values()]))
         with torch.no_grad(), tf32(False):
@@ -136,6 +143,9 @@ def _continues(cut: Split, crossing: Crossing, expected: Tensor) -> bool:
     )
 
 
+_NORMS: Final = (nn.BatchNorm2d, nn.BatchNorm3d)
+
+
 def folded(cut: Split, example: Tensor) -> Split:
     """The same cut with every batch norm above it that follows a convolution made part of its weights (a copy).
 
@@ -148,11 +158,13 @@ def folded(cut: Split, example: Tensor) -> Split:
     for node in list(above.graph.nodes):
         norm = modules.get(str(node.target)) if node.op == "call_module" else None
         source = node.args[0] if node.args else None
-        if not isinstance(norm, nn.BatchNorm2d) or not isinstance(source, fx.Node) or source.op != "call_module":
+        if type(norm) not in _NORMS or not isinstance(source, fx.Node) or source.op != "call_module":
             continue
         conv = modules[str(source.target)]
         uses = [each for each in above.graph.nodes if each.op == "call_module" and each.target == source.target]
-        if type(conv) is nn.Conv2d and len(source.users) == 1 and len(uses) == 1 and type(norm) is nn.BatchNorm2d:
+        # a subclass may do more than to convolve; r3d's does not
+        plain = type(conv).forward in (nn.Conv2d.forward, nn.Conv3d.forward)
+        if plain and len(source.users) == 1 and len(uses) == 1:
             parent, _, name = str(source.target).rpartition(".")
             setattr(above.get_submodule(parent), name, fuse_conv_bn_eval(conv, norm))
             node.replace_all_uses_with(source)
@@ -179,8 +191,10 @@ class _Lowered(nn.Module):
         self._above = copy.deepcopy(above).to(dtype)  # the parameters are the model's own
         self._dtype = dtype
 
-    def forward(self, z: Tensor, rest: tuple[Tensor, ...]) -> Tensor:
+    def forward(self, z: Any, rest: tuple[Tensor, ...]) -> Tensor:
         rest = tuple(each.to(self._dtype) if each.is_floating_point() else each for each in rest)
+        if isinstance(z, tuple):  # tokens and how they lie
+            return self._above((z[0].to(self._dtype), z[1]), rest).to(z[0].dtype)
         return self._above(z.to(self._dtype), rest).to(z.dtype)
 
 
@@ -292,6 +306,8 @@ def _all_at_once(model: nn.Module, graph: fx.Graph, crossings: Sequence[Sequence
 
 
 def _copied(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_copied, value))
     return value.clone() if isinstance(value, Tensor) else value
 
 
@@ -316,16 +332,16 @@ class _HookBelow(nn.Module):
         self._model = [model]  # in a list: not a submodule, so that nothing is registered twice
         self._layer = layer
 
-    def forward(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        caught: list[Tensor] = []
+    def forward(self, images: Tensor) -> tuple[Any, tuple[Tensor, ...]]:
+        caught: list[Any] = []
 
-        def catch(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        def catch(_module: nn.Module, _inputs: object, output: object) -> None:
             caught.append(output)
             raise _Stop
 
         with _hooked(self._model[0].get_submodule(self._layer), catch), suppress(_Stop):
             self._model[0](images)
-        if not caught or not isinstance(caught[0], Tensor):
+        if not caught or not isinstance(caught[0][0] if isinstance(caught[0], tuple) else caught[0], Tensor):
             raise ValueError(f"layer {self._layer!r} gives no tensor in a forward pass")
         return caught[0], (images,)
 
@@ -336,10 +352,10 @@ class _HookAbove(nn.Module):
         self._model = [model]
         self._layer = layer
 
-    def forward(self, z: Tensor, rest: tuple[Tensor, ...]) -> Tensor:
+    def forward(self, z: Any, rest: tuple[Tensor, ...]) -> Tensor:
         runs = 0
 
-        def replace(_module: nn.Module, _inputs: object, _output: Tensor) -> Tensor:
+        def replace(_module: nn.Module, _inputs: object, _output: object) -> object:
             nonlocal runs
             runs += 1
             return z

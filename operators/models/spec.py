@@ -11,6 +11,7 @@ from torch import nn
 
 from operators.inputs.view import Part, View
 from operators.models.activations import Layout
+from operators.models.clips import CLIP_MODELS, SMALL, TORCHVISION, create_clip_model
 from schemas.tables import CLASS_FAKE, CLASS_REAL, FAKE, LABELS, REAL
 
 _HALF: Final = (0.5, 0.5, 0.5)
@@ -21,10 +22,11 @@ assert (LABELS[CLASS_REAL], LABELS[CLASS_FAKE]) == (REAL, FAKE)  # the order of 
 class ModelSpec:
     """What must travel with a model so that nobody guesses it.
 
-    `architecture` is timm's name; `view` is what it looks at; `mean` and `std` apply to RGB scaled to [0, 1]; `layer`
+    `architecture` is timm's name, one of torchvision's clip models after `torchvision/`, or that of ours; `view` is
+    what it looks at; `mean` and `std` apply to RGB scaled to [0, 1]; `layer`
     is the dotted name of the layer that is explained unless told; `classes` are the names of its outputs; `keys` are
     the beginnings of published weights' keys and what they become, tried in order, each once; `layout` is how the
-    layers' outputs lie: those of Swin have their channels last.
+    layers' outputs lie: those of Swin have their channels last, those of MViT are tokens.
     """
 
     name: str
@@ -55,7 +57,8 @@ PAPER_LAYERS: Final = {
 
 
 def spec_for(name: str, part: Part = "face", classes: tuple[str, ...] = LABELS) -> ModelSpec:
-    """The spec of `xception`, `vgg11-flow` or any timm classifier that looks at `part` and tells `classes` apart.
+    """The spec of `xception`, `vgg11-flow`, a clip model (`operators.models.clips`) or any timm classifier that looks
+    at `part` and tells `classes` apart.
 
     Of timm are its input size, mean and std, and of whole frames the share of the shorter side that is cut from their
     middle. Raises ValueError for a name timm does not know and for an architecture without a spatial layer to explain.
@@ -63,10 +66,16 @@ def spec_for(name: str, part: Part = "face", classes: tuple[str, ...] = LABELS) 
     for spec in (XCEPTION, VGG11_FLOW):
         if name == spec.name:
             return replace(spec, view=replace(spec.view, part=part), classes=classes)
+    if name in CLIP_MODELS:
+        clip = CLIP_MODELS[name]
+        architecture = name if name == SMALL else TORCHVISION + name
+        seen = clip.view(part), clip.mean, clip.std
+        return ModelSpec(name, architecture, *seen, clip.layer, classes, layout=clip.layout)
     if not timm.is_model(name):
         near = timm.list_models(f"*{name}*")[:5]
         hint = f"; did you mean {', '.join(near)}?" if near else ""
-        raise ValueError(f"no detector named {name!r}: use xception, vgg11-flow or a timm architecture{hint}")
+        clips = ", ".join(CLIP_MODELS)
+        raise ValueError(f"no detector named {name!r}: use xception, vgg11-flow, {clips} or a timm architecture{hint}")
     with torch.device("meta"):
         model = timm.create_model(name, num_classes=len(LABELS))
     data = resolve_model_data_config(model)
@@ -80,7 +89,11 @@ def spec_for(name: str, part: Part = "face", classes: tuple[str, ...] = LABELS) 
 def layer_names(spec: ModelSpec) -> list[str]:
     """The dotted names of the architecture's modules, in the order the model runs them; nothing is initialised."""
     with torch.device("meta"):
-        return [name for name, _ in timm.create_model(spec.architecture, num_classes=len(spec.classes)).named_modules()]
+        if spec.architecture == SMALL or spec.architecture.startswith(TORCHVISION):
+            model = create_clip_model(spec.architecture, spec.view, len(spec.classes))
+        else:
+            model = timm.create_model(spec.architecture, num_classes=len(spec.classes))
+        return [name for name, _ in model.named_modules()]
 
 
 def _default_layer(model: nn.Module) -> str:

@@ -40,8 +40,9 @@ XCEPTION_PARAMS: Final = TrainParams("adamw", 3e-4, "one_cycle", 12, 30, 30, aug
 
 @dataclass(frozen=True)
 class Samples:
-    """Model inputs held in memory: pixels (N, S, S, 3) uint8 RGB, labels (N,) int64 0 real 1 fake, and per sample the
-    name of what it is paired with: a genuine sample and its forgeries have the same one."""
+    """Model inputs held in memory: pixels (N, S, S, 3) or, of clips, (N, T, S, S, 3) uint8 RGB, labels (N,) int64 0
+    real 1 fake, and per sample the name of what it is paired with: a genuine sample and its forgeries have the same
+    one."""
 
     pixels: np.ndarray
     labels: np.ndarray
@@ -94,10 +95,17 @@ def batches(
             for index in units[position]:
                 picture = samples.pixels[index]
                 if params.augment:  # both of a pair alike: what is left between them is the forgery
-                    picture = augment(picture, np.random.default_rng([params.seed, epoch, start + position]))
+                    picture = _augmented(picture, [params.seed, epoch, start + position])
                 pictures.append(picture)
                 labels.append(samples.labels[index])
         yield np.stack(pictures), torch.tensor(labels), len(own) * world / len(units)
+
+
+def _augmented(pixels: np.ndarray, seed: list[int]) -> np.ndarray:
+    """A picture, or all of a clip alike."""
+    if pixels.ndim == 4:
+        return np.stack([augment(each, np.random.default_rng(seed)) for each in pixels])
+    return augment(pixels, np.random.default_rng(seed))
 
 
 def augment(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -174,7 +182,7 @@ def settle_batch_norm(
 
 @torch.no_grad()
 def predict(model: nn.Module, pixels: np.ndarray, spec: ModelSpec, device: torch.device, batch: int = 16) -> np.ndarray:
-    """Logits (N, classes) float32 of pixels (N, S, S, 3) uint8, in eval mode; the mode is put back."""
+    """Logits (N, classes) float32 of pixels (N, ..., S, S, 3) uint8, in eval mode; the mode is put back."""
     training = model.training
     model.eval()
     parts = []

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from operators.inputs.view import View
+from operators.models.clips import CLIP_MODELS, create_clip_model, published_weights
 from operators.models.spec import ModelSpec
 
 _METADATA_KEY: Final = "viba.model_spec"
@@ -61,7 +62,18 @@ def load_model(spec: ModelSpec, weights: Path | None = None, seed: int = 0) -> n
 def _create(spec: ModelSpec, seed: int, **options: Any) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if is_clip_model(spec):
+            return create_clip_model(spec.architecture, spec.view, len(spec.classes))
         return timm.create_model(spec.architecture, num_classes=len(spec.classes), **options)
+
+
+def is_clip_model(spec: ModelSpec) -> bool:
+    """Whether it is none of timm's."""
+    return _clip_name(spec) in CLIP_MODELS
+
+
+def _clip_name(spec: ModelSpec) -> str:
+    return spec.architecture.rpartition("/")[2]
 
 
 def _fill(model: nn.Module, state: dict[str, Tensor], spec: ModelSpec, source: Path) -> None:
@@ -84,7 +96,10 @@ def start_from_file(spec: ModelSpec, weights: Path, seed: int = 0) -> nn.Module:
     """
     model = _create(spec, seed)
     state = map_keys(read_state(weights), spec.keys)
-    classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    if is_clip_model(spec):
+        classifier = CLIP_MODELS[_clip_name(spec)].head
+    else:
+        classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     for key, value in model.state_dict().items():
         if key.rpartition(".")[0] in heads and (key not in state or state[key].shape != value.shape):
@@ -93,8 +108,40 @@ def start_from_file(spec: ModelSpec, weights: Path, seed: int = 0) -> nn.Module:
     return model
 
 
+def published(spec: ModelSpec, name: str | None = None) -> tuple[str, Path]:
+    """torchvision's weights of a clip model by their name there (its default unless told), as a URL and as the file
+    that torch.hub keeps of it. Raises ValueError for a name it has not."""
+    known = list(published_weights(spec.architecture))
+    if not known:
+        raise ValueError(f"nobody has published weights of {spec.architecture}: name a file, or start from scratch")
+    found = known[0] if name is None else next((each for each in known if each.name == name), None)
+    if found is None:
+        raise ValueError(f"torchvision has no weights {name!r} of {spec.architecture}, but {_listed(known)}")
+    return found.url, Path(torch.hub.get_dir()) / "checkpoints" / found.url.rpartition("/")[2]
+
+
+def _listed(known: list[Any]) -> str:
+    return ", ".join(each.name for each in known)
+
+
+def fetch_published(spec: ModelSpec, name: str | None = None) -> Path:
+    """The file of torchvision's weights of a clip model, downloaded once and kept where torch.hub keeps them.
+
+    Raises ValueError, one line, for a name that torchvision has not, and where the file cannot be fetched.
+    """
+    url, path = published(spec, name)
+    if not path.is_file():
+        with _fetching(url, "torchvision's"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rpartition("-")[2], progress=False)
+    return path
+
+
 def imagenet_source(spec: ModelSpec) -> str:
-    """Where timm has the architecture's weights: a repository of huggingface.co, or a URL. ValueError without any."""
+    """Where timm has the architecture's weights: a repository of huggingface.co, or a URL; of a clip model where
+    torchvision has those of Kinetics-400. ValueError without any."""
+    if is_clip_model(spec):
+        return published(spec)[0]
     known = timm.get_pretrained_cfg(spec.architecture)
     source = known and (known.hf_hub_id or known.url)
     if not isinstance(source, str) or not source:
@@ -103,10 +150,13 @@ def imagenet_source(spec: ModelSpec) -> str:
 
 
 def start_from_imagenet(spec: ModelSpec, seed: int = 0) -> nn.Module:
-    """The detector with the weights timm has for the architecture under a new head from `seed`.
+    """The detector with the weights timm has for the architecture under a new head from `seed`; a clip model with
+    those of Kinetics-400.
 
     They are downloaded once and kept. Raises ValueError, one line, where there are none or they cannot be fetched.
     """
+    if is_clip_model(spec):
+        return start_from_file(spec, fetch_published(spec), seed)
     with _fetching(imagenet_source(spec)):
         return _create(spec, seed, pretrained=True)
 
@@ -125,7 +175,7 @@ def imagenet_weights(spec: ModelSpec) -> Path:
 
 
 @contextmanager
-def _fetching(source: str) -> Iterator[None]:
+def _fetching(source: str, whose: str = "timm's") -> Iterator[None]:
     """Inside, `source` is fetched, or what an earlier download kept of it is read; ValueError where that fails."""
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_REPLY_S)
@@ -136,7 +186,7 @@ def _fetching(source: str) -> Iterator[None]:
     except Exception as error:  # what a network raises comes from several libraries
         raise ValueError(
             f"cannot fetch {source} ({type(error).__name__}): connect to the internet, or name a file of "
-            "weights in timm's layout"
+            f"weights in {whose} layout"
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)

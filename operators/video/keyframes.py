@@ -77,16 +77,18 @@ def baseline(signal: np.ndarray, degree: int) -> np.ndarray:
     return basis @ before
 
 
-def pick_keyframes(signal: np.ndarray, params: KeyframeParams) -> tuple[np.ndarray, np.ndarray]:
+def pick_keyframes(signal: np.ndarray, params: KeyframeParams, span: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Peaks of `signal` (n,) over its baseline: (indices, in time order; heights over the baseline).
 
     The highest `max_keyframes` are kept, the earlier of two equal ones. Without a peak (no motion, fewer than three
     frames) it is the first frame, with height 0. An empty signal has none. `uniform`: as many frames evenly spaced
-    from the first to the last but one, which still has a next frame for the flow.
+    from the first to the last but one, which still has a next frame for the flow. Of a clip of `span` frames, more than
+    two, the keyframe is the first: one too near the end is moved to where the last clip begins.
     """
+    last = max(len(signal) - max(span, 2), 0)
     height = signal - baseline(signal, params.baseline_degree) if len(signal) else signal
     if params.selection == "uniform":
-        spaced = np.unique(np.linspace(0, max(len(signal) - 2, 0), params.max_keyframes).astype(np.intp))
+        spaced = np.unique(np.linspace(0, last, params.max_keyframes).astype(np.intp))
         return spaced[: len(signal)], height[spaced[: len(signal)]]
     peaks = np.empty(0, np.intp)
     if len(height) and np.ptp(height) > _NO_CHANGE:
@@ -95,4 +97,6 @@ def pick_keyframes(signal: np.ndarray, params: KeyframeParams) -> tuple[np.ndarr
     if not len(peaks):
         return np.arange(min(len(signal), 1)), np.zeros(min(len(signal), 1))
     kept = np.sort(peaks[np.argsort(-height[peaks], kind="stable")][: params.max_keyframes])
+    if span > 2:
+        kept = np.unique(np.minimum(kept, last))
     return kept, height[kept]

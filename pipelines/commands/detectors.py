@@ -7,10 +7,12 @@ from typing import Any, get_args
 from rich.console import Console
 
 from operators.inputs.view import Part
+from operators.models.clips import CLIP_MODELS, KINETICS, kinetics_classes
 from operators.models.imagenet import IMAGENET, imagenet_classes
 from operators.models.spec import spec_for
-from operators.models.weights import imagenet_weights
+from operators.models.weights import fetch_published, imagenet_weights
 from pipelines.commands.flags import add_weights, weights
+from pipelines.config import CLIP
 from pipelines.errors import UserError
 from pipelines.screen import say
 
@@ -22,43 +24,55 @@ def add_detectors(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="xception, vgg11-flow or a timm architecture; may be repeated (default: the first two)",
+        help=f"xception, vgg11-flow, a model of clips ({', '.join(CLIP_MODELS)}) or a timm architecture; may be "
+        "repeated (default: the first two)",
     )
     parser.add_argument(
         "--layer",
         action="append",
         default=[],
         metavar="NAME",
-        help="dotted name of a layer, for every model that has it, or 'paper': those that the paper compares; may be "
-        "repeated (default: the model's own)",
+        help="dotted name of a layer, for every model that has it, or 'paper': those that the paper compares, or "
+        "'stages': those that end the stages of a model of clips; may be repeated (default: the model's own)",
     )
-    add_weights(parser, "safetensors or state dict of a detector, FaceForensics++ Xception files included")
+    add_weights(
+        parser,
+        "safetensors or state dict of a detector, FaceForensics++ Xception files included; of a model of clips also "
+        "torchvision's name of its weights, as KINETICS400_V1",
+    )
     parser.add_argument(
         "--view",
-        choices=get_args(Part),
-        help="what the models look at: the face, or the middle of the whole frame (default: what the weights file "
-        "says, or face)",
+        choices=(*get_args(Part), CLIP),
+        help=f"what the models look at: the face, or the middle of the whole frame, which is {CLIP} as well for models "
+        "of clips (default: what the weights file says, or face)",
     )
     parser.add_argument(
         "--classes",
         metavar="NAMES",
-        help=f"what the models tell apart: {IMAGENET}, whose weights timm has, or a text file with the name of a class "
-        "in each line, in the order of the outputs (default: what the weights file says, or real and fake)",
+        help=f"what the models tell apart: {IMAGENET}, whose weights timm has, {KINETICS} (400 actions), whose weights "
+        "torchvision has for models of clips, or a text file with the name of a class in each line, in the order of "
+        "the outputs (default: what the weights file says, or real and fake)",
     )
 
 
 def detectors(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """What `pipelines.config.build` takes of `add_detectors`. Without a file of their own, models of ImageNet have
-    timm's weights, or it is said that these cannot be had. Raises UserError for classes that cannot be read."""
+    timm's weights and those of Kinetics torchvision's, or it is said that these cannot be had. Raises UserError for
+    classes that cannot be read."""
     files = weights(options)
-    if options.classes == IMAGENET:
-        classes = imagenet_classes()
+    if options.classes in (IMAGENET, KINETICS):
+        known, fetch, one = (imagenet_classes, imagenet_weights, "resnet50")
+        if options.classes == KINETICS:
+            known, fetch, one = (kinetics_classes, fetch_published, "r3d_18")
+        classes = known()
         if not options.model:
-            raise UserError(f"--classes {IMAGENET}: name the classifier, as --model resnet50")
+            raise UserError(f"--classes {options.classes}: name the classifier, as --model {one}")
         for model in options.model:
+            if options.classes == KINETICS and model not in CLIP_MODELS:
+                raise UserError(f"--classes {KINETICS}: {model} looks at pictures; there are {', '.join(CLIP_MODELS)}")
             if model not in files:
                 try:
-                    files[model] = imagenet_weights(spec_for(model, classes=classes))
+                    files[model] = fetch(spec_for(model, classes=classes))
                 except ValueError as error:
                     say(console, str(error), "yellow")
     else:
@@ -74,7 +88,7 @@ def _names(file: Path) -> tuple[str, ...]:
         names = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise UserError(f"--classes {file}: {reason}; name a file of classes, or {IMAGENET}") from error
+        raise UserError(f"--classes {file}: {reason}; name a file of classes, {IMAGENET} or {KINETICS}") from error
     if len(names) < 2:
         raise UserError(f"--classes {file}: it needs a class in each line, two or more")
     known: dict[str, str] = {}

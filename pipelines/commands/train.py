@@ -3,13 +3,15 @@
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from rich.console import Console
 
+from operators.inputs.view import Part
 from operators.models.spec import spec_for
 from pipelines import config as configs
 from pipelines.commands.flags import at_least_one
+from pipelines.config import CLIP, part_of
 from pipelines.errors import UserError
 from pipelines.samples import from_lake, from_manifest
 from pipelines.train import IMAGENET, default_params, train
@@ -19,7 +21,7 @@ _FRAMES: Final = 16
 
 def flags(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
-    parser.add_argument("--model", required=True, metavar="NAME", help="xception, vgg11-flow or a timm architecture")
+    parser.add_argument("--model", required=True, metavar="NAME", help="as for explain")
     parser.add_argument("--manifest", type=Path, metavar="FILE", help="videos to train on, with label and split")
     parser.add_argument(
         "--lake",
@@ -46,18 +48,43 @@ def flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input-size", type=at_least_one, metavar="PX", help="side of the input (default: the model's own)"
     )
+    parser.add_argument(
+        "--clip",
+        type=_clip,
+        metavar="FRAMESxSTEP",
+        help="of a model of clips: how many frames, and which (default: its own)",
+    )
+    parser.add_argument(
+        "--view",
+        choices=(*get_args(Part), CLIP),
+        default="face",
+        help=f"what the model looks at: the face (default), or the middle of the whole frame, which is {CLIP} as well "
+        "for models of clips",
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with a table train; see docs/train.md")
     parser.add_argument("--set", action="append", default=[], metavar="train.KEY=VALUE", help="over the config file's")
+
+
+def _clip(text: str) -> tuple[int, int]:
+    """8x2: eight frames, every second."""
+    frames, _, step = text.partition("x")
+    return at_least_one(frames), at_least_one(step or "1")
 
 
 def run(options: argparse.Namespace) -> None:
     """What is trained, on what, and how."""
     try:
-        spec = spec_for(options.model)
+        spec = spec_for(options.model, part_of(options.view))
     except ValueError as error:
         raise UserError(str(error)) from error
     if options.input_size is not None:
         spec = replace(spec, view=replace(spec.view, size=options.input_size))
+    if options.clip is not None or options.view == CLIP:
+        if spec.view.shows != "clip":
+            raise UserError(f"--clip and --view {CLIP} are for models of clips; {spec.name} looks at pictures")
+        if options.clip is not None:
+            frames, step = options.clip
+            spec = replace(spec, view=replace(spec.view, frames=frames, step=step))
     params = configs.fill(default_params(spec), configs.load(options.config, options.set).get("train", {}), "train")
     if options.manifest is not None:
         source = from_manifest(options.manifest, (spec.view,), options.frames or _FRAMES)

@@ -70,6 +70,10 @@ class Layout:
         """Learning curves, a file for each training: they belong to no run."""
         return self.root / "_trainings"
 
+    def tcav(self, table: str) -> Path:
+        """One table of Video-TCAV, a file for each analysis: they belong to no run."""
+        return self.root / "_tcav" / table
+
     @property
     def annotations(self) -> Path:
         """What people say of the videos, one file: it belongs to no run."""

@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 from pipelines.errors import UserError, one_line
 from pipelines.lake import blocks
 from pipelines.lake.layout import Layout, parquet
-from schemas.tables import ANNOTATIONS, CURVES, LAKE_TABLES, RUNS, VIDEOS
+from schemas.tables import ANNOTATIONS, CURVES, LAKE_TABLES, RUNS, TCAV_TABLES, VIDEOS
 
 QUERIES: Final = Path(__file__).resolve().parents[2] / "queries"
 _COMMITTED: Final = pa.schema([VIDEOS.schema.field(name) for name in VIDEOS.key])
 
 
 def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnection:
-    """A connection with the views of schemas.tables.LAKE_TABLES, of all runs or of one, of CURVES and ANNOTATIONS, and
-    queries/views.
+    """A connection with the views of schemas.tables.LAKE_TABLES, of all runs or of one, of CURVES, ANNOTATIONS and
+    TCAV_TABLES, and queries/views.
 
     A video's rows are visible once the chain that writes the table has committed them; a lake may hold trainings and
     no run. The views read through Arrow; DuckDB itself is locked away from every file and from the network, so no
@@ -28,7 +28,9 @@ def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnectio
     """
     layout = Layout(lake)
     trainings = parquet(layout.trainings)
-    known = runs(lake) if run_id is not None or not trainings else layout.run_ids()
+    analyses = {table: parquet(layout.tcav(table.name)) for table in TCAV_TABLES}
+    without_run = trainings or any(analyses.values())
+    known = runs(lake) if run_id is not None or not without_run else layout.run_ids()
     if run_id is not None and run_id not in known:
         raise UserError(f"no run {run_id} in {lake}: it has {', '.join(known)}")
     chosen = known if run_id is None else [run_id]
@@ -46,6 +48,8 @@ def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnectio
         ]
         _rows(connection, files, table.schema).create_view(table.name)
     _rows(connection, trainings, CURVES.schema).create_view(CURVES.name)
+    for table, paths in analyses.items():
+        _rows(connection, paths, table.schema).create_view(table.name)
     said = [layout.annotations] if layout.annotations.is_file() else []
     _rows(connection, said, ANNOTATIONS.schema).create_view(ANNOTATIONS.name)
     for name, query in queries("views").items():

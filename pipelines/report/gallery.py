@@ -21,7 +21,7 @@ from operators.inputs.faces import Box
 from operators.inputs.flow import FlowParams
 from operators.inputs.view import View
 from operators.video.encode import write_video
-from pipelines.explained import pictures, why_empty
+from pipelines.explained import pictures, played, why_empty
 from pipelines.lake.read import queries
 from schemas.errors import SampleError
 
@@ -29,6 +29,8 @@ MEDIA: Final = ("none", "posters", "clips")
 #: a keyframe is as wide on the page, and shown for half a second
 _SIDE_PX: Final = 224
 _FPS: Final = 2
+#: where only clips are shown, they play
+_CLIP_FPS: Final = 8
 _CRF: Final = 28
 #: what is left of a picture whose face nobody is to recognise; people know faces they have seen from 7x10 (Sinha 2006)
 _BLURRED_PX: Final = 6
@@ -164,12 +166,13 @@ def _card(
 ) -> Card:
     video_id = rows[0]["video_id"]
     params = {"run_id": run_id, "video_id": video_id}
-    maps = connection.sql(queries("render")["maps"], params=params).to_arrow_table().to_pylist()
-    truth = connection.sql(queries("render")["truth"], params=params).to_arrow_table().to_pylist()
     views = {each["spec"]["name"]: View(**each["spec"]["view"]) for each in config["detectors"]}
+    maps = played(connection.sql(queries("render")["maps"], params=params).to_arrow_table().to_pylist(), views)
+    truth = connection.sql(queries("render")["truth"], params=params).to_arrow_table().to_pylist()
     shown = list(dict.fromkeys(views[row["model"]] for row in maps))
     frames = sorted({row["frame"]: row["time_s"] for row in maps}.items())
     place = {frame: number for number, (frame, _) in enumerate(frames)}
+    fps = _CLIP_FPS if all(view.shows == "clip" for view in shown) else _FPS
     packed = _Packed()
     series = _series(maps, place, views, packed, config, tops)
     told = {
@@ -188,7 +191,7 @@ def _card(
             for row in truth
             if row["frame"] in place
         ],
-        "fps": _FPS,
+        "fps": fps,
         "side": _SIDE_PX,
     }
     card = Card(told, Medium(packed.base64()))
@@ -200,7 +203,7 @@ def _card(
             return card
         card.poster = Medium(_poster(seen[shown[0]][0]))
         if media == "clips":
-            card.clips = [Medium(_clip(seen[view])) for view in shown]
+            card.clips = [Medium(_clip(seen[view], fps)) for view in shown]
     return card
 
 
@@ -255,6 +258,7 @@ def _series(
             where = {} if row["empty"] else packed.add(levels.astype(np.uint8))
             own.append(
                 {"k": place[row["frame"]], "target": row["target"], "p": _short(row["probability"])}
+                | ({"cell": row["cell"]} if row["cell"] else {})
                 | {"bits": None if row["total_bits"] is None else round(row["total_bits"], 1)}
                 | ({"empty": True, "why": why_empty(row, config["bottleneck"]["steps"])} if row["empty"] else where)
             )
@@ -311,10 +315,10 @@ def _pictures(
             height, width = frame.image.shape[:2]
             if box is not None and (box.x + box.width > width or box.y + box.height > height):
                 raise SampleError("changed", f"frame {frame.index} is smaller than it was")
-            cut = replace(view, size=_SIDE_PX) if view.shows == "picture" else view
+            cut = view if view.shows == "flow" else replace(view, size=_SIDE_PX)
             seen = None if box is None else cut.cut(frame.image, following, box, flow)
             seen = _NOTHING if seen is None else seen
-            if blur_faces and view.shows == "picture":
+            if blur_faces and view.shows != "flow":
                 seen = cv2.resize(seen, (_BLURRED_PX, _BLURRED_PX), interpolation=cv2.INTER_AREA)
             own.append(cv2.resize(seen, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_LINEAR))
     if any(len(own) < len(frames) for own in found.values()):
@@ -328,8 +332,8 @@ def _poster(picture: np.ndarray) -> str:
     return base64.b64encode(encoded.tobytes()).decode()
 
 
-def _clip(frames: list[np.ndarray]) -> str:
+def _clip(frames: list[np.ndarray], fps: int) -> str:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
-        write_video(path, frames, _FPS, _CRF)
+        write_video(path, frames, fps, _CRF)
         return base64.b64encode(path.read_bytes()).decode()

@@ -280,7 +280,7 @@ function paint() {
   $("seek").value = k;
   const frame = card.video.frames[k];
   const bits = map?.bits == null ? "" : `, ${map.bits} bits in all`;
-  const says = !map ? "no map of this method" : map.empty ? `empty map: nothing was needed for ${map.target}${bits}${map.why ? "; " + map.why : ""}` : `explains ${map.target}, probability ${map.p.toFixed(2)}${bits}`;
+  const says = !map ? "no map of this method" : map.empty ? `empty map: nothing was needed for ${map.target}${bits}${map.why ? "; " + map.why : ""}` : `explains ${map.target}, probability ${map.p.toFixed(2)}${bits}${map.cell ? `, by what it sees in ${map.cell}` : ""}`;
   $("where").textContent = `Keyframe ${k + 1} of ${card.video.frames.length}, frame ${frame.frame}, ${frame.time.toFixed(2)} s: ${says}`;
   $("seek").setAttribute("aria-valuetext", $("where").textContent);
   if (map && !map.empty) heat(context, canvas, map);

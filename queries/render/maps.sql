@@ -1,10 +1,13 @@
 -- What is drawn of one video of one run.
--- Grain: one row per map, with its frame's time, what the model says of the class without and with the bottleneck, and
--- of an empty map why it is.
+-- Grain: one row per map, with the time of its sample's first frame and the face's track from there, what the model
+-- says of the class without and with the bottleneck, and of an empty map why it is.
 with final as (
     select
+        masks.first_frame,
         masks.frame,
         frames.time_s,
+        frames.track,
+        videos.fps,
         masks.span_frames,
         masks.box_x,
         masks.box_y,
@@ -27,7 +30,15 @@ with final as (
         empty_maps.why,
         empty_maps.p_noise
     from masks
-    inner join frames using (run_id, video_id, frame)
+    inner join frames
+        on
+            masks.run_id = frames.run_id
+            and masks.video_id = frames.video_id
+            and masks.first_frame = frames.frame
+    left join videos
+        on
+            masks.run_id = videos.run_id
+            and masks.video_id = videos.video_id
     inner join predictions as plain
         on
             masks.run_id = plain.run_id
@@ -57,7 +68,7 @@ with final as (
             and masks.layer = empty_maps.layer
             and masks.target = empty_maps.target
     where masks.run_id = $run_id and masks.video_id = $video_id and masks.error_code is null
-    order by masks.frame
+    order by masks.first_frame, masks.frame
 )
 
 select * from final

@@ -13,7 +13,8 @@ with final as (
         face_width,
         face_height,
         face_score,
-        has_flow
+        has_flow,
+        track
     from frames
     order by frame
 )

@@ -147,6 +147,6 @@ def test_maps_to_draw_come_with_what_the_model_says_of_their_class(views):
         (0, 0.0, "cam", "real", 1, 0, 2.0, 0.25, None),
         (0, 0.0, "iba", "fake", 4, 8, 0.25, 0.75, 0.625),
         (0, 0.0, "iba", "real", 4, 8, 0.25, 0.25, 0.875),
-        (4, 0.5, "iba", "fake", 4, 8, 0.25, 0.75, 0.625),
-        (4, 0.5, "iba", "real", 4, 8, 0.25, 0.25, 0.875),
+        (4, 0.0, "iba", "fake", 4, 8, 0.25, 0.75, 0.625),  # the time is that of the clip's first frame
+        (4, 0.0, "iba", "real", 4, 8, 0.25, 0.25, 0.875),
     ]

@@ -145,7 +145,10 @@ def test_a_toml_file_and_settings(tmp_path):
         ('bottleneck.precision="float16"', '"float16" is not "float32" or "fastest"'),
         ('budget.preset="slow"', 'budget.preset: "slow" is not "fast" or "paper"'),
         ("budget.rize.masks=9", "unknown config field budget.rize; there are ig, smoothgrad, occlusion, rise, lime"),
-        ("budget.rise.mask=9", "unknown config field budget.rise.mask; there are masks, cells, keep, seed"),
+        (
+            "budget.rise.mask=9",
+            "unknown config field budget.rise.mask; there are masks, cells, keep, cells_of_time, seed",
+        ),
         ("budget.rise.masks=1", "budget.rise.masks: 1 is not a whole number from 2"),
         ("budget.rise=3", "budget.rise: 3 is not a table"),
         ("budget=3", "budget: 3 is not a table"),

@@ -70,7 +70,7 @@ def correlation(fields: Tensor, distance: int) -> float:
 def test_smooth_noise_correlates_as_white_noise_through_a_gaussian():
     """exp(-d^2 / 4 sigma^2) of the normal field: at d = sigma .779, at 2 sqrt(ln 2) sigma a half."""
     own = torch.Generator().manual_seed(0)
-    uniform = torch.stack([smooth_noise(60, 60, 0.05, own) for _ in range(60)])
+    uniform = torch.stack([smooth_noise((60, 60), 0.05, own) for _ in range(60)])
     normal = torch.special.ndtri(uniform.double().clamp(1e-6, 1 - 1e-6))
     for distance in (1, 3, 5, 8):
         assert correlation(normal, distance) == pytest.approx(np.exp(-((distance / 3) ** 2) / 4), abs=0.05)

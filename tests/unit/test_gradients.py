@@ -56,7 +56,7 @@ def test_cells_share_the_pixels_between_them():
 def test_integrated_gradients_of_a_linear_model_are_its_terms(target):
     model, inputs = Linear(), images(2)
     found = maps(IntegratedGradients(steps=1), model, inputs, torch.tensor([target] * 2))
-    terms = ((inputs - black(SPEC, inputs.device)) * model.w).sum(1) * (1 - 2 * target)
+    terms = ((inputs - black(SPEC, inputs)) * model.w).sum(1) * (1 - 2 * target)
     torch.testing.assert_close(found[:, 0], by_hand(terms), rtol=1e-4, atol=1e-3)
 
 
@@ -66,7 +66,7 @@ def test_integrated_gradients_are_complete():
     spec = replace(SPEC, view=View(64))
     model, inputs, targets = load_model(spec).requires_grad_(False), images(3, 64), torch.tensor([0, 1, 1])
     with torch.no_grad():
-        logits = [model(each)[range(3), targets] for each in (inputs, black(spec, inputs.device).expand_as(inputs))]
+        logits = [model(each)[range(3), targets] for each in (inputs, black(spec, inputs).expand_as(inputs))]
     difference = logits[0] - logits[1]
     errors = [
         (maps(IntegratedGradients(steps), model, inputs, targets, spec).sum((1, 2, 3)) - difference).abs().max()

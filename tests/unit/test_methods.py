@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from operators.inputs.view import View
 from operators.methods import CONTROLS, METHODS, readout, statistics
 from operators.methods.bottleneck import Bottleneck
+from operators.methods.extremal import Extremal
+from operators.methods.fep import Fep
 from operators.methods.iba import Iba
 from operators.methods.integrated_gradients import IntegratedGradients
 from operators.methods.lime import Lime
@@ -34,6 +36,8 @@ FEW = {
     "occlusion": Occlusion(window=0.5, positions=3),
     "rise": Rise(masks=40),
     "lime": Lime(samples=40, segments=12),
+    "extremal": Extremal(steps=3, areas=(0.1, 0.3)),
+    "fep": Fep(steps=3, areas=(0.1, 0.3)),
 }
 
 

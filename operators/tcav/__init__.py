@@ -1,0 +1,1 @@
+"""Concepts as clips, and whether a decision rests on them (Video-TCAV)."""
