@@ -278,6 +278,18 @@ def test_table3_by_hand(views):
     ]
 
 
+def test_table3_keeps_runs_apart(make_lake):
+    """The same video, labelled otherwise in another run."""
+    full = "9999 9999 9999 9999"
+    for run_id, label in (("r1", "fake"), ("r2", "real")):
+        lake = make_lake({"runs": [{}], "videos": [video("a", label)], "metrics": measured("a", full, full)}, run_id)
+    with open_lake(lake) as connection:
+        assert [(row["label"], row["n_videos"], row["n_maps"]) for row in rows(connection, "table3")] == [
+            ("fake", 1, 2),
+            ("real", 1, 2),
+        ]
+
+
 def test_emptiness_by_hand(views):
     """Noise alone is judged real at layer l; of layer `round` nothing is known; Grad-CAM has no bottleneck."""
 
