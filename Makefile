@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup newest lock landmarks demo test test-e2e test-fast check clean
+.PHONY: setup newest lock landmarks demo test test-e2e test-fast mutants check clean
 setup: .venv/.done
 
 .venv/.done: requirements.lock
@@ -50,6 +50,11 @@ test-e2e: setup
 # for every edit
 test-fast: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore tests/e2e
+
+# careless changes, one at a time: which does no test notice (docs/testing.md); an hour
+mutants: setup
+	$(BIN)/python bench/mutants.py named
+	$(BIN)/python bench/mutants.py sampled
 
 check: setup
 	$(BIN)/ruff check .

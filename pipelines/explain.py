@@ -177,7 +177,9 @@ def _announce_kept(kept: tuple[Kept, ...], manifest: manifests.Manifest, finishe
     todo = set(manifest.table["video_id"].to_pylist()) - finished
     known = todo & {video for each in kept for video in each.blocks}
     if known:
-        say(console, f"{len(known):,} of {len(todo):,} videos were cut by another run and kept: these are not decoded")
+        say(
+            console, f"{len(known):,} of {len(todo):,} videos are in a run that kept what it cut: this is not cut again"
+        )
 
 
 def _check_labels(config: Config, manifest: manifests.Manifest, console: Console) -> None:

@@ -104,8 +104,9 @@ def _line(found: dict[str, Pace], total: int, elapsed_s: float) -> str:
 
 def _bars(counter: Any, stages: list[str], total: int, console: Console, done: threading.Event) -> None:
     started = noted = time.monotonic()
-    columns = (TextColumn("{task.description:>10}"), BarColumn(bar_width=12), MofNCompleteColumn())
-    ends = (TextColumn("videos"), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[pace]}"))
+    name, bar = TextColumn("{task.description:>10}"), BarColumn(bar_width=12)
+    columns = (name, bar, MofNCompleteColumn(), TextColumn("videos"))
+    ends = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[pace]}"))
     with Progress(*columns, *ends, console=console) as bars:
         tasks = {stage: bars.add_task(stage, total=total, pace="") for stage in stages}
         finished = False

@@ -80,6 +80,7 @@ def test_detectors_are_trained_on_clips_and_explain_others(told, tmp_path):
         (spec.name, spec.view) for spec, _ in DETECTORS
     ]
     assert all(str(tmp_path / "training") in each.weights for each in config.detectors)
+    assert config.methods == demos._METHODS
 
     # the noise is like genuine clips, and given to the run
     (((_, (estimated_from,), folder, _), options),) = told["estimate"]
@@ -92,7 +93,8 @@ def test_detectors_are_trained_on_clips_and_explain_others(told, tmp_path):
     # one genuine and one forged clip are drawn, then the page
     labels = {row["video_id"]: row["label"] for row in explained}
     assert sorted(labels[arguments[1]] for arguments, _ in told["render"]) == ["fake", "real"]
-    assert [arguments[0] for arguments, _ in (*told["evaluate"], *told["render"], *told["report"])] == [lake] * 4
+    own = (*told["judge"], *told["evaluate"], *told["render"], *told["report"])
+    assert [arguments[0] for arguments, _ in own] == [lake] * 5
 
 
 def test_the_demo_again_keeps_its_clips(told, tmp_path):

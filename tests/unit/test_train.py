@@ -42,6 +42,7 @@ def config(tmp_path, monkeypatch):
     monkeypatch.setattr("ray.train.report", lambda metrics: None)
     monkeypatch.setattr(train, "get_device", lambda: torch.device("cpu"))
     monkeypatch.setattr(train, "prepare_model", lambda model: model)
+    monkeypatch.setattr(train, "processors", lambda: 1)  # the network is too small for more
     before = torch.get_num_threads()
     yield {"spec": SPEC, "params": PARAMS, "samples": tmp_path / "samples", "out": tmp_path, "start": None}
     torch.set_num_threads(before)

@@ -1,0 +1,361 @@
+"""What a GPU makes of the fit, in one command: `python -m bench.gpu pack FOLDER` anywhere, then `... run FOLDER` on it.
+
+`run` needs torch, numpy, pyarrow and this repository; FOLDER has 46 MB. It prints the most important first and each
+block at once, so that a run that is cut off still tells, and ends with the table of speeds. Times are medians of
+several, of the device. `--device cpu` tries the program itself.
+"""
+
+import bench.bare  # noqa: F401, isort: skip  first: on a lent machine most packages are not there
+
+import argparse
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from operators.measures.fidelity import compare
+from operators.methods.bottleneck import PRESETS, Bottleneck, Noise, fit
+from operators.methods.mix import Mix
+from operators.models.cut import Split, _ConvolutionTracer, lowered
+from operators.models.precision import tf32
+from operators.models.products import as_products
+from operators.models.running import fast_bfloat16
+
+FILE = "subject.pt"
+FAST, REFERENCE = PRESETS["fast"], PRESETS["reference"]
+#: without the compiler's padding, which puts a copy in front of every product
+COMPILED = {"comprehensive_padding": False}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model cut at a layer, batch norm folded, in float32; N pictures and the class they are explained for."""
+
+    cut: Split
+    pixels: Tensor
+    targets: Tensor
+    known: tuple[Tensor, Tensor, Tensor]
+    scaling: tuple[Tensor, Tensor]
+
+    def inputs(self, n: int) -> Tensor:
+        """(n, 3, S, S), over and over where there are fewer; from bytes on the device."""
+        mean, std = self.scaling
+        chosen = self.pixels[torch.arange(n, device=self.pixels.device) % len(self.pixels)]
+        return (chosen.permute(0, 3, 1, 2).float() / 255 - mean) / std
+
+    def classes(self, n: int) -> Tensor:
+        return self.targets[torch.arange(n, device=self.targets.device) % len(self.targets)]
+
+
+def pack(folder: Path, weights: Path | None, samples: Path | None, n: int = 32) -> None:
+    """Write what `run` takes: Xception above and below block4, 32 held-out pictures and the layer's statistics."""
+    from bench.subjects import load
+    from operators.methods import statistics
+    from operators.models.cut import folded, split
+    from operators.models.spec import XCEPTION
+    from operators.models.weights import load_model
+
+    size, spec = XCEPTION.view.size, XCEPTION
+    if samples is not None:
+        subject = load("xception", weights, samples, "block4", n, "cpu")
+        cut, images, targets, spec = subject.cut, subject.images, subject.targets, subject.spec
+        known = (subject.mean, subject.std, subject.active)
+    else:
+        images = torch.randn(n, 3, size, size, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
+        cut = split(load_model(spec, weights).requires_grad_(False), spec.layer, images[:1])
+        targets = torch.arange(n) % 2
+        with torch.no_grad():
+            found = statistics.of_batch(cut.below(images[:8])[0])
+        known = (found.mean.float(), found.std(), found.active())
+    cut = folded(cut, images[:1])
+    parts = [_of_torch_alone(part) for part in (cut._below, cut._above)]
+    for module in (module for part in parts for module in part.modules()):
+        assert type(module).__module__.startswith("torch"), f"{type(module)} cannot travel"
+    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (spec.mean, spec.std))
+    pixels = ((images * std + mean).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).contiguous()
+    folder.mkdir(parents=True, exist_ok=True)
+    below, above = (part.half() for part in parts)
+    torch.save((cut.layer, below, above, pixels, targets, known, (mean, std)), folder / FILE)
+    pictures = "held-out" if samples else "random"
+    print(f"{folder / FILE}: {(folder / FILE).stat().st_size / 1e6:.0f} MB, {pictures} pictures")
+
+
+def _of_torch_alone(part: nn.Module) -> fx.GraphModule:
+    """The same without a module of another package, so that it can be read where these are not installed."""
+    graph = _ConvolutionTracer({}).trace(part)
+    graph._tracer_cls = None  # with ours, whose constructor wants an argument, nobody could read it back
+    return fx.GraphModule(part, graph)
+
+
+def unpacked(folder: Path, device: torch.device) -> Subject:
+    """What `pack` wrote, on the device."""
+    layer, below, above, pixels, targets, known, scaling = torch.load(folder / FILE, weights_only=False)
+    below, above = (part.float().eval().requires_grad_(False).to(device) for part in (below, above))
+    below, above = (part.to(memory_format=torch.channels_last) for part in (below, above))
+    cut = Split(layer, "graph", below, above, folded=True)
+    mean, std, active = (each.to(device) for each in known)
+    return Subject(
+        cut, pixels.to(device), targets.to(device), (mean, std, active), tuple(e.to(device) for e in scaling)
+    )
+
+
+def timed(work: Callable[[], Any], device: torch.device, times: int = 10) -> float:
+    """Median seconds of the device for `work`, after three that do not count."""
+    found = []
+    for number in range(-3 if device.type == "cuda" else -1, times):
+        if device.type == "cuda":
+            first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            first.record()
+            work()
+            last.record()
+            torch.cuda.synchronize()
+            seconds = first.elapsed_time(last) / 1e3
+        else:
+            started = time.perf_counter()
+            work()
+            seconds = time.perf_counter() - started
+        if number >= 0:
+            found.append(seconds)
+    return median(found)
+
+
+class Report:
+    """Prints the blocks while there is time."""
+
+    def __init__(self, minutes: float) -> None:
+        self._end = time.monotonic() + 60 * minutes
+        self.speeds: list[str] = []
+
+    @contextmanager
+    def block(self, title: str) -> Iterator[bool]:
+        """Whether there is time for it; what goes wrong in it is told, and the next one begins."""
+        left = time.monotonic() < self._end
+        print(f"\n## {title}" if left else f"\n## {title}: no time left", flush=True)
+        try:
+            yield left
+        except Exception as error:
+            print(f"failed: {type(error).__name__}: {error}", flush=True)
+
+
+def ceilings(device: torch.device) -> float:
+    """Print what the memory and the products reach; the products' operations per second in the lower precision."""
+    n = 1 << 31 if device.type == "cuda" else 1 << 26
+    a, b = (torch.empty(n, dtype=torch.uint8, device=device) for _ in range(2))
+    seconds = timed(partial(a.copy_, b), device)
+    print(f"copy {2 * n / seconds / 1e12:.2f} TB/s", flush=True)
+    del a, b
+    side = 8192 if device.type == "cuda" else 1024
+    best = 0.0
+    for m, k, dtype in ((side, side, torch.bfloat16), (46208, 728, torch.bfloat16), (11552, 728, torch.bfloat16)):
+        m = m if device.type == "cuda" else min(m, 2048)
+        x, y = torch.randn(m, k, device=device, dtype=dtype), torch.randn(k, k, device=device, dtype=dtype)
+        reached = 2 * m * k * k / timed(partial(torch.matmul, x, y), device)
+        best = max(best, reached)
+        print(f"product {m} x {k} x {k}, bfloat16: {reached / 1e12:.2f} TFLOP/s", flush=True)
+    return best
+
+
+def fitted(subject: Subject, cut: Split, n: int, settings: Bottleneck) -> Callable[[], Any]:
+    """A fit of n samples, noise kept, what crosses the cut made in it."""
+    images, targets, noise = subject.inputs(n), subject.classes(n), Noise(*subject.known[:2])
+    return lambda: fit(cut, images, targets, *subject.known, settings, noise=noise)
+
+
+def line(name: str, subject: Subject, cut: Split, n: int, device: torch.device, report: Report, peak: float) -> None:
+    """Milliseconds per map of a fit and of its parts."""
+    images, targets = subject.inputs(n), subject.classes(n)
+    mean, std, active = subject.known
+    with torch.no_grad(), tf32(True):
+        crossing = cut.below(images)
+        mix = Mix(cut, *crossing, targets, mean, std, active.float(), FAST.beta, FAST.smooth_sigma)
+        alpha = torch.full_like(mix.r, 5.0)
+        eps = next(iter(Noise(mean, std)(FAST)))
+        state = mix.at(alpha)
+        below = timed(lambda: cut.below(images), device)
+        step = timed(lambda: mix.pull_of_information(mix.at(alpha)), device)
+        forward = timed(lambda: mix.ask(state, eps, last=True), device)
+        both = timed(lambda: mix.ask(state, eps).pull(), device)
+    whole = timed(fitted(subject, cut, n, replace(FAST, sure_draws=0, quiet=0.0)), device, times=5)
+    flop = 16.7e9 + FAST.draws * 10.163e9 * (2 * len(FAST.asks) + 1)
+    cells = [below, step, forward, both - forward, whole]
+    said = f"| {name} | {n} | " + " | ".join(f"{1e3 * each / n:.3f}" for each in cells)
+    report.speeds.append(f"{said} | {n / whole:.1f} | {flop * n / whole / peak:.0%} |")
+    print(report.speeds[-1], flush=True)
+
+
+def profiled(work: Callable[[], Any], device: torch.device) -> None:
+    """Print the kernels that take longest, how many there are, and how often the processor waits."""
+    kinds = [torch.profiler.ProfilerActivity.CPU]
+    if device.type == "cuda":
+        kinds.append(torch.profiler.ProfilerActivity.CUDA)
+    work()
+    with torch.profiler.profile(activities=kinds) as profile:
+        work()
+    order = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    print(profile.key_averages().table(sort_by=order, row_limit=15, max_name_column_width=70), flush=True)
+    if device.type == "cuda":
+        launches = sum(each.count for each in profile.key_averages() if each.key == "cudaLaunchKernel")
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            work()
+            torch.cuda.set_sync_debug_mode("default")
+        print(f"{launches} launches, {len(said)} waits for the device", flush=True)
+
+
+def depthwise(device: torch.device, compiled: bool) -> None:
+    """Print what a depthwise convolution of Xception's middle reaches, each way to do it."""
+    n, c, side = (128, 728, 19) if device.type == "cuda" else (4, 728, 19)
+    low = torch.bfloat16 if fast_bfloat16(device) else torch.float32
+    conv = nn.Conv2d(c, c, 3, padding=1, groups=c, bias=False).to(device, low).requires_grad_(False)
+    x = torch.randn(n, c, side, side, device=device, dtype=low)
+    products = as_products(Split("l", "graph", nn.Identity(), nn.ModuleDict({"conv": conv})))._above.get_submodule(
+        "conv"
+    )
+    ways: dict[str, tuple[Callable[[Tensor], Tensor], Tensor]] = {
+        "cuDNN, channels last": (conv, x.contiguous(memory_format=torch.channels_last)),
+        "native, channels first": (conv, x),
+        "nine products": (products, x.contiguous(memory_format=torch.channels_last)),
+    }
+    if compiled:
+        ways["nine products, compiled"] = torch.compile(products, options=COMPILED), ways["nine products"][1]
+    n_bytes = 2 * x.numel() * x.element_size()
+    for name, (work, given) in ways.items():
+        given = given.clone().requires_grad_()
+        out = work(given)
+        gradient = torch.randn_like(out)
+        forth = timed(partial(work, given), device)
+        back = timed(partial(torch.autograd.grad, out, given, gradient, retain_graph=True), device)
+        print(f"{name}: {n_bytes / forth / 1e9:.0f} GB/s, gradient {n_bytes / back / 1e9:.0f} GB/s", flush=True)
+
+
+def fidelity(subject: Subject, cuts: dict[str, Split], n: int, seeds: int) -> None:
+    """Print how alike the maps of `fast` and of reference runs in full float32 are."""
+    everything = subject.inputs(n), subject.classes(n), *subject.known
+
+    def maps(cut: Split, settings: Bottleneck) -> np.ndarray:
+        return fit(cut, *everything, settings).bits.double().cpu().numpy()
+
+    references = np.stack([maps(subject.cut, replace(REFERENCE, seed=seed)) for seed in range(1, seeds + 1)])
+    for name, cut in cuts.items():
+        found = compare(maps(cut, FAST), references)
+        print(
+            f"{name}: Pearson {found.pearson:.5f} (reference with itself {found.own_pearson:.5f}), least "
+            f"{found.pearson_least:.4f}, IoU {found.iou:.3f} ({found.own_iou:.3f}), bits {found.bits:+.2%}, "
+            f"{'holds' if found.holds else 'does not hold'}",
+            flush=True,
+        )
+
+
+def busy(subject: Subject, cut: Split, n: int, seconds: float) -> None:
+    """Print how busy two threads keep the device, one at a time on it, results on the processor at the end of each."""
+    lock, worked, done = threading.Lock(), 0.0, 0
+    noise, end = Noise(*subject.known[:2]), time.perf_counter() + seconds
+    host = subject.pixels.cpu().numpy()
+    mean, std = subject.scaling
+
+    def work(_: int) -> None:
+        nonlocal worked, done
+        while time.perf_counter() < end:
+            pixels = np.stack([host[i % len(host)] for i in range(n)])
+            with lock:
+                started = time.perf_counter()
+                images = torch.tensor(pixels, device=subject.pixels.device).permute(0, 3, 1, 2).float() / 255
+                found = fit(cut, (images - mean) / std, subject.classes(n), *subject.known, FAST, noise=noise)
+                maps = found.capacity.cpu().numpy()
+                worked, done = worked + time.perf_counter() - started, done + n
+            maps.astype(np.float16).tobytes()
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, range(2)))
+    wall = time.perf_counter() - started
+    print(f"{done / wall:.1f} maps per s, busy {worked / wall:.0%}", flush=True)
+
+
+def run(folder: Path, device: torch.device, minutes: float, samples: list[int], compiled: bool) -> None:
+    """All blocks, while there is time."""
+    report, subject, peak = Report(minutes), unpacked(folder, device), float("inf")
+    low = torch.bfloat16 if fast_bfloat16(device) else torch.float32
+    cut, products = lowered(subject.cut, low), lowered(as_products(subject.cut), low)
+    most = max(samples)
+    with report.block("1 what runs"):
+        name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+        print(f"{name}; torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}")
+        print(f"cut by {cut.kind}, folded {cut.folded}, above in {cut.dtype}", flush=True)
+    with report.block("2 ceilings") as go:
+        peak = ceilings(device) if go else peak
+    heads = (
+        "| way | samples | below | step | above | gradient | fit, ms a map | maps per s | of the product |\n"
+        + "|---" * 9
+        + "|"
+    )
+    with report.block("3 as it is") as go:
+        if go:
+            print(heads)
+            for n in samples:
+                line("as it is", subject, cut, n, device, report, peak)
+            profiled(fitted(subject, cut, most, FAST), device)
+    with report.block("4 without convolutions") as go:
+        if go:
+            print(heads)
+            line("as products", subject, products, most, device, report, peak)
+            if compiled:
+                torch._dynamo.config.cache_size_limit = 64
+                joined = replace(products, _above=torch.compile(products._above, options=COMPILED))
+                line("as products, compiled", subject, joined, most, device, report, peak)
+                line(
+                    "as it is, compiled",
+                    subject,
+                    replace(cut, _above=torch.compile(cut._above)),
+                    most,
+                    device,
+                    report,
+                    peak,
+                )
+    with report.block("5 a depthwise convolution alone") as go:
+        if go:
+            depthwise(device, compiled)
+    with report.block("6 fidelity") as go:
+        if go:
+            n, seeds = (32, 16) if device.type == "cuda" else (2, 2)
+            fidelity(subject, {"fast": cut, "fast, as products": products}, n, seeds)
+    with report.block("7 two threads") as go:
+        if go:
+            busy(subject, cut, most, 60 if device.type == "cuda" else 5)
+    print("\n## 8 speeds\n" + heads)
+    print("\n".join(report.speeds), flush=True)
+
+
+def main() -> None:
+    """Pack or run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("pack", "run"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--weights", type=Path, help="pack: trained weights of Xception")
+    parser.add_argument("--samples", type=Path, help="pack: what train left in OUT/samples; none: random pictures")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--minutes", type=float, default=8)
+    parser.add_argument("--batches", type=int, nargs="+", default=[8, 16, 32, 64, 128], metavar="SAMPLES")
+    parser.add_argument("--no-compile", action="store_true")
+    options = parser.parse_args()
+    if options.what == "pack":
+        pack(options.folder, options.weights, options.samples)
+    else:
+        device = torch.device(options.device)
+        run(options.folder, device, options.minutes, options.batches, not options.no_compile)
+
+
+if __name__ == "__main__":
+    main()
