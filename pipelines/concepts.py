@@ -93,7 +93,7 @@ def read_boxes(path: Path) -> Mapping[str, tuple[Found, ...]]:
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 numbers = {name: int(row[name]) for name in ("frame", "x", "y", "width", "height")}
-                box = Box(*(numbers[name] for name in ("x", "y", "width", "height")), 1.0)
+                box = Box(numbers["x"], numbers["y"], numbers["width"], numbers["height"], 1.0)
                 found.setdefault(row["uri"], []).append(Found(row["concept"], numbers["frame"], box))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"cannot read the boxes of {path}: it needs the columns {', '.join(_COLUMNS)}") from error

@@ -69,7 +69,10 @@ def _smoothed(boxes: list[Box], shape: tuple[int, ...]) -> list[Box]:
     edges = np.array([(box.x, box.y, box.x + box.width - 1, box.y + box.height - 1) for box in boxes], np.float64)
     if len(boxes) > 1:
         edges = gaussian_filter1d(edges, _SMOOTH_FRAMES, axis=0, mode="nearest")
-    return [_clipped(*own, box.score, shape) for own, box in zip(edges.tolist(), boxes, strict=True)]
+    return [
+        _clipped(left, top, right, bottom, box.score, shape)
+        for (left, top, right, bottom), box in zip(list(edges), boxes, strict=True)
+    ]
 
 
 @dataclass
@@ -145,4 +148,5 @@ def as_numbers(box: Box) -> tuple[int, int, int, int]:
 
 def boxes_of(numbers: Sequence[int]) -> list[Box]:
     """The way back from such a column."""
-    return [Box(*numbers[i : i + 4], 1.0) for i in range(0, len(numbers), 4)]
+    corners = range(0, len(numbers), 4)
+    return [Box(numbers[i], numbers[i + 1], numbers[i + 2], numbers[i + 3], 1.0) for i in corners]

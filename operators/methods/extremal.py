@@ -63,6 +63,6 @@ class Ready:
         clips = inputs if inputs.ndim == 5 else inputs.unsqueeze(2)
         found = search(self.model, clips, targets, self.settings, self.modulate)
         masks = found.masks.mean(1)
-        cells = [grid.cells(side) for side in clips.shape[-2:]]
-        maps = torch.nn.functional.adaptive_avg_pool2d(masks, cells)
+        height, width = clips.shape[-2:]
+        maps = torch.nn.functional.adaptive_avg_pool2d(masks, (grid.cells(height), grid.cells(width)))
         return Maps(maps.float(), {"evaluations": found.steps.sum(1)})

@@ -109,7 +109,8 @@ def create_clip_model(architecture: str, view: View, n_classes: int) -> nn.Modul
 
 def kinetics_classes() -> tuple[str, ...]:
     """The 400 names in the order of a classifier's outputs."""
-    return tuple(zoo.get_model_weights("r3d_18").DEFAULT.meta["categories"])
+    weights: Any = zoo.get_model_weights("r3d_18")
+    return tuple(weights.DEFAULT.meta["categories"])
 
 
 def published_weights(architecture: str) -> Any:

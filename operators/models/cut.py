@@ -116,7 +116,7 @@ def split_all(
     """
     try:
         graph = _traced(model, layers)
-        layouts = {layer: layout_at(model.get_submodule(layer), layout) for layer in layers}
+        layouts: dict[str, Layout] = {layer: layout_at(model.get_submodule(layer), layout) for layer in layers}
         found = {layer: _cut_at(model, graph, layer, layouts[layer]) for layer in layers}
         cuts = {layer: cut for layer, (cut, _) in found.items()}
         plain = Plain(model, cuts, _all_at_once(model, graph, [crossing for _, crossing in found.values()]))
@@ -156,11 +156,11 @@ def folded(cut: Split, example: Tensor) -> Split:
     above = fx.GraphModule(cut._above, _ConvolutionTracer({}).trace(cut._above))
     modules = dict(above.named_modules())
     for node in list(above.graph.nodes):
-        norm = modules.get(str(node.target)) if node.op == "call_module" else None
+        norm: Any = modules.get(str(node.target)) if node.op == "call_module" else None
         source = node.args[0] if node.args else None
         if type(norm) not in _NORMS or not isinstance(source, fx.Node) or source.op != "call_module":
             continue
-        conv = modules[str(source.target)]
+        conv: Any = modules[str(source.target)]
         uses = [each for each in above.graph.nodes if each.op == "call_module" and each.target == source.target]
         # a subclass may do more than to convolve; r3d's does not
         plain = type(conv).forward in (nn.Conv2d.forward, nn.Conv3d.forward)

@@ -53,7 +53,7 @@ def learn(concept: Matrix, other: Matrix, params: CavParams, rng: np.random.Gene
     sides = [rng.permutation(each) for each in (concept, other)]
     held = [max(round(len(each) * _HELD_OUT), 1) for each in sides]
     train = [each[n:].astype(np.float64) for each, n in zip(sides, held, strict=True)]
-    vector, threshold = direction(*train, params)
+    vector, threshold = direction(train[0], train[1], params)
     found = [each[:n] @ vector - threshold for each, n in zip(sides, held, strict=True)]
     # what lies on the boundary is half right
     right = [
@@ -128,7 +128,8 @@ def try_all(
             found.append(trial(name, "", number, clips, random_set(pool, len(clips), params, number)))
         for one, other in pairs:
             rng = np.random.default_rng([params.seed, number, 2])
-            found.append(trial(one, other, number, *(_half(concepts[each], rng) for each in (one, other))))
+            first, second = (_half(concepts[each], rng) for each in (one, other))
+            found.append(trial(one, other, number, first, second))
         own = random_set(pool, n, params, number)
         others = [random_set(pool, n, params, params.sets + _OTHERS * number + draw) for draw in range(_OTHERS)]
         tried = [trial("", "", number, own, other, draw) for draw, other in enumerate(others)]

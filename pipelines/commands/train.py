@@ -74,7 +74,7 @@ def _clip(text: str) -> tuple[int, int]:
 def run(options: argparse.Namespace) -> None:
     """What is trained, on what, and how."""
     try:
-        spec = spec_for(options.model, part_of(options.view))
+        spec = spec_for(options.model, part_of(options.view) or "face")
     except ValueError as error:
         raise UserError(str(error)) from error
     if options.input_size is not None:
