@@ -70,8 +70,8 @@ def _smoothed(boxes: list[Box], shape: tuple[int, ...]) -> list[Box]:
     if len(boxes) > 1:
         edges = gaussian_filter1d(edges, _SMOOTH_FRAMES, axis=0, mode="nearest")
     return [
-        _clipped(left, top, right, bottom, box.score, shape)
-        for (left, top, right, bottom), box in zip(list(edges), boxes, strict=True)
+        _clipped(own[0], own[1], own[2], own[3], box.score, shape)
+        for own, box in zip(edges.tolist(), boxes, strict=True)
     ]
 
 
