@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -69,10 +69,8 @@ def _smoothed(boxes: list[Box], shape: tuple[int, ...]) -> list[Box]:
     edges = np.array([(box.x, box.y, box.x + box.width - 1, box.y + box.height - 1) for box in boxes], np.float64)
     if len(boxes) > 1:
         edges = gaussian_filter1d(edges, _SMOOTH_FRAMES, axis=0, mode="nearest")
-    return [
-        _clipped(own[0], own[1], own[2], own[3], box.score, shape)
-        for own, box in zip(edges.tolist(), boxes, strict=True)
-    ]
+    corners = cast(list[tuple[float, float, float, float]], edges.tolist())
+    return [_clipped(*own, box.score, shape) for own, box in zip(corners, boxes, strict=True)]
 
 
 @dataclass
