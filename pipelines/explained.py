@@ -139,7 +139,8 @@ def _layers(config: dict[str, Any], maps: list[dict[str, Any]], tops: dict[tuple
         bits = list({row["first_frame"]: row["total_bits"] for row in rows if row["total_bits"] is not None}.values())
         mean = f"mean {np.mean(bits):,.0f} bits" if bits else ""
         scale = Scale(max(top, 0.0), rows[0]["unit"], _ONE_SCALE)
-        by_frame = {each.frame: each for each in reversed(own)}
+        first = {each.frame: each for each in reversed(own)}  # of clips that overlap
+        by_frame = {frame: first[frame] for frame in sorted(first)}
         layers.append(Layer(model, layer, method, target or None, views[model], scale, mean, by_frame))
     return layers
 

@@ -22,7 +22,7 @@ class Fep:
     mask's parameters goes through an orthonormal 3-D DCT-II over time, rows and columns, is multiplied by weights, goes
     back, and then takes the step. `keep_time` and `keep_space` are the shares of the frequencies kept, by a box
     or by a Gaussian of that deviation; the constant part always is. Keeping all of them is `extremal`. The other fields
-    are those of `extremal`; `tune-fep` finds the shares.
+    are those of `extremal`.
     """
 
     name: ClassVar[str] = "fep"

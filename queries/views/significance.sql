@@ -1,11 +1,12 @@
 -- Whether a class depends on a concept: its scores beside those of random sets that were taken for concepts.
--- Grain: one row per (analysis, layer, concept, what against, statistic: share or magnitude of tcav_scores). value is the
--- mean over the random sets. chance and spread are mean and deviation of the random sets' own values: the clips of a
--- concept are the same in every set, so that its values vary less over them than those of one meaningless concept from
--- another. t = (value - chance) / (spread sqrt(1 + 1 / sets)), two-sided by the Student distribution with sets - 1 degrees
--- of freedom; p_adjusted by Bonferroni over the m tests of the analysis; effect: the difference over spread. accuracy is
--- the mean over the sets; where it is not above that of the random sets (one-sided, 5 % of a normal distribution), the
--- concept is not separable, has no value and is no test.
+-- Grain: one row per (analysis, layer, concept, what against, statistic: share or magnitude of tcav_scores). value is
+-- the mean over the random sets. chance and spread are mean and deviation of the random sets' own values: the clips
+-- of a concept are the same in every set, so that its values vary less over them than those of one meaningless
+-- concept from another. t = (value - chance) / (spread sqrt(1 + 1 / sets)), two-sided by the Student distribution
+-- with sets - 1 degrees of freedom: 1 - 2 c times the integral of cos^(df - 1) from 0 to atan(t / sqrt(df)), by
+-- Simpson's rule; p_adjusted by Bonferroni over the m tests of the analysis; effect: the difference over spread.
+-- accuracy is the mean over the sets; where it is not above that of the random sets (one-sided, 5 % of a normal
+-- distribution), the concept is not separable, has no value and is no test.
 with scores as (
     select
         tcav_id,
@@ -90,7 +91,6 @@ tests as (
     from compared
 ),
 
--- P(|T| > t) = 1 - 2 c times the integral of cos^(df - 1) from 0 to theta = atan(t / sqrt(df)), by Simpson's rule
 angles as (
     select
         *,

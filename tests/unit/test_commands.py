@@ -53,7 +53,7 @@ def test_a_mistake_is_one_line_and_exit_code_1(arguments, says, capsys):
     [
         ("cat\ndog\n\nCat\n", "'cat' and 'Cat' are the same name"),
         ("cat\n", "a class in each line, two or more"),
-        (None, "No such file or directory; name a file of classes, or imagenet"),
+        (None, "No such file or directory; name a file of classes, imagenet or kinetics"),
     ],
 )
 def test_classes_that_are_none(names, says, capsys, tmp_path):

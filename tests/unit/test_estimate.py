@@ -26,7 +26,7 @@ def estimate(tmp_path, monkeypatch):
         config = configs.build(settings or {}, ["resnet10t"], ["layer3"], {})
         seen = []
 
-        def collect(sample, total, _config, _cluster, _console):
+        def collect(sample, total, _config, _cluster, _console, _kept):
             seen.extend(int(video_id) for video_id in pq.read_table(sample)["video_id"].to_pylist())
             assert total == len(seen)
             return {("resnet10t", "layer3"): KNOWN}

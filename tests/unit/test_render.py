@@ -321,7 +321,7 @@ def test_what_is_interpolated_says_so(played):
 
 def _at(frame, bits, x, target="fake"):
     saliency = np.full((2, 2), bits, np.float32)
-    return Map(frame, frame / 25, target, Box(x, 0, 40, 40, 1.0), saliency, False, "", "", f"p{frame}", ("", ""))
+    return Map(frame, True, frame / 25, target, Box(x, 0, 40, 40, 1.0), saliency, False, "", "", f"p{frame}", ("", ""))
 
 
 def test_between_two_keyframes_lies_the_share_of_the_way_and_beyond_them_nothing():

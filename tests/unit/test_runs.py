@@ -37,7 +37,7 @@ def test_a_run_that_goes_on_has_another_start_and_keeps_the_first(layout):
     assert (first["run_id"], first["ended_at"], len(first["starts"])) == (run.run_id, None, 1)
     assert json.loads(first["config"]) == json.loads(run.to_json())
     assert {"viba", "commit", "python", "torch"} <= json.loads(first["starts"][0]["versions"]).keys()
-    runs.end(run, layout)
+    runs.end(run, layout, None)
     ended = row(layout, run.run_id)
     assert ended == first | {"ended_at": ended["ended_at"]}
     assert ended["ended_at"] > ended["started_at"]

@@ -226,5 +226,10 @@ def test_of_clips_of_the_class_the_gradient_of_its_logit_is_kept_and_of_others_t
     ]
     found = Activations(detector, "fake", 2, 1)(pa.Table.from_pylist(rows)).to_pylist()
     assert [(row["clip_id"], row["layer"]) for row in found] == [
-        (name, layer) for part in ("ab", "c") for layer in detector.layers for name in part
+        (name, layer) for part in ("ac", "b") for layer in detector.layers for name in part
     ]
+    # the same clips, all as those of a concept: what was one stays, what was of the class is its activation now
+    again = Activations(detector, "fake", 2, 1)(pa.Table.from_pylist([row | {"concept": "x"} for row in rows]))
+    values = {(row["clip_id"], row["layer"]): row["values"] for row in again.to_pylist()}
+    same = {row["clip_id"]: values[row["clip_id"], row["layer"]] == row["values"] for row in found}
+    assert same == {"a": True, "b": False, "c": True}
