@@ -24,7 +24,7 @@ from pipelines.lake.layout import Layout
 ROOT = Path(__file__).resolve().parents[2]
 #: a small network and few steps: what is tested is the way the data takes, not the attribution
 FAST = [
-    *("--model", "resnet10t", "--layer", "layer3", "--max-keyframes", "2"),
+    *("--model", "test_resnet", "--layer", "layer3", "--max-keyframes", "2"),
     *("--set", "bottleneck.draws=1", "--set", "bottleneck.steps=3", "--set", "resources.videos_per_block=1"),
 ]
 

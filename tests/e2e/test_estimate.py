@@ -24,19 +24,19 @@ def estimated(videos: Path, viba, tmp_path_factory: pytest.TempPathFactory) -> P
     split = ("--set", "resources.videos_per_block=1", "--set", "resources.actors=2")
     alone = ("--set", "resources.batch_samples=1", "--set", "resources.threads_per_actor=1")
     said = viba(*arguments(videos, out), *split, *alone)
-    assert "resnet10t layer2: n = 14; below 1000 samples" in said.out
+    assert "test_resnet layer2: n = 14; below 1000 samples" in said.out
     return out
 
 
 def arguments(videos: Path, out: Path) -> list[str]:
     layers = [part for layer in LAYERS for part in ("--layer", layer)]
     frames = ["--set", "prepare.keyframes.max_keyframes=2", "--set", 'prepare.keyframes.selection="uniform"']
-    return ["estimate", str(videos), "--out", str(out), "--model", "resnet10t", *layers, *frames]
+    return ["estimate", str(videos), "--out", str(out), "--model", "test_resnet", *layers, *frames]
 
 
 @torch.no_grad()
 def test_the_same_as_two_passes_over_all_samples(estimated, videos):
-    spec = spec_for("resnet10t")
+    spec = spec_for("test_resnet")
     model = load_model(spec).to(memory_format=torch.channels_last)
     params = PrepareParams(KeyframeParams(selection="uniform", max_keyframes=2))
     wanted = (spec.view,)
@@ -52,7 +52,7 @@ def test_the_same_as_two_passes_over_all_samples(estimated, videos):
     for layer in LAYERS:
         samples = torch.cat(values[layer])
         mean = samples.mean(0)
-        found = statistics.load(statistics.path_in(estimated, "resnet10t", layer))
+        found = statistics.load(statistics.path_in(estimated, "test_resnet", layer))
         assert found.n == len(samples) == 14
         torch.testing.assert_close(found.mean, mean, rtol=1e-12, atol=1e-15)
         torch.testing.assert_close(found.m2, (samples - mean).square().sum(0), rtol=1e-12, atol=1e-15)
@@ -64,14 +64,14 @@ def test_a_file_is_kept_unless_it_is_of_other_weights(estimated, videos, viba, t
     assert "layer2: kept, n = 14" in viba(*arguments(videos, estimated)).out
     assert {path: path.stat().st_mtime_ns for path in estimated.rglob("*.safetensors")} == before
 
-    spec = spec_for("resnet10t")
+    spec = spec_for("test_resnet")
     weights = tmp_path / "other.safetensors"
     save_model(load_model(spec, seed=1), spec, weights)
-    given = ["--model", "resnet10t", "--layer", "layer3", "--weights", f"resnet10t={weights}"]
+    given = ["--model", "test_resnet", "--layer", "layer3", "--weights", f"test_resnet={weights}"]
     said = viba("explain", videos, "--lake", tmp_path / "lake", *given, "--statistics", estimated, code=1)
-    assert "layer3.safetensors is of other weights: estimate it for resnet10t" in said.err
+    assert "layer3.safetensors is of other weights: estimate it for test_resnet" in said.err
     # of these weights, but of other crops
-    of_peaks = ["explain", videos, "--lake", tmp_path / "lake", "--model", "resnet10t", "--layer", "layer3"]
+    of_peaks = ["explain", videos, "--lake", tmp_path / "lake", "--model", "test_resnet", "--layer", "layer3"]
     said = viba(*of_peaks, "--statistics", estimated, code=1)
     assert "is of other crops: selection is uniform, not peaks" in said.err
     wide = ("--set", 'prepare.keyframes.selection="uniform"', "--set", "prepare.faces.margin=1.5")
@@ -84,10 +84,6 @@ def test_a_file_is_kept_unless_it_is_of_other_weights(estimated, videos, viba, t
     assert "no file or folder" in said.err
 
 
-def test_of_one_label_alone(videos, viba, tmp_path):
-    out = tmp_path / "statistics"
-    viba(*arguments(videos, out), "--label", "real")
-    path = statistics.path_in(out, "resnet10t", "layer2")
-    assert (statistics.load(path).n, statistics.about(path)["label"]) == (6, "real")
+def test_of_a_label_that_no_video_has(videos, viba, tmp_path):
     said = viba(*arguments(videos / "fake", tmp_path / "other"), "--label", "real", code=1)
     assert "no video to estimate from is labelled real" in said.err

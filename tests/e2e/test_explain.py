@@ -128,78 +128,89 @@ def test_a_finished_run_goes_on_and_keeps_its_end_and_what_it_began_with(undistu
     assert json.loads(second["versions"])["viba"] == own
     assert row["ended_at"] < second["started_at"] < found["ended_at"]
     (layer,) = found["layers"]
-    assert (layer["model"], layer["layer"], layer["cut"], layer["folded"]) == ("resnet10t", "layer3", "graph", True)
+    assert (layer["model"], layer["layer"], layer["cut"], layer["folded"]) == ("test_resnet", "layer3", "graph", True)
 
 
 def test_a_small_run_takes_the_draws_it_is_told_and_says_so(undisturbed, explain, videos, tmp_path):
     lake = tmp_path / "lake"
     shutil.copytree(undisturbed, lake)
     said = explain(videos, lake)
-    assert "resnet10t layer3: 1 noise draws, not compared with the reference: fewer than 1,500 samples" in said.out
+    assert "test_resnet layer3: 1 noise draws, not compared with the reference: fewer than 1,500 samples" in said.out
     (layer,) = rows(lake, RUNS)[0]["layers"]
     assert (layer["draws"], layer["holds"], layer["tried"]) == (1, None, [])
 
 
 def test_a_run_compares_some_of_its_samples_and_keeps_what_it_chose(videos, explain, known, tmp_path, monkeypatch):
-    """Under statistics that are given, too. What it chose before more videos came stays, even if it were another."""
+    """Under statistics that are given, too. What it chose stays when the run goes on, even if it were another."""
     monkeypatch.setattr("pipelines.fidelity.LEAST_SAMPLES", 1)
-    lake, first = tmp_path / "lake", videos / "real"
-    said = explain(first, lake, "--statistics", known)
+    lake, given = tmp_path / "lake", ("--statistics", known, "--max-keyframes", "1")
+    said = explain(videos / "real", lake, *given)
     assert "comparing fits of a few samples with the reference, of 3 videos" in said.out
     (layer,) = rows(lake, RUNS)[0]["layers"]
     assert layer["draws"] in (1, 4, 6, 10)
-    (file,) = lake.glob("_statistics/run_id=*/resnet10t/layer3.json")
+    (file,) = lake.glob("_statistics/run_id=*/test_resnet/layer3.json")
     choice = json.loads(file.read_text())
     assert (choice["draws"], choice["holds"], choice["tried"]) == (layer["draws"], layer["holds"], layer["tried"])
     assert choice["tried"] or choice["why"]
 
     file.write_text(json.dumps(choice | {"draws": 3}))
-    said = explain(videos / "fake", lake, "--statistics", known)
+    said = explain(videos / "real", lake, *given)
     assert "comparing" not in said.out
     (run,) = rows(lake, RUNS)
     assert run["layers"][0]["draws"] == 3
 
 
-def test_one_map_for_each_class_that_is_asked_about(videos, viba, tmp_path):
-    """Grad-CAM of `fake`, of what is predicted and of what the video is labelled: a class named twice has one map."""
-    lake, pair = tmp_path / "lake", [min((videos / label).iterdir()) for label in ("real", "fake")]
-    flags = ("--model", "resnet10t", "--layer", "layer3", "--max-keyframes", "2", "--method", "gradcam")
+@pytest.fixture(scope="module")
+def two_models(videos, viba, tmp_path_factory) -> Path:
+    """A lake of three clips, one of them without a face, by a model of faces and one whose weights say that it looks at
+    whole frames; asked for three targets."""
+    folder = tmp_path_factory.mktemp("two")
+    make_clips(folder, n_real=0, n_fake=1, frames_per_clip=6)
+    faceless = (folder / "masks" / "000.mkv").rename(folder / "fake" / "faceless.mkv")
+    spec = replace(spec_for("test_convnext"), view=View(64, part="frame", share=0.5))
+    save_model(load_model(spec), spec, folder / "weights.safetensors")
+    clips = [faceless, *(min((videos / label).iterdir()) for label in ("real", "fake"))]
+    models = ("--model", "test_resnet", "--layer", "layer3", "--model", "test_convnext", "--max-keyframes", "2")
+    models = (*models, "--weights", f"test_convnext={folder / 'weights.safetensors'}", "--method", "gradcam")
     targets = ("--target", "fake", "--target", "predicted", "--target", "label")
-    said = viba("explain", *pair, "--lake", lake, *flags, *targets)
+    said = viba("explain", *clips, "--lake", folder / "lake", *models, *targets)
     assert "estimating" not in said.out  # Grad-CAM needs no statistics
-    labels = {row["video_id"]: row["label"] for row in rows(lake, VIDEOS)}
+    viba("evaluate", "--lake", folder / "lake")
+    return folder / "lake"
+
+
+def test_one_map_for_each_class_that_is_asked_about(two_models):
+    """Grad-CAM of `fake`, of what is predicted and of what the video is labelled: a class named twice has one map."""
+    labels = {row["video_id"]: row["label"] for row in rows(two_models, VIDEOS)}
     expected = {
-        (row["video_id"], row["frame"]): sorted({"fake", row["class"], labels[row["video_id"]]})
-        for row in rows(lake, PREDICTIONS)
+        (row["video_id"], row["frame"], row["model"]): sorted({"fake", row["class"], labels[row["video_id"]]})
+        for row in rows(two_models, PREDICTIONS)
         if row["rank"] == 1
     }
-    assert {video_id for video_id, _ in expected} == set(labels)
+    assert {video_id for video_id, *_ in expected} == set(labels)
     found = defaultdict(list)
-    for mask in rows(lake, MASKS):
-        assert (mask["method"], mask["layer"]) == ("gradcam", "layer3")
+    for mask in rows(two_models, MASKS):
+        layer = {"test_resnet": "layer3", "test_convnext": "stages.2"}[mask["model"]]
+        assert (mask["method"], mask["layer"]) == ("gradcam", layer)
         assert mask["error_code"] is mask["total_bits"] is None
         assert np.isfinite(mask["saliency"]).all()
         assert len(mask["saliency"]) == mask["height"] * mask["width"] > 1
-        found[mask["video_id"], mask["frame"]].append(mask["target"])
+        found[mask["video_id"], mask["frame"], mask["model"]].append(mask["target"])
     assert dict(found) == expected
-    viba("evaluate", "--lake", lake)
 
 
-def test_whole_frames_need_no_face(viba, tmp_path):
+def test_whole_frames_need_no_face(two_models):
     """The view travels with the weights: of a clip without a face the middle square is explained."""
-    make_clips(tmp_path, n_real=0, n_fake=1, frames_per_clip=6)
-    faceless = tmp_path / "masks" / "000.mkv"
-    spec = replace(spec_for("resnet10t"), view=View(64, part="frame", share=0.5))
-    save_model(load_model(spec), spec, tmp_path / "weights.safetensors")
-    lake, weights = tmp_path / "lake", f"resnet10t={tmp_path / 'weights.safetensors'}"
-    flags = ("--model", "resnet10t", "--weights", weights, "--max-keyframes", "2", "--method", "gradcam")
-    viba("explain", faceless, "--lake", lake, *flags)
-    assert [row["status"] for row in rows(lake, VIDEOS)] == ["ok"]
-    assert [row["face_x"] for row in rows(lake, FRAMES)] == [None]
-    (mask,) = rows(lake, MASKS)
-    assert [mask[f"box_{side}"] for side in ("x", "y", "width", "height")] == [80, 80, 160, 160]
-    assert mask["input_size"] == 64
-    viba("evaluate", "--lake", lake)
+    (faceless,) = [row for row in rows(two_models, VIDEOS) if row["uri"].endswith("faceless.mkv")]
+    frames, masks = (
+        [row for row in rows(two_models, table) if row["video_id"] == faceless["video_id"]] for table in (FRAMES, MASKS)
+    )
+    assert faceless["status"] == "ok"
+    assert {row["face_x"] for row in frames} == {None}
+    assert {mask["model"] for mask in masks} == {"test_convnext"}
+    for mask in masks:
+        assert [mask[f"box_{side}"] for side in ("x", "y", "width", "height")] == [80, 80, 160, 160]
+        assert mask["input_size"] == 64
 
 
 def test_a_folder_of_videos_with_seventeen_labels(viba, tmp_path):
@@ -211,12 +222,12 @@ def test_a_folder_of_videos_with_seventeen_labels(viba, tmp_path):
         pictures = rng.integers(0, 256, (2, 48, 64, 3), np.uint8)
         write_video(videos / name / f"{number}.mp4", iter(pictures), 10)
     (tmp_path / "names.txt").write_text("\n".join(names))
-    state = timm.create_model("resnet10t", num_classes=17).state_dict()
+    state = timm.create_model("test_resnet", num_classes=17).state_dict()
     state["fc.weight"].zero_()
     state["fc.bias"].fill_(math.log(1 / 32))[3] = math.log(1 / 2)
     torch.save(state, tmp_path / "weights.pth")
     lake = tmp_path / "lake"
-    own = ("--model", "resnet10t", "--weights", f"resnet10t={tmp_path / 'weights.pth'}", "--classes")
+    own = ("--model", "test_resnet", "--weights", f"test_resnet={tmp_path / 'weights.pth'}", "--classes")
     flags = (*own, tmp_path / "names.txt", "--view", "frame", "--method", "gradcam", "--max-keyframes", "1")
     viba("explain", videos, "--lake", lake, *flags)
     viba("evaluate", "--lake", lake)
@@ -225,7 +236,7 @@ def test_a_folder_of_videos_with_seventeen_labels(viba, tmp_path):
     )
     assert {row["label"]: row["n_videos"] for row in counted} == {name: 1 for name in names} | {"kind 3": 3}
     # precision of class 3 is 3/19, recall 1; both are 0 for the other sixteen
-    assert scored == {"model": "resnet10t", "method": "", "n": 19, "accuracy": pytest.approx(3 / 19)} | {
+    assert scored == {"model": "test_resnet", "method": "", "n": 19, "accuracy": pytest.approx(3 / 19)} | {
         "precision": pytest.approx(3 / 19 / 17),
         "recall": pytest.approx(1 / 17),
         "ece": pytest.approx(1 / 2 - 3 / 19),

@@ -172,8 +172,8 @@ def test_from_forgeries_to_localisation(forged, explain, known, viba, tmp_path):
     assert 0 < len(held_out) < len(found)
     table = pq.read_table(lake / "evaluation/localisation.parquet").to_pylist()
     assert {(row["model"], row["method"], row["layer"]) for row in table} == {
-        ("resnet10t", "iba", "layer3"),
-        ("resnet10t", "gradcam", "layer3"),
+        ("test_resnet", "iba", "layer3"),
+        ("test_resnet", "gradcam", "layer3"),
     }
     assert sum(row["n_maps"] for row in table) == len(held_out)
     for row in table:

@@ -1,4 +1,4 @@
-"""Judging the maps of a run: the tables check out, nothing is explained again, and kill -9 costs nothing."""
+"""Judging the maps of a run: the tables check out, nothing is explained again, and a kill costs nothing."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from pipelines.lake.read import open_lake
 from schemas.tables import JUDGE, JUDGE_TABLES, SINK_TABLES
 
 FEW = [
-    *("--max-frames", "5", "--set", "judge.steps=4", "--set", "judge.sensitivity_sets=2", "--set", "judge.pgd_steps=2"),
+    *("--max-frames", "2", "--set", "judge.steps=4", "--set", "judge.sensitivity_sets=2", "--set", "judge.pgd_steps=2"),
     *("--set", "judge.sanity_frames=1", "--set", "judge.sanity_depths=2", "--set", 'judge.variants=["mean_map"]'),
 ]
 SECONDS = {"judge_s"}
@@ -30,10 +30,10 @@ def rows(lake: Path) -> dict[str, list[dict]]:
 
 
 @pytest.fixture(scope="module")
-def explained(videos, explain, known, tmp_path_factory) -> Path:
-    """A lake with a run of two methods, one of them a control."""
+def explained(videos, explain, tmp_path_factory) -> Path:
+    """A lake with a run of two methods, one of them a control, over three videos."""
     lake = tmp_path_factory.mktemp("explained") / "lake"
-    explain(videos, lake, "--statistics", known, "--method", "gradcam", "--method", "centre")
+    explain(videos / "fake", lake, "--method", "gradcam", "--method", "centre")
     return lake
 
 
@@ -46,7 +46,7 @@ def judged(explained, viba, tmp_path_factory) -> tuple[Path, str]:
 
 def test_judged_from_the_lake_alone(judged, explained):
     lake, said = judged
-    assert "models are asked about 5 of" in said
+    assert "models are asked about 2 of 3 explained frames" in said
     with open_lake(lake) as connection:
         (n_maps, n_variants, n_frames, passes, failed) = connection.sql(
             "select (select count(*) from masks), (select count(*) from judged_maps), sum(n_frames), sum(passes), "
@@ -56,9 +56,9 @@ def test_judged_from_the_lake_alone(judged, explained):
             connection.sql("select metric, count(distinct (video_id, frame)) from faithfulness group by all").fetchall()
         )
         methods = connection.sql("select distinct method, variant from faithfulness order by all").fetchall()
-    assert (n_variants, n_frames, failed) == (2 * n_maps, 5, 0)
+    assert (n_variants, n_frames, failed) == (2 * n_maps, 2, 0)
     assert passes > 0
-    assert {metrics[name] for name in ("srg", "insertion", "deletion", "road", "sensitivity_n")} == {5}
+    assert {metrics[name] for name in ("srg", "insertion", "deletion", "road", "sensitivity_n")} == {2}
     assert methods == [("centre", ""), ("centre", "mean_map"), ("gradcam", ""), ("gradcam", "mean_map")]
     for table in SINK_TABLES:  # nothing is explained again
         for path in explained.rglob(f"run_id=*/{table.name}/*.parquet"):
@@ -72,41 +72,59 @@ def test_the_league_follows(judged, viba):
     league = {row["method"]: row for row in pq.read_table(lake / "evaluation/league.parquet").to_pylist()}
     assert set(league) == {"gradcam", "centre", "gradcam+mean_map", "centre+mean_map"}
     assert league["centre"]["sanity"].startswith("fails: the map stays 1.00 the same")
-    assert league["gradcam"]["n_frames"] == 5
+    assert league["gradcam"]["n_frames"] == 2
     assert league["gradcam"]["srg_low"] <= league["gradcam"]["srg"] <= league["gradcam"]["srg_high"]
 
 
-def test_killed_and_resumed_as_if_nothing_had_happened(judged, explained, viba, killable, tmp_path):
+def test_what_a_kill_leaves_is_gone_on_from_as_if_nothing_had_happened(judged, viba, tmp_path):
+    """One video of three is committed; of the second half the tables are written, the third was not begun. That a kill
+    leaves no other state of these files, test_explain shows: it is the same sink."""
     lake = tmp_path / "lake"
-    shutil.copytree(explained, lake)
+    shutil.copytree(judged[0], lake)
     layout = Layout(lake)
     (run_id,) = layout.run_ids()
-    killable("judge", "--lake", lake, *FEW).kill_when(lambda: len(layout.committed(JUDGE, run_id)) >= 2)
-    before = {path: path.stat().st_mtime_ns for path in (lake / f"run_id={run_id}/judged").glob("*.parquet")}
-    assert before
-    viba("judge", "--lake", lake, *FEW)
-    found, expected = rows(lake), rows(judged[0])
-    assert found == expected
-    with open_lake(lake) as connection:
-        assert connection.sql("select count(*) - count(distinct video_id) from judged").fetchall() == [(0,)]
+    finished, begun, untouched = layout.committed(JUDGE, run_id)
+    begun.rename(begun.with_suffix(".pending.parquet"))
+    untouched.unlink()
+    for number, table in enumerate(JUDGE_TABLES):
+        (layout.table(run_id, table.name) / untouched.name).unlink()
+        if number > len(JUDGE_TABLES) // 2:
+            (layout.table(run_id, table.name) / begun.name).rename(
+                layout.table(run_id, table.name) / f"{begun.name}.part"
+            )
+    layout.maps_to_judge(run_id).write_bytes(b"cut short")
+    kept = [layout.table(run_id, table.name) / finished.name for table in JUDGE_TABLES]
+    stamps = [path.stat().st_mtime_ns for path in kept]
+    assert rows(lake)["judged"] == [row for row in rows(judged[0])["judged"] if row["video_id"] == video_of(finished)]
+
+    assert "2 videos to do" in viba("judge", "--lake", lake, *FEW).out
+    assert rows(lake) == rows(judged[0])  # nothing lost, nothing doubled
+    assert [path.stat().st_mtime_ns for path in kept] == stamps
+    assert not list(lake.rglob("*.part"))
+    assert not layout.maps_to_judge(run_id).exists()
+
+
+def video_of(checkpoint: Path) -> str:
+    (video_id,) = pq.read_table(checkpoint)["video_id"].to_pylist()
+    return video_id
 
 
 def test_other_settings_are_refused_until_it_is_judged_again(judged, viba, tmp_path):
     lake = tmp_path / "lake"
     shutil.copytree(judged[0], lake)
-    said = viba("judge", "--lake", lake, *FEW[2:], "--max-frames", "2", code=1)
+    said = viba("judge", "--lake", lake, *FEW[2:], "--max-frames", "1", code=1)
     assert "was judged with other max_frames: --again drops that" in said.err
-    viba("judge", "--lake", lake, *FEW[2:], "--max-frames", "2", "--again")
-    assert sum(row["n_frames"] for row in rows(lake)["judged"]) == 2
+    viba("judge", "--lake", lake, *FEW[2:], "--max-frames", "1", "--again")
+    assert sum(row["n_frames"] for row in rows(lake)["judged"]) == 1
     (params,) = (lake / "_judging").iterdir()
-    assert json.loads(params.read_text())["params"]["max_frames"] == 2
+    assert json.loads(params.read_text())["params"]["max_frames"] == 1
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--run", "r9"], "no run r9"),
-        (["--weights", "other=x"], "which is not among the run's models resnet10t"),
+        (["--weights", "other=x"], "which is not among the run's models test_resnet"),
         (["--set", "judge.steps=1"], "config judge.steps: 1 is not a whole number from 2"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from operators.methods import readout as readouts
 from pipelines.lake.read import open_lake
 
-MODEL = ("--model", "resnet10t", "--layer", "layer3")
+MODEL = ("--model", "test_resnet", "--layer", "layer3")
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +29,13 @@ def test_trained_and_explained_with(manifest, viba, tmp_path):
     settings = ("--frames", "3", "--epochs", "2", "--set", "readout.learning_rate=1e-3")
     said = viba(*arguments, *settings)
     assert "6 samples to train on, 6 to validate on" in said.out
-    path = out / "resnet10t" / "layer3.safetensors"
+    path = out / "test_resnet" / "layer3.safetensors"
     about = readouts.about(path)
     assert about["read"] == ["layer3", "layer4"]
     assert about["val_loss"] < about["val_loss_untrained"]
     assert "epoch 1/2" not in viba(*arguments, *settings).out  # nothing is left to do
 
-    statistics = out / "resnet10t" / "layer3.training" / "statistics"
+    statistics = out / "test_resnet" / "layer3.training" / "statistics"
     steps = ("--set", "bottleneck.draws=1", "--set", "bottleneck.steps=1", "--set", 'bottleneck.start="readout"')
     given = ("--readout", out, "--statistics", statistics, "--max-keyframes", "1")
     viba("explain", manifest, "--lake", lake, *MODEL, *given, *steps)
