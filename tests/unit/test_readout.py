@@ -23,6 +23,7 @@ from operators.methods.method import READOUT, STATISTICS, Outputs, Place
 from operators.methods.readout import Readout, ReadoutParams, Site
 from operators.models.activations import LOGITS, read
 from operators.models.cut import split
+from operators.models.running import to_input
 from operators.models.spec import XCEPTION, spec_for
 from operators.models.weights import Detector, digest, load_model, save_model
 from pipelines import config as configs
@@ -207,11 +208,12 @@ def test_the_detector_is_left_as_it_was(model, known, site):
     assert all(parameter.grad is not None for parameter in list(readout.network.parameters())[-2:])
 
 
-def test_a_killed_training_continues_to_the_same_result(tmp_path, monkeypatch):
-    """On samples that are cut already, so that nothing is needed but the loop."""
+@pytest.fixture
+def train(tmp_path):
+    """train(NAME, PARAMS) -> the file; of samples that are cut already, so that nothing is needed but the loop. Those
+    of the split val are darker than any of train."""
     spec = replace(spec_for("resnet10t"), view=View(64))
     detector = Detector(spec, ("layer3", "layer4"))
-    params = ReadoutParams(epochs=2, learning_rate=1e-3)
     manifest, rng = tmp_path / "manifest.csv", np.random.default_rng(0)
     lines, rows = ["uri,label,split"], []
     for split_name, label in itertools.product(("train", "val"), ("real", "fake")):
@@ -219,10 +221,12 @@ def test_a_killed_training_continues_to_the_same_result(tmp_path, monkeypatch):
         file.write_text(file.name)
         lines.append(f"{file},{label},{split_name}")
         common = {"video_id": file.name, "split": split_name, "label": label, "pair": "", "view": str(spec.view)}
-        rows += [common | {"frame": i, "pixels": rng.bytes(64 * 64 * 3)} for i in range(4)]
+        least, most = (128, 256) if split_name == "train" else (0, 128)
+        pictures = rng.integers(least, most, (4, 64 * 64 * 3), np.uint8)
+        rows += [common | {"frame": i, "pixels": each.tobytes()} for i, each in enumerate(pictures)]
     manifest.write_text("\n".join(lines) + "\n")
 
-    def train(name: str) -> Path:
+    def run(name: str, params: ReadoutParams) -> Path:
         samples = tmp_path / name / "resnet10t" / f"samples-{digest(manifest)[:12]}-4"
         samples.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.Table.from_pylist(rows, schema=SAMPLE), samples / "a.parquet")
@@ -230,7 +234,32 @@ def test_a_killed_training_continues_to_the_same_result(tmp_path, monkeypatch):
         train_readout(detector, "layer3", params, manifest, tmp_path / name, None, 4, Console(quiet=True))
         return statistics.path_in(tmp_path / name, "resnet10t", "layer3")
 
-    whole = readouts.load(train("whole")).state_dict()
+    return run
+
+
+def test_the_epoch_that_loses_least_on_held_out_samples_is_kept(train, monkeypatch):
+    losses, seen, weights = iter([3.0, 2.0, 1.0, 1.5]), [], []  # untrained, then epoch by epoch
+
+    def validate(readout, _site, images, _params):
+        seen.append(images)
+        weights.append(copy.deepcopy(readout.state_dict()))
+        return torch.full((len(images),), next(losses))
+
+    monkeypatch.setattr(readouts, "validate", validate)
+    path = train("a", ReadoutParams(epochs=3, learning_rate=1e-2))
+    about = readouts.about(path)
+    assert (about["best_epoch"], about["val_loss"], about["val_loss_untrained"]) == (2, 1.0, 3.0)
+    kept = readouts.load(path).state_dict()
+    assert all(torch.equal(value, weights[2][key]) for key, value in kept.items())
+    assert any(not torch.equal(value, weights[3][key]) for key, value in kept.items())
+    middle = to_input(np.full((1, 1, 1, 3), 128, np.uint8), spec_for("resnet10t"))
+    assert [len(images) for images in seen] == [8] * 4
+    assert all((images < middle).all() for images in seen)
+
+
+def test_a_killed_training_continues_to_the_same_result(train, monkeypatch):
+    params = ReadoutParams(epochs=2, learning_rate=1e-3)
+    whole = readouts.load(train("whole", params)).state_dict()
     save, saved = readouts.save, []
 
     def killed(*arguments):
@@ -241,13 +270,12 @@ def test_a_killed_training_continues_to_the_same_result(tmp_path, monkeypatch):
 
     monkeypatch.setattr(readouts, "save", killed)
     with pytest.raises(KeyboardInterrupt):
-        train("killed")
-    continued = readouts.load(train("killed")).state_dict()
+        train("killed", params)
+    continued = readouts.load(train("killed", params)).state_dict()
     assert len(saved) == 3
     assert all(torch.equal(continued[key], value) for key, value in whole.items())
-    params = replace(params, epochs=3)
     with pytest.raises(UserError, match="holds another training"):
-        train("killed")
+        train("killed", replace(params, epochs=3))
 
 
 def kept(folder: Path, layer: str, weights_sha256: str | None) -> None:
