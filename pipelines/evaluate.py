@@ -41,6 +41,8 @@ def evaluate(lake: Path, run_id: str | None = None, wide: bool = False) -> int:
     say(console, f"run {run_id}")
     with open_lake(lake, run_id) as connection:
         failed = [name for name, query in checks().items() if not _check(connection, name, query, console, wide)]
+        if passed := [name for name in checks() if name not in failed]:
+            say(console, f"checks that passed: {', '.join(passed)}")
         if lost := _lost(Layout(lake), run_id):
             say(console, f"check files: {len(lost)} of finished videos are gone, the first is {lost[0]}")
             say(console, "verify --repair takes these videos back; the run's own explain command does them again")
@@ -107,8 +109,8 @@ def _title(name: str, query: str) -> str:
 def _check(connection: duckdb.DuckDBPyConnection, name: str, query: str, console: Console, wide: bool) -> bool:
     """Whether the check returns no row; prints the first rows where it does."""
     rows = connection.sql(query).to_arrow_table()
-    say(console, f"check {name}: {f'{rows.num_rows} rows' if rows.num_rows else 'ok'}")
     if rows.num_rows:
+        say(console, f"check {name}: {rows.num_rows} rows")
         print_table(rows.slice(0, _SHOWN_ROWS), console, rest=_REST, wide=wide)
     return rows.num_rows == 0
 

@@ -81,17 +81,21 @@ def lay_out(table: pa.Table, width: int | None, *, below: Sequence[str], rest: s
     """The lines of a table in `width` cells (None: as wide as it is). No name and no number is ever broken.
 
     Counts are whole; figures have three decimals, or fewer where they are large. Columns of words that say the same in
-    every row are named once above the table. Where that is too wide, names are broken between their words; then numbers
-    that do not vary go above, too; then long texts on lines below their row, as the columns `below` always do, a line
-    for each item of a list; then columns are left out from the right, and a line names them and says with `rest` how
-    to see them. `wide`: every column in its place with six digits, in whatever width that takes.
+    every row are named once above the table, those that have no value in any row once below it. Where that is too wide,
+    names are broken between their words; then numbers that do not vary go above, too; then long texts on lines below
+    their row, as the columns `below` always do, a line for each item of a list; then columns are left out from the
+    right, and a line names them and says with `rest` how to see them. `wide`: every column in its place with six
+    digits, in whatever width that takes.
     """
     if not len(table):
         return ["no rows"]
     columns = [readable(*each, wide) for each in zip(table.schema, table.columns, strict=True)]
     if wide:
         return _rows(columns, [], _STYLES[0])
-    shown, same = _parted([column for column in columns if column.name not in below], numbers=False)
+    unknown = [column for column in columns if column.name not in below and column.values.count(None) == len(table)]
+    unknown = unknown if len(unknown) < len(columns) else []
+    known = [column for column in columns if column not in unknown]
+    shown, same = _parted([column for column in known if column.name not in below], numbers=False)
     left_out: list[Column] = []
     while (style := _fitting(shown, width)) is None:
         longest = max(shown, key=lambda column: 0 if column.is_number else column.width(True))
@@ -102,8 +106,11 @@ def lay_out(table: pa.Table, width: int | None, *, below: Sequence[str], rest: s
             shown.remove(longest)
         else:
             left_out.insert(0, shown.pop())
-    under = [column for column in columns if column not in (*shown, *same, *left_out)]
+    under = [column for column in known if column not in (*shown, *same, *left_out)]
     lines = _above(same, width) + _rows(shown, under, style)
+    if unknown:
+        names = f"without a value: {', '.join(column.name for column in unknown)}"
+        lines += [names] if width is None else wrap(names, width)
     if left_out:
         names = ", ".join(column.name for column in left_out)
         lines += wrap(f"left out, too wide for this window: {names}; {rest}", width or 0)

@@ -174,10 +174,11 @@ def _worker(config: dict[str, Any]) -> None:
     if checkpoint.is_file():
         kept = torch.load(checkpoint, map_location=device, weights_only=True)
         network.load_state_dict(kept["model"])
-        optimizer.load_state_dict(kept["optimizer"])
-        schedule.load_state_dict(kept["schedule"])
         state = kept["state"]
-    while state["epoch"] < params.max_epochs and state["stale"] < params.patience_epochs:
+        if not _is_over(state, params):
+            optimizer.load_state_dict(kept["optimizer"])
+            schedule.load_state_dict(kept["schedule"])
+    while not _is_over(state, params):
         torch.manual_seed(params.seed * 100_003 + state["epoch"])  # dropout after a resume as without one
         model.train()
         losses = []
@@ -193,19 +194,21 @@ def _worker(config: dict[str, Any]) -> None:
             _note_epoch(state, float(train_loss) / world, logits[shown], held_out.labels[shown])
             if state["stale"] == 0:
                 save_model(network, spec, out / "model.safetensors")
-            kept = {
-                "model": network.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
-            }
+            kept = {"model": network.state_dict(), "state": state}
+            if not _is_over(state, params):  # what moves on needs twice the room of the weights
+                kept |= {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
             temporary = checkpoint.with_suffix(".tmp")
-            torch.save(kept | {"state": state}, temporary)
+            torch.save(kept, temporary)
             temporary.replace(checkpoint)
         if world > 1:  # everyone stops in the same epoch
             shared = [state]
             torch.distributed.broadcast_object_list(shared, src=0)
             state = shared[0]
     ray.train.report({"epoch": state["epoch"]})
+
+
+def _is_over(state: dict[str, Any], params: TrainParams) -> bool:
+    return state["epoch"] >= params.max_epochs or state["stale"] >= params.patience_epochs
 
 
 def _note_epoch(state: dict[str, Any], train_loss: float, logits: np.ndarray, labels: np.ndarray) -> None:

@@ -123,4 +123,5 @@ def test_a_killed_training_goes_on_to_the_same_weights(config, monkeypatch):
     assert len(steps) == 4
     whole, gone_on = (torch.load(folder / "checkpoint.pt", weights_only=True) for folder in folders)
     assert gone_on["state"] == whole["state"]
+    assert "optimizer" not in whole  # of 130 million weights one gigabyte that nothing asks for any more
     assert all(torch.equal(value, gone_on["model"][name]) for name, value in whole["model"].items())
