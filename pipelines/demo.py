@@ -27,9 +27,9 @@ from pipelines.train import train
 #: Small enough for five minutes on two cores: half-size inputs and few, short clips. The detectors are the real ones.
 _CLIPS = 20
 _FRAMES = 24
-_FRAMES_PER_CLIP = 4
+_FRAMES_PER_CLIP = 6
 _DETECTORS: tuple[tuple[ModelSpec, TrainParams], ...] = (
-    (replace(XCEPTION, view=View(149)), replace(XCEPTION_PARAMS, learning_rate=5e-4, max_epochs=6, batch_size=8)),
+    (replace(XCEPTION, view=View(149)), replace(XCEPTION_PARAMS, max_epochs=6, batch_size=8)),
     (replace(VGG11_FLOW, view=View(128, shows="flow")), TrainParams(learning_rate=1e-4, max_epochs=1)),
 )
 #: three methods that differ in what they ask, and the control that every one of them has to beat

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -90,11 +91,13 @@ def train(
     gpu = _check(spec, params, samples, workers)
     config = {"spec": spec, "params": params, "samples": samples.resolve(), "out": out}
     config["start"] = None if pretrained is None else start
+    # 0: in this process, which spares the start of two others; where Ray is a cluster, the GPUs are elsewhere
+    processes = 0 if workers == 1 and "RAY_ADDRESS" not in os.environ else workers
     with tempfile.TemporaryDirectory() as storage, _epochs(out, params, console):
         TorchTrainer(
             _worker,
             train_loop_config=config,
-            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
+            scaling_config=ScalingConfig(num_workers=processes, use_gpu=gpu),
             run_config=ray.train.RunConfig(storage_path=storage, name="viba"),
         ).fit()
     _write_curves(out, training_id, spec, lake)
