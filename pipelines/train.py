@@ -192,7 +192,7 @@ def _worker(config: dict[str, Any]) -> None:
         if world > 1:
             torch.distributed.all_reduce(train_loss)
         if rank == 0:
-            training.settle_batch_norm(network, samples, spec, params, device)
+            training.settle_batch_norm(network, samples, spec, params, device, autocast)
             logits = training.predict(network, held_out.pixels, spec, device)
             _note_epoch(state, float(train_loss) / world, logits[shown], held_out.labels[shown])
             if state["stale"] == 0:

@@ -1,6 +1,7 @@
 """A model that is asked about many variations of one input."""
 
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 import torch
@@ -15,6 +16,10 @@ from schemas.errors import SampleError
 #: (indices) -> inputs (n, 3, S, S)
 Make = Callable[[list[int]], Tensor]
 
+#: without gradients no layer's values are kept: so many times the samples of a fit go together, which share the reading
+#: of the weights (VGG11's are half a gigabyte)
+_WITHOUT_GRADIENTS: Final = 4
+
 
 class Asker:
     """A model that is asked about many variations of one input; counts how many."""
@@ -23,7 +28,8 @@ class Asker:
         self.spec = detector.spec
         self.device = device
         self.model: nn.Module = placed(detector.load(), detector.spec, device).requires_grad_(False)
-        self._forward, self._attack = Batches(device, batch_samples), Batches(device, batch_samples)
+        self._forward = Batches(device, _WITHOUT_GRADIENTS * batch_samples)
+        self._attack = Batches(device, batch_samples)
         self.passes = 0
 
     def ask(self, make: Make, n: int) -> np.ndarray:
@@ -44,11 +50,11 @@ class Asker:
             with tf32(False):
                 attacked = make(batch)
                 with torch.no_grad():
-                    return self.logits_ofpixels_of(attacked).softmax(1).cpu().numpy()
+                    return self.logits_of(attacked).softmax(1).cpu().numpy()
 
         return self._run(self._attack, work, n, passes)
 
-    def logits_ofpixels_of(self, images: Tensor) -> Tensor:
+    def logits_of(self, images: Tensor) -> Tensor:
         """Logits of (M, 3, S, S) in [0, 1]."""
         mean, std = (
             torch.tensor(each, device=images.device).view(1, 3, 1, 1) for each in (self.spec.mean, self.spec.std)

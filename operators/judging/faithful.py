@@ -153,7 +153,7 @@ def _adversarial(
     pixels = torch.tensor(sample.pixels, device=asker.device).permute(2, 0, 1)[None].float() / 255
 
     def probability(images: Tensor) -> Tensor:
-        return asker.logits_ofpixels_of(images).softmax(1)[:, target]
+        return asker.logits_of(images).softmax(1)[:, target]
 
     def make(batch: list[int]) -> Tensor:
         inside = torch.tensor(np.stack([where[index] for index in batch]), device=asker.device)[:, None].float()

@@ -168,16 +168,18 @@ def train_step(
 
 
 def settle_batch_norm(
-    model: nn.Module, samples: Samples, spec: ModelSpec, params: TrainParams, device: torch.device
+    model: nn.Module, samples: Samples, spec: ModelSpec, params: TrainParams, device: torch.device, autocast: bool
 ) -> None:
     """Replace the running statistics of batch norm by those of the present weights over up to 128 training samples.
 
     Running averages lag behind weights that still move fast, and then a network that has learned predicts at chance.
-    So it does with the statistics of mostly forged samples: they are balanced as the batches are.
+    So it does with the statistics of mostly forged samples: they are balanced as the batches are, and computed in the
+    precision of the training.
     """
     pixels = samples.pixels[epoch_order(samples, params.seed, 0)[:64].ravel()]
     parts = (pixels[start : start + params.batch_size] for start in range(0, len(pixels), params.batch_size))
-    update_bn((to_input(part, spec, device) for part in parts), model)
+    with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+        update_bn((to_input(part, spec, device) for part in parts), model)
 
 
 @torch.no_grad()
