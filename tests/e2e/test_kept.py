@@ -50,7 +50,7 @@ def test_another_method_explains_what_was_kept(lake, undisturbed, explain, known
             "select count(*), count(distinct run_id), min(octet_length(pixels)) from inputs"
         ).fetchall()
         views = connection.sql("select distinct view from inputs order by all").fetchall()
-    assert files[1:] == (1, 3 * 176 * 176)  # the run that was not asked to keep anything kept nothing
+    assert files[1:] == (1, 3 * 160 * 160)  # the run that was not asked to keep anything kept nothing
     assert views == [("face picture 176",), ("face picture 192",)]
 
 

@@ -65,10 +65,10 @@ def test_no_progress_bar_is_drawn_into_the_rows(capfd, lake):
     assert capfd.readouterr().out == "bar\nfalse\n"
 
 
-def test_table_says_null_and_shortens_lists(capsys, lake):
+def test_table_says_what_has_no_value_and_shortens_lists(capsys, lake):
     out = printed(capsys, lake, "select saliency, loss_first, null as nothing from masks", "table")
     assert "[0.5, 0.5, 0.5, ... 9 in all]" in out
-    assert "NULL" in out
+    assert out.endswith("without a value: nothing\n")
 
 
 def test_table_shows_a_file_name_without_obeying_it(capsys, lake):
