@@ -5,7 +5,6 @@ from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge, Le
-from captum.attr import IntegratedGradients as Captum
 from torch import Tensor
 
 from operators.methods import gradients, grid
@@ -42,6 +41,9 @@ class _Ready:
     reads: tuple[str, ...] = ()
 
     def run(self, inputs: Tensor, targets: Tensor, outputs: Outputs) -> Maps:
+        # here: captum brings matplotlib, which every worker would wait for
+        from captum.attr import IntegratedGradients as Captum
+
         # a copy: the model may begin in place on what captum wants the gradient of
         captum = Captum(lambda rows: self.place.model(rows.clone()))
         baselines = black(self.place.spec, inputs).expand_as(inputs).contiguous()
