@@ -45,7 +45,11 @@ def connect(resources: Resources) -> Cluster:
             ray.init(address="local", num_cpus=2 * processors() + 1, include_dashboard=False, **options)
         signal.signal(signal.SIGTERM, terminate)  # Ray's own ends the process with a dump of its stack
         _hush()
-    DataContext.get_current().enable_progress_bars = False  # pipelines.progress speaks of our stages instead
+    context = DataContext.get_current()
+    context.enable_progress_bars = False  # pipelines.progress speaks of our stages instead
+    # The new reader of Parquet starts 32 processes to read footers. Ours is one file, and to start so many before the
+    # first video took as much of the processors as all else together.
+    context.use_datasource_v2 = False
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # an error that ends a run is told once, by `errors.told`
     available = ray.cluster_resources()
     gpus = available.get("GPU", 0)

@@ -51,7 +51,7 @@ def test_another_method_explains_what_was_kept(lake, undisturbed, explain, known
         ).fetchall()
         views = connection.sql("select distinct view from inputs order by all").fetchall()
     assert files[1:] == (1, 3 * 160 * 160)  # the run that was not asked to keep anything kept nothing
-    assert views == [("face picture 176",), ("face picture 192",)]
+    assert views == [("face picture 160",), ("face picture 192",)]
 
 
 def test_judged_from_what_was_kept(lake, viba):

@@ -1,0 +1,69 @@
+"""A model of clips all the way: cells of time in the tables, the checks, the pictures and the page."""
+
+from collections import defaultdict
+
+import av
+import numpy as np
+import pytest
+
+from operators.forging.portrait import make_clips
+from operators.models.spec import spec_for
+from pipelines.lake.read import open_lake
+
+N_FRAMES = 18
+
+
+@pytest.fixture(scope="module")
+def lake(viba, tmp_path_factory):
+    """Of two clips with a face and one that is too short, by a bottleneck, a gradient and a control."""
+    folder = tmp_path_factory.mktemp("clips")
+    make_clips(folder / "videos", n_real=1, n_fake=1, frames_per_clip=N_FRAMES)
+    make_clips(folder / "short", n_real=1, n_fake=0, frames_per_clip=6)
+    videos = [
+        *(folder / "videos/real").iterdir(),
+        *(folder / "videos/fake").iterdir(),
+        *(folder / "short/real").iterdir(),
+    ]
+    methods = [part for name in ("iba", "gradcam", "centre") for part in ("--method", name)]
+    model = ("--model", "small3d", "--max-keyframes", "1", "--set", "bottleneck.draws=1")
+    viba("explain", *videos, "--lake", folder / "lake", *model, *methods)
+    return folder / "lake"
+
+
+def test_a_row_for_each_cell_of_time(lake):
+    view = spec_for("small3d").view
+    with open_lake(lake) as connection:
+        status = connection.sql("select status, error_code, count(*) from videos group by all order by all").fetchall()
+        cells = connection.sql(
+            "select video_id, method, first_frame, frame, span_frames, saliency, total_bits from masks order by all"
+        ).fetchall()
+    assert status == [("error", "too_short", 1), ("ok", None, 2)]
+    found = defaultdict(list)
+    for video_id, method, first, frame, span, saliency, bits in cells:
+        assert np.isfinite(saliency).all()
+        assert (bits is not None) == (method == "iba")
+        found[video_id, method].append((frame - first, span))
+    assert len(found) == 2 * 3
+    length = (view.frames - 1) * view.step + 1  # from the first picture to the last
+    for (_, method), times in found.items():
+        n = 1 if method == "centre" else 4  # cells of layer2
+        begins = [round(cell * view.frames / n) * view.step for cell in range(n)]
+        ends = [*begins[1:], length]
+        assert times == [(begin, end - begin) for begin, end in zip(begins, ends, strict=True)]
+
+
+def test_checks_pictures_and_page(lake, viba):
+    assert "checks that passed: keys" in viba("evaluate", "--lake", lake).out
+    with open_lake(lake) as connection:
+        ((video_id,),) = connection.sql("select video_id from videos where label = 'fake'").fetchall()
+    viba("render", "--lake", lake, video_id)
+    with av.open(str(lake / f"renders/{video_id}.mp4")) as video:
+        assert sum(1 for _ in video.decode(video=0)) == N_FRAMES
+    viba("report", "--lake", lake)
+    page = (lake / "report.html").read_text()
+    assert "small3d" in page
+    assert video_id in page
+
+
+def test_judging_is_for_pictures(lake, viba):
+    assert "small3d looks at clips: judge is for pictures" in viba("judge", "--lake", lake, code=1).err
