@@ -80,7 +80,7 @@ def demo(out: Path, console: Console) -> int:
     judge(lake, None, _JUDGED, {}, {}, None, False, console)
     code = evaluate(lake)
     for video_id in _examples(lake):
-        for path in render(lake, video_id):
+        for path in render(lake, video_id, methods=_METHODS[:1]):
             say(console, f"picture: {path}")
     report(lake, console=console)
     return code
