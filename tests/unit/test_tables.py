@@ -69,7 +69,10 @@ def test_then_numbers_that_do_not_vary_go_above_and_the_rightmost_columns_are_le
 
 
 def test_columns_without_a_value_in_any_row_are_named_below():
-    rows = [{"model": "a", "road": None, "srg": 0.5, "auroc": None}, {"model": "b", "road": None, "srg": None, "auroc": None}]
+    rows = [
+        {"model": "a", "road": None, "srg": 0.5, "auroc": None},
+        {"model": "b", "road": None, "srg": None, "auroc": None},
+    ]
     expected = ["model    srg", "-----  -----", "a      0.500", "b       NULL"]
     assert lines(rows, 80) == [*expected, "without a value: road, auroc"]
     assert lines(rows, 22) == [*expected, "without a value: road,", "auroc"]
