@@ -26,6 +26,7 @@ from pipelines.screen import say
 from pipelines.stream import in_order, streamed
 from schemas.methods import FEW_SAMPLES
 from schemas.records import PARTIAL
+from schemas.tables import FAKE
 
 #: what one worker merges before it hands anything over: a partial of three VGG layers has 75 MB
 _VIDEOS_PER_PARTIAL: Final = 32
@@ -75,8 +76,13 @@ def keep_statistics(
     if missing:
         named = ", ".join(f"{model} {layer}" for model, layer in missing)
         say(console, f"estimating mean and deviation of {named} from the run's own crops")
+        videos = pq.read_table(manifest_file)
+        if n_forged := videos["label"].to_pylist().count(FAKE):
+            like = f"the noise is like all of these videos, {n_forged} forged ones among them"
+            how = "estimate --label real has what speaks for a forgery against genuine footage"
+            say(console, f"{like}: {how}", "yellow")
         sample = manifest_file.with_name(f"{config.run_id}-statistics.parquet")
-        _estimate(config, pq.read_table(manifest_file), sample, missing, folder, cluster, console, kept=kept)
+        _estimate(config, videos, sample, missing, folder, cluster, console, kept=kept)
 
 
 def collect(

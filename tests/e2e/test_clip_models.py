@@ -26,7 +26,8 @@ def lake(viba, tmp_path_factory):
     ]
     methods = [part for name in ("iba", "gradcam", "centre") for part in ("--method", name)]
     model = ("--model", "small3d", "--max-keyframes", "1", "--set", "bottleneck.draws=1")
-    viba("explain", *videos, "--lake", folder / "lake", *model, *methods)
+    said = viba("explain", *videos, "--lake", folder / "lake", *model, *methods).out
+    assert "the noise is like all of these videos, 1 forged ones among them" in said
     return folder / "lake"
 
 
