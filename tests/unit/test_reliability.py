@@ -21,6 +21,7 @@ def test_corp_by_hand():
 def test_equal_probabilities_become_equal_ones():
     assert corp(np.full(4, 0.3), np.array([0.0, 1, 1, 1])).calibrated.tolist() == [0.75] * 4
     assert corp(np.array([0.2, 0.8]), np.array([0.0, 1.0])).miscalibration == pytest.approx(0.04)
+    assert corp(np.array([0.2, 0.8]), np.array([1.0, 0.0])).calibrated.tolist() == [0.5, 0.5]
 
 
 def test_ece_is_that_of_table_2():
