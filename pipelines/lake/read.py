@@ -1,6 +1,6 @@
 """Opens a lake for reading: one view per table in DuckDB, over the rows of committed videos only."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -18,13 +18,16 @@ QUERIES: Final = Path(__file__).resolve().parents[2] / "queries"
 _COMMITTED: Final = pa.schema([VIDEOS.schema.field(name) for name in VIDEOS.key])
 
 
-def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnection:
+def open_lake(
+    lake: Path, run_id: str | None = None, videos: Collection[str] | None = None
+) -> duckdb.DuckDBPyConnection:
     """A connection with the views of schemas.tables.LAKE_TABLES, of all runs or of one, of CURVES, ANNOTATIONS and
     TCAV_TABLES, and queries/views.
 
     A video's rows are visible once the chain that writes the table has committed them; a lake may hold trainings and
-    no run. The views read through Arrow; DuckDB itself is locked away from every file and from the network, so no
-    statement can read or write anything else. UserError: no lake, nothing in it, no such run.
+    no run. With `videos` a table has the blocks alone that hold one of these, so that a few of a million are read
+    without the others. The views read through Arrow; DuckDB itself is locked away from every file and from the network,
+    so no statement can read or write anything else. UserError: no lake, nothing in it, no such run.
     """
     layout = Layout(lake)
     trainings = parquet(layout.trainings)
@@ -36,7 +39,7 @@ def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnectio
     chosen = known if run_id is None else [run_id]
     # the blocks are settled before a file is listed: those of a committed one are there
     chains = {table.chain for table in LAKE_TABLES if table.chain is not None}
-    live = {(chain, run): _live(layout, chain, run) for chain in chains for run in chosen}
+    live = {(chain, run): _live(layout, chain, run, videos) for chain in chains for run in chosen}
 
     files = {
         table: [
@@ -103,9 +106,13 @@ def committed(layout: Layout, chain: str, run_ids: list[str]) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _live(layout: Layout, chain: str, run_id: str) -> set[str]:
-    """The names of the files of committed blocks, in every table of the chain."""
-    return {path.name for path in blocks.committed(layout, chain, run_id)[0]}
+def _live(layout: Layout, chain: str, run_id: str, videos: Collection[str] | None) -> set[str]:
+    """The names of the files of committed blocks, in every table of the chain; of those that hold one of `videos`."""
+    if videos is None:
+        return {path.name for path in blocks.committed(layout, chain, run_id)[0]}
+    wanted = set(videos)
+    found = committed_blocks(layout, chain, run_id)
+    return {name for name, ids in found if not wanted.isdisjoint(ids.to_pylist())}
 
 
 def committed_blocks(layout: Layout, chain: str, run_id: str) -> Iterator[tuple[str, pa.ChunkedArray]]:
