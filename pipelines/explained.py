@@ -91,7 +91,7 @@ def read(
         video = found[0]
         scales = _rows(connection, queries("render")["scales"], run_id=video["run_id"])
     with open_lake(lake, video["run_id"], [video["video_id"]]) as connection:
-        params = {"run_id": video["run_id"], "video_id": video["video_id"]}
+        params = {"run_id": video["run_id"], "video_ids": [video["video_id"]]}
         maps, truth = (_rows(connection, queries("render")[name], **params) for name in ("maps", "truth"))
     if not maps:
         reason = {STATUS_NO_FACE: "no face was found in it", STATUS_ERROR: f"{video['error_code']}"}
