@@ -15,7 +15,7 @@ import pytest
 
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import open_lake
-from schemas.tables import ANNOTATIONS, FAKE, INPUTS, LABELS, LAKE_TABLES, REAL, Table
+from schemas.tables import ANNOTATIONS, FAKE, INPUTS, LABELS, LAKE_TABLES, REAL, TCAV_TABLES, Table
 
 Rows = dict[str, list[dict]]
 
@@ -45,6 +45,8 @@ DEFAULTS: dict[str, dict] = {
     "faithfulness": {"video_id": "v", **_EXPLAINED, "metric": "srg", "fill": "blur", "value": 0.25},
     "faithfulness_curves": {"video_id": "v", **_EXPLAINED, "removal": "morf", "fill": "blur"}
     | {"removed": [0.0, 1.0], "probability": [0.75, 0.5]},
+    "cavs": {"tcav_id": "t", "model": "m", "layer": "l", "n_train": 20, "n_test": 10, "seed": 0},
+    "tcav_scores": {"tcav_id": "t", "model": "m", "layer": "l", "class": "fake", "n_clips": 5, "layer_number": 0},
     "sanity": {"video_id": "v", **_EXPLAINED, "test": "weights", "place": "fc", "depth": 1.0, "similarity": 0.25},
 }
 
@@ -71,6 +73,10 @@ def write_lake(tables: Rows, run_id: str = "r1", *, lake: Path, name: str = "a",
     if "annotations" in tables:
         rows = [_full(ANNOTATIONS, run_id, row) for row in tables["annotations"]]
         _write(pa.Table.from_pylist(rows, schema=ANNOTATIONS.schema), layout.annotations.with_suffix(""))
+    for table in TCAV_TABLES:
+        rows = [_full(table, run_id, row) for row in tables.get(table.name, [])]
+        if rows:
+            _write(pa.Table.from_pylist(rows, schema=table.schema), layout.tcav(table.name) / name)
     for chain in {table.chain for table in LAKE_TABLES} - {None}:
         committed = layout.checkpoints(chain, run_id) / (f"{name}.pending" if pending else name)
         _write(pa.table({"video_id": pa.array(sorted(ids), pa.string())}), committed)
