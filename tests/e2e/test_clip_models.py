@@ -8,7 +8,9 @@ import pytest
 
 from operators.forging.portrait import make_clips
 from operators.models.spec import spec_for
+from pipelines import config as configs
 from pipelines.lake.read import open_lake
+from pipelines.tune_fep import SHARES
 
 N_FRAMES = 18
 
@@ -64,6 +66,18 @@ def test_checks_pictures_and_page(lake, viba):
     page = (lake / "report.html").read_text()
     assert "small3d" in page
     assert video_id in page
+
+
+def test_cut_offs_are_found_and_taken(viba, tmp_path):
+    make_clips(tmp_path / "videos", n_real=0, n_fake=1, frames_per_clip=N_FRAMES)
+    few = [part for each in ("steps=2", "areas=[0.1]") for part in ("--set", f"budget.fep.{each}")]
+    model = ("--model", "small3d", "--view", "clip")
+    out = tmp_path / "fep.toml"
+    said = viba("tune-fep", tmp_path / "videos/fake", "--out", out, *model, *few).out
+    assert "are best on 1 videos" in said
+    config = configs.build(configs.load(out, []), ["small3d"], [], {})
+    assert {config.budget.fep.keep_time, config.budget.fep.keep_space} <= set(SHARES)
+    assert f"keep_time {config.budget.fep.keep_time:g}, keep_space {config.budget.fep.keep_space:g} are best" in said
 
 
 def test_judged_clip_by_clip(lake, viba):
