@@ -216,10 +216,10 @@ def test_the_choice_takes_one_of_each_kind_in_turn():
         row("outside", 0.1, 0.9, True, outside=0.9),
         row("plain"),
     ]
-    order = gallery.order(rows)
-    assert order[:6] == ["wrong", "unsure", "found", "missed", "outside", "little wrong"]
+    order = gallery.order(rows, {"plain": 0.9, "found": 0.1})
+    assert order[:7] == ["wrong", "unsure", "found", "missed", "outside", "plain", "little wrong"]
     assert sorted(order) == sorted(each["video_id"] for each in rows)
-    assert gallery.order(rows[::-1]) == order
+    assert gallery.order(rows[::-1], {"plain": 0.9, "found": 0.1}) == order
 
 
 def test_methods_that_draw_the_same_do_not_differ():
