@@ -84,10 +84,9 @@ def judge(
     with open_lake(lake, run_id) as connection:
         (text,) = connection.sql("select config from runs").fetchall()[0]
         config = _found(of_run(text), weights)
-        for spec in (each.spec for each in config.detectors if each.spec.view.shows == "clip"):
-            raise UserError(f"{spec.name} looks at clips: judge is for pictures")
         _check_permuted(config, permuted)
-        plan = _plan(connection, params)
+        of_clips = {each.spec.name for each in config.detectors if each.spec.view.shows == "clip"}
+        plan = _plan(connection, params, of_clips)
         if not plan.videos:
             raise UserError(f"run {run_id} has no map to judge: explain videos with --lake {lake}")
         with locked(layout, JUDGE, run_id):
@@ -193,7 +192,7 @@ def _placed(detector: Detector, given: Path | None) -> Detector:
     return replace(detector, weights=str(path.resolve()))
 
 
-def _plan(connection: duckdb.DuckDBPyConnection, params: JudgeParams) -> _Plan:
+def _plan(connection: duckdb.DuckDBPyConnection, params: JudgeParams, of_clips: set[str]) -> _Plan:
     samples = connection.sql(queries("judge")["samples"]).fetchall()
     frames = list(dict.fromkeys((video, frame) for video, frame, *_ in samples))
     chosen = frames[: params.max_frames]
@@ -201,7 +200,8 @@ def _plan(connection: duckdb.DuckDBPyConnection, params: JudgeParams) -> _Plan:
     attacked = set(chosen[: params.nes_frames])
     for video, frame, model, _, n_maps in samples:
         if (video, frame) in asked:
-            passes[model] += params.passes(n_maps * (1 + len(params.variants)), nes=(video, frame) in attacked)
+            n_judged, still = n_maps * (1 + len(params.variants)), model not in of_clips
+            passes[model] += params.passes(n_judged, nes=(video, frame) in attacked, still=still)
     videos = sorted({video for video, _ in frames})
     return _Plan(videos, chosen, len(frames), sum(each[-1] for each in samples), passes)
 
