@@ -103,13 +103,20 @@ def open_uri(uri: str) -> BinaryIO:
     return file
 
 
-def _open(uri: str) -> BinaryIO:
+def local_path(uri: str) -> str | None:
+    """The path on this machine that a path or a file:// URI (percent-encoded) names; None of any other URI."""
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", uri)
     if scheme is None:
-        return _regular(uri)
-    if scheme[1].lower() == "file":
-        path = re.sub(r"^//[^/]*", "", uri[len("file:") :])
-        return _regular(os.fsdecode(unquote_to_bytes(path)))
+        return uri
+    if scheme[1].lower() != "file":
+        return None
+    return os.fsdecode(unquote_to_bytes(re.sub(r"^//[^/]*", "", uri[len("file:") :])))
+
+
+def _open(uri: str) -> BinaryIO:
+    path = local_path(uri)
+    if path is not None:
+        return _regular(path)
     from pyarrow.fs import FileSystem  # here, because local files do without
 
     system, path = FileSystem.from_uri(uri)
