@@ -14,6 +14,7 @@ from operators.models.cut import split_all
 from operators.models.precision import tf32
 from operators.models.running import example, pixels_of, placed, to_input
 from operators.models.weights import Detector
+from operators.storage.files import on_disk
 from operators.tcav.clips import ConceptParams, Found, concept_clips
 from operators.video.sandbox import Limits, kept_sandbox
 from schemas.errors import SampleError
@@ -28,7 +29,8 @@ def make_concepts(
     for video in table.to_pylist():
         known = None if boxes is None else boxes.get(video["uri"], ())
         try:
-            found = kept_sandbox(limits).run(concept_clips, video["uri"], params, known)
+            with on_disk(video["uri"], limits.fetch_mb) as file:
+                found = kept_sandbox(limits).run(concept_clips, file, params, known)
         except SampleError:
             continue
         for number, row in enumerate(found):

@@ -13,6 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from operators.storage import parquet
+from operators.storage.files import replacing
+from operators.storage.remote import Remote, is_remote
 from operators.video.decode import local_path
 from operators.video.identity import read_blocks, video_id_of
 from pipelines.screen import say
@@ -34,6 +37,8 @@ _KNOWN: Final = pa.schema(
 #: they wait for storage, not for a processor
 _THREADS: Final = 64
 _AT_ONCE: Final = 64
+#: objects of one folder that are asked for one by one
+_LISTED: Final = 16
 #: how much a kill can cost, and how often is said how far it is
 _EVERY_S: Final = 15.0
 #: a file that was changed so shortly before may change again and keep its time
@@ -66,7 +71,9 @@ class Identities:
         known, files = self._load()
         now_ns = time.time_ns()
         with _pool() as pool:
-            stamps = [stamp for part in pool.map(_stamps, _parts(uris)) for stamp in part]
+            stamps = [stamp for part in pool.map(_stamps, _parts(uris, 16 * _AT_ONCE)) for stamp in part]
+            for row, stamp in _on_stores(pool, uris):
+                stamps[row] = stamp
             ids = _unchanged(uris, manipulations, stamps, known)
             todo = [row for row, found in enumerate(ids) if found is None]
             fresh: list[tuple[Any, ...]] = []
@@ -97,7 +104,7 @@ class Identities:
         tables, files = [_KNOWN.empty_table()], sorted(self._folder.glob("*.parquet"), reverse=True)
         for path in files:
             with suppress(pa.ArrowException, OSError):
-                tables.append(pq.read_table(path, schema=_KNOWN))
+                tables.append(parquet.read_table(path, schema=_KNOWN))
         return pa.concat_tables(tables), files
 
     def _save(self, rows: pa.Table) -> list[Path]:
@@ -105,8 +112,8 @@ class Identities:
         path = self._folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}.parquet"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            pq.write_table(rows, path.with_suffix(".part"))
-            path.with_suffix(".part").replace(path)
+            with replacing(path) as file:
+                pq.write_table(rows, file)
         except OSError:
             return []
         return [path]
@@ -151,6 +158,28 @@ def _stamps(uris: Sequence[str]) -> list[Stamp | None]:
     return found
 
 
+def _on_stores(pool: ThreadPoolExecutor, uris: Sequence[str]) -> Iterator[tuple[int, Stamp | None]]:
+    """The stamp of each object, with a listing of each folder: a thousand a request."""
+    folders: dict[str, list[int]] = {}
+    for row, uri in enumerate(uris):
+        if is_remote(uri):
+            folders.setdefault(uri.rpartition("/")[0], []).append(row)
+
+    def found(folder: str) -> list[Stamp | None]:
+        named = [Remote(uris[row]) for row in folders[folder]]
+        try:
+            # a folder of which few are named may have millions
+            many = len(named) > _LISTED
+            infos = Remote(folder).listed() if many else [(path, path.info()) for path in named]
+            there = {str(path): (info.size, info.mtime_ns) for path, info in infos if info.is_file}
+        except (OSError, ValueError, ImportError):
+            there = {}
+        return [there.get(uris[row]) for row in folders[folder]]
+
+    for folder, stamps in zip(folders, pool.map(found, folders), strict=True):
+        yield from zip(folders[folder], stamps, strict=True)
+
+
 def _read(
     pool: ThreadPoolExecutor, uris: Sequence[str], manipulations: Sequence[str | None], rows: Sequence[int]
 ) -> Iterator[tuple[Sequence[int], list[tuple[str, bool]]]]:
@@ -163,12 +192,12 @@ def _read(
             each.append((video_id_of(uris[row], manipulations[row], blocks), blocks is not None))
         return each
 
-    parts = _parts(rows)
+    parts = _parts(rows, _AT_ONCE)
     yield from zip(parts, pool.map(found, parts), strict=True)
 
 
-def _parts(items: Sequence[T]) -> list[Sequence[T]]:
-    return [items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE)]
+def _parts(items: Sequence[T], at_once: int) -> list[Sequence[T]]:
+    return [items[start : start + at_once] for start in range(0, len(items), at_once)]
 
 
 def _table(rows: list[tuple[Any, ...]]) -> pa.Table:

@@ -1,6 +1,7 @@
 """The manifest: one row per input file, with an identity that is the same on every machine."""
 
 import os
+import posixpath
 import urllib.parse
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from operators.storage import parquet
+from operators.storage.files import replacing
+from operators.storage.remote import Remote, has_secret, path_of
 from pipelines.errors import UserError
 from pipelines.identities import Identities, identify
 from schemas.conform import conform
@@ -58,6 +62,10 @@ def build(paths: list[Path], labels: tuple[str, ...] = LABELS, identities: Ident
         else:
             raise UserError(f"no file or folder at {path}")
     rows = pa.concat_tables(parts)
+    for name in ("uri", "truth_uri"):
+        for uri in rows[name].to_pylist():
+            if uri is not None and has_secret(uri):  # it would stand in every table
+                raise UserError(f"a {name} of the manifest has credentials in it: set them in the environment instead")
     if not len(rows):
         raise UserError(f"nothing to explain in {', '.join(map(str, paths))}: no file that could be a video")
     return Manifest(_identified(_unique(rows), identities), passed_over)
@@ -67,13 +75,13 @@ def _of_folder(root: Path, known: Mapping[str, str], passed_over: Counter[str]) 
     uris: list[str] = []
     labels: list[str | None] = []
     for folder, names in _walk(root):
-        label = _label(Path(folder), root, known)
+        label = _label(path_of(folder), root, known)
         for name in names:
             suffix = os.path.splitext(name)[1].lower()
             if suffix in PASSED_OVER or name.startswith("."):
                 passed_over[suffix or name] += 1
             else:
-                uris.append(uri_of(os.path.join(folder, name)))
+                uris.append(uri_of(f"{folder.rstrip('/')}/{name}"))
                 labels.append(label)
     return _rows(uris, root.name, labels)
 
@@ -105,11 +113,14 @@ def _unique(rows: pa.Table) -> pa.Table:
 def files_below(root: Path) -> Iterator[Path]:
     """Every file below `root` in a fixed order, links followed once."""
     for folder, names in _walk(root):
-        yield from (Path(folder, name) for name in names)
+        yield from (path_of(folder) / name for name in names)
 
 
 def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
     """Each folder below `root` with the names of its files."""
+    if isinstance(root, Remote):
+        yield from _walk_store(root)
+        return
     seen: set[str] = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -119,6 +130,15 @@ def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
         seen.add(real)
         folders.sort()
         yield folder, sorted(names)
+
+
+def _walk_store(root: Remote) -> Iterator[tuple[str, list[str]]]:
+    """As `_walk`: a store lists all of it at once, a thousand names a request."""
+    folders: dict[str, list[str]] = {}
+    for path, info in root.listed(recursive=True):
+        if info.is_file:
+            folders.setdefault(str(path.parent), []).append(path.name)
+    yield from sorted(folders.items())
 
 
 def uri_of(file: Path | str) -> str:
@@ -163,13 +183,14 @@ def only(manifest: Manifest, path: Path) -> tuple[Manifest, int]:
 def _table(path: Path) -> pa.Table:
     try:
         if path.suffix.lower() != ".csv":
-            return pq.read_table(path)
+            return parquet.read_table(path)
         options = pyarrow.csv.ConvertOptions(
             strings_can_be_null=True,
             null_values=["", "NULL"],
             column_types={field.name: field.type for field in MANIFEST.schema},  # an id of digits is no number
         )
-        return pyarrow.csv.read_csv(path, convert_options=options)
+        with path.open("rb") as file:
+            return pyarrow.csv.read_csv(file, convert_options=options)
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"cannot read the manifest {path}: {str(error).splitlines()[0]}") from error
 
@@ -200,9 +221,15 @@ def _beside(manifest: Path, uri: str) -> str:
     if os.path.isabs(uri):
         # a million paths take seconds to parse, and most are plain
         return str(Path(uri)) if "//" in uri or "/./" in uri or uri.endswith(("/", "/.")) else uri
+    if isinstance(manifest, Remote):
+        scheme, _, folder = str(manifest.parent).partition("://")
+        return f"{scheme}://{posixpath.normpath(posixpath.join(folder, uri))}"
     folder, name = os.path.split(os.path.join(os.path.abspath(manifest.parent), uri))
-    file = os.path.join(_real(folder), name)
-    return file if name not in ("", ".", "..") and not os.path.islink(file) else os.path.realpath(file)
+    try:
+        file = os.path.join(_real(folder), name)
+        return os.path.realpath(file) if name in ("", ".", "..") or os.path.islink(file) else file
+    except ValueError:  # a name that no file has, with a zero byte in it: its row says so
+        return os.path.join(folder, name)
 
 
 @lru_cache(1024)
@@ -251,6 +278,5 @@ def table_of(rows: list[dict[str, str | None]]) -> pa.Table:
 
 def write_table(table: pa.Table, path: Path) -> None:
     """Write Parquet in one step: a reader finds the old file or the new one, never half of one."""
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(table, temporary)
-    temporary.replace(path)
+    with replacing(path) as file:
+        pq.write_table(table, file)

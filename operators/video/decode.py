@@ -87,15 +87,16 @@ class Probe:
 
 
 def open_uri(uri: str) -> BinaryIO:
-    """The file at a local path, a file:// URI (percent-encoded), or any other URI that pyarrow has a file system for.
+    """The file at a local path, a file:// URI (percent-encoded), or any other URI that pyarrow or fsspec can read.
 
-    Raises SampleError not_found, empty_file.
+    Of those every read is a request: `operators.storage.files.on_disk` fetches a video first. Raises SampleError
+    not_found, empty_file.
     """
     try:
         file = _open(uri)
         empty = not file.read(1)
         file.seek(0)
-    except (OSError, ValueError) as error:  # ValueError: pyarrow knows no such scheme; a NUL in the name
+    except (OSError, ValueError, ImportError) as error:  # ValueError: nobody knows such a scheme; a NUL in the name
         raise SampleError("not_found", " ".join(str(error).split())) from error
     if empty:
         file.close()
@@ -117,9 +118,9 @@ def _open(uri: str) -> BinaryIO:
     path = local_path(uri)
     if path is not None:
         return _regular(path)
-    from pyarrow.fs import FileSystem  # here, because local files do without
+    from operators.storage.remote import located  # here, because local files do without
 
-    system, path = FileSystem.from_uri(uri)
+    system, path = located(uri)
     return BufferedReader(cast(BinaryIO, system.open_input_file(path)), _READ_BYTES)  # type: ignore[arg-type]
 
 

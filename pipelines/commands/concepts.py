@@ -1,12 +1,11 @@
 """python -m pipelines concepts make."""
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
 from operators.tcav.clips import ConceptParams
-from pipelines.commands.flags import at_least_one
+from pipelines.commands.flags import at_least_one, disk_path, path
 from pipelines.concepts import make
 from pipelines.config import fill
 
@@ -15,11 +14,11 @@ def flags(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     commands = parser.add_subparsers(dest="step", metavar="make", required=True)
     clips = commands.add_parser("make", help="cut concept clips from videos, and a page to throw bad ones out")
-    clips.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="as for explain")
-    clips.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the clips and the page")
+    clips.add_argument("paths", nargs="+", type=path, metavar="PATH", help="as for explain")
+    clips.add_argument("--out", type=disk_path, required=True, metavar="DIR", help="folder for the clips and the page")
     clips.add_argument(
         "--boxes",
-        type=Path,
+        type=path,
         metavar="CSV",
         help="where things are: uri, frame, concept, x, y, width, height (default: faces are looked for)",
     )
