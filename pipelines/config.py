@@ -30,6 +30,7 @@ from operators.models.clips import CLIP_MODELS
 from operators.models.spec import PAPER_LAYERS, ModelSpec, layer_names, spec_for
 from operators.models.weights import Detector, digest, fetch_published, is_clip_model, spec_of
 from operators.prepare import PrepareParams
+from operators.storage.remote import path_of
 from operators.video.sandbox import Limits
 from pipelines.errors import UserError
 from schemas.params import checked
@@ -79,7 +80,7 @@ class GivenReadouts:
 
 def _paths(folder: str | None, files: tuple[str, ...]) -> dict[tuple[str, str], Path]:
     keys = [tuple(each.split(" ")[0].split("/")) for each in files]
-    return {(model, layer): path_in(Path(folder or ""), model, layer) for model, layer in keys}
+    return {(model, layer): path_in(path_of(folder or ""), model, layer) for model, layer in keys}
 
 
 @checked

@@ -25,6 +25,7 @@ from operators.methods.ready import Files
 from operators.models.weights import Detector, digest, load_model
 from operators.prepare import recut
 from operators.stage import Stage
+from operators.storage.remote import path_of
 from pipelines.cluster import Cluster, connect
 from pipelines.config import Config, of_run
 from pipelines.errors import UserError
@@ -182,7 +183,7 @@ def _check_permuted(config: Config, permuted: dict[str, Path]) -> None:
 def _placed(detector: Detector, given: Path | None) -> Detector:
     if detector.weights is None:
         return detector
-    path, name = given or Path(detector.weights), detector.spec.name
+    path, name = given or path_of(detector.weights), detector.spec.name
     if not path.is_file():
         raise UserError(f"no weights file at {path}: say where it lies now with --weights {name}=FILE")
     if digest(path) != detector.weights_sha256:

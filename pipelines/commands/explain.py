@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from pathlib import Path
 
 from rich.console import Console
 
@@ -12,7 +11,7 @@ from operators.methods.bottleneck import DEFAULT_PRESET, PRESETS
 from operators.methods.budget import BUDGETS, DEFAULT_BUDGET
 from pipelines import config as configs
 from pipelines.commands.detectors import add_detectors, detectors
-from pipelines.commands.flags import add_config, add_lake
+from pipelines.commands.flags import add_config, add_lake, path
 from pipelines.config import Config
 from pipelines.explain import explain
 from schemas.errors import TRANSIENT
@@ -23,14 +22,14 @@ def flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths",
         nargs="+",
-        type=Path,
+        type=path,
         metavar="PATH",
         help="folder (read recursively), file, or manifest (.csv, .parquet)",
     )
     add_lake(parser)
     parser.add_argument(
         "--only",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="of these videos those alone that a CSV or Parquet file names by video_id, or else by uri: what the page "
         "of report downloads",
@@ -38,13 +37,13 @@ def flags(parser: argparse.ArgumentParser) -> None:
     add_detectors(parser)
     parser.add_argument(
         "--statistics",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="folder with MODEL/LAYER.safetensors (default: estimated from the run's own crops)",
     )
     parser.add_argument(
         "--readout",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="folder that train-readout wrote: its layers are explained by readout too; see docs/readout.md",
     )

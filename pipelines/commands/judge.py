@@ -2,14 +2,13 @@
 
 import argparse
 import json
-from pathlib import Path
 
 from rich.console import Console
 
 from operators.inputs.landmarks import MESH_FILE
 from operators.judging.params import JudgeParams
 from pipelines import config as configs
-from pipelines.commands.flags import add_config, add_lake, add_weights, at_least_one, weights
+from pipelines.commands.flags import add_config, add_lake, add_weights, at_least_one, disk_path, weights
 from pipelines.judge import judge
 
 
@@ -27,7 +26,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
     add_weights(parser, "where the weights of a run's model lie now")
     parser.add_argument(
         "--landmarks",
-        type=Path,
+        type=disk_path,
         metavar="FILE",
         help="what finds the parts of a face: MediaPipe's face_landmark.tflite or a dlib file of 68 points (default: "
         "what make landmarks fetched, else the proportions of the face's box)",
