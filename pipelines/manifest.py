@@ -145,7 +145,10 @@ def _table(path: Path) -> pa.Table:
 def _read(path: Path, known: Mapping[str, str]) -> list[dict[str, str | None]]:
     table = _table(path)
     if "uri" not in table.column_names:
-        raise UserError(f"the manifest {path} has no column uri; it has {', '.join(table.column_names)}")
+        apart = "; commas separate the columns of a CSV" if path.suffix.lower() == ".csv" else ""
+        raise UserError(f"the manifest {path} has no column uri; it has {', '.join(table.column_names)}{apart}")
+    if twice := [name for name, n in Counter(table.column_names).items() if n > 1]:
+        raise UserError(f"the manifest {path} has the column {twice[0]} more than once")
     if table["uri"].null_count:
         raise UserError(f"the manifest {path} has a row without a uri")
     columns = [name for name in MANIFEST.schema.names if name in table.column_names]
@@ -166,7 +169,12 @@ def _beside(manifest: Path, uri: str) -> str:
     """A relative path counts from the manifest, not from where the command is typed."""
     if "://" in uri:
         return uri
-    return str(Path(uri) if os.path.isabs(uri) else (manifest.parent / uri).resolve())
+    if os.path.isabs(uri):
+        return str(Path(uri))
+    try:
+        return os.path.realpath(manifest.parent / uri)  # a loop of links is left as it is
+    except ValueError:  # a name that no file has, with a zero byte in it: its row says so
+        return os.path.join(manifest.parent, uri)
 
 
 def _identified(rows: list[dict[str, str | None]]) -> pa.Table:
