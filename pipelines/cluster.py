@@ -55,7 +55,7 @@ def connect(resources: Resources) -> Cluster:
     gpus = available.get("GPU", 0)
     per_actor = resources.gpus_per_actor if gpus else 0.0
     actors = resources.actors or (int(gpus / per_actor) if gpus else 1)
-    threads = resources.threads_per_actor or (1 if gpus else _threads_of_a_node())
+    threads = resources.threads_per_actor or (1 if gpus else min(processors_of_nodes()))  # of the smallest
     # Unequal to the one CPU of a decoding task on purpose: Ray fuses a task into an actor of equal resources, and
     # then nothing is decoded but by the actor.
     cpus = 1 if gpus else threads
@@ -72,13 +72,13 @@ def connect(resources: Resources) -> Cluster:
     return Cluster(actors, cpus, per_actor, threads, samples, videos, calls=2 if gpus else 1)
 
 
-def _threads_of_a_node() -> int:
-    """Processors of the smallest machine an actor may come to run on."""
+def processors_of_nodes() -> list[int]:
+    """Processors of every machine that runs something; at least one."""
     if "RAY_ADDRESS" not in os.environ:
-        return processors()
+        return [processors()]
     # Ray's own count minds a container's quota; a head that is to run nothing has none
-    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-    return int(min((cpus for cpus in nodes if cpus), default=1))
+    nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    return [cpus for cpus in nodes if cpus] or [1]
 
 
 @ray.remote(num_cpus=0, max_restarts=1, resources={"nowhere": 1})
