@@ -61,7 +61,8 @@ def estimate(config: Config, paths: list[Path], out: Path, console: Console, lab
             table = table.filter(pc.field("label") == label)
             if not len(table):
                 raise UserError(f"no video to estimate from is labelled {label}")
-        _estimate(config, table, out / "_manifest.parquet", missing, out, connect(config.resources), console, label)
+        cluster = connect(config.resources, console)
+        _estimate(config, table, out / "_manifest.parquet", missing, out, cluster, console, label)
 
 
 def keep_statistics(

@@ -119,7 +119,7 @@ def taken(lake: Path, run_id: str | None = None, gpu_speedup: float | None = Non
     gpus = hardware["cluster"].get("GPU", 0)
     if gpus and gpu_speedup is not None:
         raise UserError(f"run {run_id} had GPUs: --gpu-speedup is for one without")
-    per_actor = resources.gpus_per_actor
+    per_actor = resources.gpus_per_actor or 1.0
     actors = resources.actors or (int(gpus / per_actor) if gpus else 1)
     threads = resources.threads_per_actor or min(hardware["processors"])
     machines = Machines(sum(hardware["processors"]), actors * per_actor if gpus else 0, per_actor)
