@@ -7,8 +7,8 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
+from operators.storage import parquet as pq
 from pipelines.errors import UserError, one_line
 from pipelines.lake import blocks
 from pipelines.lake.layout import Layout, parquet
@@ -118,7 +118,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, files: list[Path], schema: pa.S
 
 def _dataset(files: list[Path], schema: pa.Schema) -> ds.Dataset:
     readable = pa.schema([field.with_type(_readable(field.type)) for field in schema])
-    return ds.dataset([str(path) for path in files], schema=readable, format="parquet")
+    return pq.dataset(files, readable)
 
 
 def _readable(type_: pa.DataType) -> pa.DataType:
