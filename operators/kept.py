@@ -5,9 +5,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from operators.inputs.view import View
+from operators.storage import parquet as pq
 from operators.video.decode import Probe
 from schemas.tables import FRAMES, INPUTS, STATUS_ERROR, TRUTH, VIDEOS, Table
 

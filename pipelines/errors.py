@@ -14,6 +14,8 @@ _CONTINUES: Final = "what is finished is kept, and the same command continues"
 #: before the lines of a traceback that say what was raised
 _RAISED: Final = re.compile(r"\n(?=[A-Za-z_][\w.]*: )")
 _MOST: Final = 500
+#: how pyarrow says that a store did not do what was asked
+_STORE: Final = re.compile("AWS Error|google::cloud|Azure")
 _CAUSED: Final = "The above exception was the direct cause"
 
 
@@ -33,6 +35,8 @@ def told(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in _MACHINE:
         where = f": {error.filename}" if error.filename else ""
         return f"{error.strerror}{where}; {_CONTINUES}"
+    if isinstance(error, OSError) and _STORE.search(str(error)):
+        return f"{one_line(error)[:_MOST]}; {_CONTINUES}"
     if "Parquet" in str(error) and type(error).__module__.partition(".")[0].strip("_") in ("duckdb", "pyarrow"):
         return f"a file is damaged: {one_line(error)}; python -m pipelines verify --lake LAKE names every one"
     if "ray" in sys.modules and isinstance(error, sys.modules["ray"].exceptions.RayError):

@@ -18,7 +18,7 @@ from pipelines import summary
 from pipelines.closed import keep_closed
 from pipelines.cluster import Cluster, connect
 from pipelines.config import Config, check_row
-from pipelines.errors import UserError
+from pipelines.errors import UserError, one_line
 from pipelines.estimate import keep_statistics
 from pipelines.fidelity import keep_choices
 from pipelines.identities import Identities
@@ -214,7 +214,7 @@ def _write_manifest(manifest: manifests.Manifest, layout: Layout, run_id: str) -
         path.parent.mkdir(parents=True, exist_ok=True)
         manifests.write_table(manifest.table, path)
     except OSError as error:
-        raise UserError(f"cannot write the lake {layout.root}: {error.strerror}") from error
+        raise UserError(f"cannot write the lake {layout.root}: {error.strerror or one_line(error)}") from error
 
 
 def _announce(config: Config, manifest: manifests.Manifest, layout: Layout, console: Console) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shlex
-import shutil
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import Console
 
 from operators.inputs.landmarks import VIEW as LANDMARK_VIEW
@@ -25,6 +23,8 @@ from operators.methods.ready import Files
 from operators.models.weights import Detector, digest, load_model
 from operators.prepare import recut
 from operators.stage import Stage
+from operators.storage import parquet as pq
+from operators.storage.files import remove_tree
 from operators.storage.remote import path_of
 from pipelines.cluster import Cluster, connect
 from pipelines.config import Config, Resources, of_run
@@ -233,8 +233,8 @@ def _begin(
         what = f"with other {', '.join(changed)}" if changed else "before it had all of its videos"
         raise UserError(f"run {run_id} was judged {what}: --again drops that and judges it anew")
     for table in JUDGE_TABLES:
-        shutil.rmtree(layout.table(run_id, table.name), ignore_errors=True)
-    shutil.rmtree(layout.checkpoints(JUDGE, run_id), ignore_errors=True)
+        remove_tree(layout.table(run_id, table.name))
+    remove_tree(layout.checkpoints(JUDGE, run_id))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(now))

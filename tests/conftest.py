@@ -66,6 +66,12 @@ class S3:
 SECRET = "hush0hush1hush2hush3hush4hush5hush6hush7"
 
 
+@pytest.fixture
+def secret() -> str:
+    """What must be nowhere."""
+    return SECRET
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3]:
     pytest.importorskip("moto", reason="no S3 server: pip install 'moto[s3]' flask flask-cors")

@@ -12,7 +12,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from operators.storage.remote import Remote, is_remote, located
+from operators.storage.remote import Remote, is_remote, opened
 from schemas.errors import SampleError
 
 _CHUNK_BYTES: Final = 1 << 22
@@ -50,7 +50,7 @@ def local(path: Path) -> Path:
 def replacing(path: Path) -> Iterator[Path]:
     """A path on disk to write to; afterwards its content is at `path`, in one step, and after an error nothing is."""
     if not isinstance(path, Remote):
-        temporary = path.with_name(path.name + ".tmp")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             yield temporary
             temporary.replace(path)
@@ -61,6 +61,22 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary = Path(folder) / path.name
         yield temporary
         copy(temporary, path)
+
+
+@contextmanager
+def appending(path: Path) -> Iterator[Path]:
+    """A path on disk of a file to append to; on a store what was appended is there afterwards, whatever was raised."""
+    if not isinstance(path, Remote):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="viba-") as folder:
+        temporary = Path(folder) / path.name
+        if path.is_file():
+            copy(path, temporary)
+        try:
+            yield temporary
+        finally:
+            copy(temporary, path)
 
 
 def copy(source: Path, target: Path) -> None:
@@ -106,9 +122,8 @@ def on_disk(uri: str, limit_mb: int) -> Iterator[str]:
 
 def _fetch(uri: str, out: "tempfile._TemporaryFileWrapper[bytes]", limit_mb: int) -> None:
     try:
-        system, path = located(uri)
-        source = system.open_input_stream(path)
-    except (OSError, ValueError, ImportError, pa.ArrowException) as error:
+        source = opened(uri, stream=True)
+    except (OSError, ValueError, ImportError) as error:
         gone = isinstance(error, FileNotFoundError | PermissionError | ValueError | ImportError)
         gone |= "ACCESS_DENIED" in str(error)
         raise SampleError("not_found" if gone else "read_failed", " ".join(str(error).split())) from error
@@ -127,5 +142,5 @@ def _fetch(uri: str, out: "tempfile._TemporaryFileWrapper[bytes]", limit_mb: int
 def _chunk(source: pa.NativeFile) -> bytes:
     try:
         return source.read(_CHUNK_BYTES)
-    except (OSError, pa.ArrowException) as error:
+    except Exception as error:  # what file systems of fsspec raise comes from many libraries
         raise SampleError("read_failed", " ".join(str(error).split())) from error

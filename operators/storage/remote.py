@@ -62,6 +62,18 @@ def located(uri: str) -> tuple[fs.FileSystem, str]:
     return system, posixpath.join(base, rest).rstrip("/")
 
 
+def opened(uri: str, *, stream: bool = False) -> pa.NativeFile:
+    """A file to read from any place of it, or as a stream. Raises ValueError and ImportError as `located`, and OSError:
+    what file systems of fsspec raise comes from many libraries."""
+    system, path = located(uri)
+    try:
+        return system.open_input_stream(path) if stream else system.open_input_file(path)
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
 @lru_cache(64)
 def _system(scheme: str, authority: str) -> tuple[fs.FileSystem, str]:
     """The file system of a bucket or host, and the path of its root; credentials are those of the environment."""

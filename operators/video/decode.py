@@ -118,10 +118,9 @@ def _open(uri: str) -> BinaryIO:
     path = local_path(uri)
     if path is not None:
         return _regular(path)
-    from operators.storage.remote import located  # here, because local files do without
+    from operators.storage.remote import opened  # here, because local files do without
 
-    system, path = located(uri)
-    return BufferedReader(cast(BinaryIO, system.open_input_file(path)), _READ_BYTES)  # type: ignore[arg-type]
+    return BufferedReader(cast(BinaryIO, opened(uri)), _READ_BYTES)  # type: ignore[arg-type]
 
 
 def _regular(path: str) -> BinaryIO:

@@ -56,11 +56,10 @@ def read_blocks(uri: str) -> bytes | None:
 
 def _digest(uri: str) -> bytes | None:
     """One request in place of seventeen."""
-    from operators.storage.remote import located
+    from operators.storage.remote import opened
 
-    system, path = located(uri)
     try:
-        with system.open_input_file(path) as file:
+        with opened(uri) as file:
             size, digest = file.size(), file.metadata().get("ETag")
     except OSError:
         return None

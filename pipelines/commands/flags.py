@@ -4,15 +4,18 @@ import argparse
 from pathlib import Path
 
 from operators.storage.remote import Remote, path_of
-from pipelines.errors import UserError
+from pipelines.errors import UserError, one_line
 
 
 def path(text: str) -> Path:
-    """A path on disk, or a URI of a store. UserError for credentials in it."""
+    """A path on disk, or a URI of a store. UserError for credentials in it, and a store that nothing here knows."""
     try:
-        return path_of(text)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+        found = path_of(text)
+        if isinstance(found, Remote):
+            _ = found.located
+    except (ValueError, ImportError, OSError) as error:
+        raise UserError(one_line(error)) from error
+    return found
 
 
 def disk_path(text: str) -> Path:
@@ -24,7 +27,7 @@ def disk_path(text: str) -> Path:
 
 def add_lake(parser: argparse.ArgumentParser) -> None:
     """--lake, required."""
-    parser.add_argument("--lake", type=disk_path, required=True, metavar="DIR", help="folder of the tables")
+    parser.add_argument("--lake", type=path, required=True, metavar="DIR", help="folder of the tables")
 
 
 def add_weights(parser: argparse.ArgumentParser, what: str) -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray
 
 from operators.methods.choice import Choice
 from operators.methods.iba import Iba
+from operators.storage import parquet as pq
 from pipelines.cluster import processors_of_nodes
 from pipelines.config import Config
 from pipelines.lake.layout import Layout
