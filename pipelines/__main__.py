@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "train-readout": "train a network that predicts a layer's bottleneck",
     "concepts": "make clips of concepts, still and moving, for tcav",
     "tcav": "ask which concepts a class of a clip model rests on",
+    "tune-fep": "find the cut-offs of F-EP on validation videos",
     "forge": "make forgeries with a known mask from genuine videos",
     "demo": "make clips, train, explain, evaluate, draw and report, all below one folder",
 }

@@ -1,13 +1,11 @@
 """Mean and deviation of layers' activations over many videos, on all workers: what the bottleneck's noise is like."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from rich.console import Console
 
 from operators.collect import Collector, from_partial
@@ -16,6 +14,8 @@ from operators.methods import statistics
 from operators.methods.statistics import LayerStatistics
 from operators.models.weights import Detector
 from operators.stage import Stage
+from operators.storage import parquet
+from operators.storage.files import copy
 from pipelines import manifest as manifests
 from pipelines.cluster import Cluster, connect
 from pipelines.config import Config
@@ -61,7 +61,8 @@ def estimate(config: Config, paths: list[Path], out: Path, console: Console, lab
             table = table.filter(pc.field("label") == label)
             if not len(table):
                 raise UserError(f"no video to estimate from is labelled {label}")
-        _estimate(config, table, out / "_manifest.parquet", missing, out, connect(config.resources), console, label)
+        cluster = connect(config.resources, console)
+        _estimate(config, table, out / "_manifest.parquet", missing, out, cluster, console, label)
 
 
 def keep_statistics(
@@ -71,12 +72,12 @@ def keep_statistics(
     for (model, layer), given in config.statistics.paths.items():
         target = statistics.path_in(folder, model, layer)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(given, target)
+        copy(given, target)
     missing = [each for each in _layers(config) if not _is_there(statistics.path_in(folder, *each))]
     if missing:
         named = ", ".join(f"{model} {layer}" for model, layer in missing)
         say(console, f"estimating mean and deviation of {named} from the run's own crops")
-        videos = pq.read_table(manifest_file)
+        videos = parquet.read_table(manifest_file)
         if n_forged := videos["label"].to_pylist().count(FAKE):
             like = f"the noise is like all of these videos, {n_forged} forged ones among them"
             how = "estimate --label real has what speaks for a forgery against genuine footage"

@@ -1,12 +1,11 @@
 """python -m pipelines explain."""
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
 from pipelines.commands.explained import add_explained, explained
-from pipelines.commands.flags import add_lake
+from pipelines.commands.flags import add_lake, path
 from pipelines.explain import explain
 from schemas.errors import TRANSIENT
 
@@ -16,14 +15,14 @@ def flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths",
         nargs="+",
-        type=Path,
+        type=path,
         metavar="PATH",
         help="folder (read recursively), file, or manifest (.csv, .parquet)",
     )
     add_lake(parser)
     parser.add_argument(
         "--only",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="of these videos those alone that a CSV or Parquet file names by video_id, or else by uri: what the page "
         "of report downloads",

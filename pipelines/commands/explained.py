@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from pathlib import Path
 
 from rich.console import Console
 
@@ -12,7 +11,7 @@ from operators.methods.bottleneck import DEFAULT_PRESET, PRESETS
 from operators.methods.budget import BUDGETS, DEFAULT_BUDGET
 from pipelines import config as configs
 from pipelines.commands.detectors import add_detectors, detectors
-from pipelines.commands.flags import add_config
+from pipelines.commands.flags import add_config, path
 from pipelines.config import Config
 
 
@@ -21,13 +20,13 @@ def add_explained(parser: argparse.ArgumentParser) -> None:
     add_detectors(parser)
     parser.add_argument(
         "--statistics",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="folder with MODEL/LAYER.safetensors (default: estimated from the run's own crops)",
     )
     parser.add_argument(
         "--readout",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="folder that train-readout wrote: its layers are explained by readout too; see docs/readout.md",
     )

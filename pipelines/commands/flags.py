@@ -3,12 +3,28 @@
 import argparse
 from pathlib import Path
 
+from operators.storage.remote import Remote, path_of
 from pipelines.errors import UserError
+
+
+def path(text: str) -> Path:
+    """A path on disk, or a URI of a store. UserError for credentials in it."""
+    try:
+        return path_of(text)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def disk_path(text: str) -> Path:
+    """A path on disk. UserError for a URI: a folder of its name would be made."""
+    if isinstance(path(text), Remote):
+        raise UserError(f"{text}: this has to lie on a disk")
+    return Path(text)
 
 
 def add_lake(parser: argparse.ArgumentParser) -> None:
     """--lake, required."""
-    parser.add_argument("--lake", type=Path, required=True, metavar="DIR", help="folder of the tables")
+    parser.add_argument("--lake", type=disk_path, required=True, metavar="DIR", help="folder of the tables")
 
 
 def add_weights(parser: argparse.ArgumentParser, what: str) -> None:
@@ -23,13 +39,13 @@ def weights(options: argparse.Namespace, flag: str = "weights") -> dict[str, Pat
         model, separator, file = given.partition("=")
         if not separator:
             raise UserError(f"--{flag.replace('_', '-')} {given}: write MODEL=FILE")
-        found[model] = Path(file)
+        found[model] = path(file)
     return found
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """--config and --set."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file; see docs/config.md")
+    parser.add_argument("--config", type=path, metavar="FILE", help="TOML file; see docs/config.md")
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="one value over the config file's"
     )

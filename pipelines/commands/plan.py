@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pipelines import manifest as manifests
 from pipelines.commands.explained import add_explained, explained
-from pipelines.commands.flags import at_least_one
+from pipelines.commands.flags import at_least_one, disk_path, path
 from pipelines.errors import UserError
 from pipelines.explain import explain
 from pipelines.plan import Machines, Plan, Prices, Taken, plan, rows, sample, sizes, taken
@@ -21,9 +21,11 @@ from pipelines.tables import print_table
 def flags(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument(
-        "--manifest", type=Path, required=True, metavar="PATH", help="the videos to explain: what explain takes as PATH"
+        "--manifest", type=path, required=True, metavar="PATH", help="the videos to explain: what explain takes as PATH"
     )
-    parser.add_argument("--lake", type=Path, metavar="DIR", help="with a finished run to plan from (default: a trial)")
+    parser.add_argument(
+        "--lake", type=disk_path, metavar="DIR", help="with a finished run to plan from (default: a trial)"
+    )
     parser.add_argument("--run", metavar="ID", dest="run_id", help="the run to plan from (default: the latest)")
     parser.add_argument(
         "--sample",
@@ -34,7 +36,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--trial",
-        type=Path,
+        type=disk_path,
         metavar="DIR",
         help="folder the trial writes its lake to, on a cluster one that all nodes see (default: one that is removed)",
     )
