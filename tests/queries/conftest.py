@@ -47,6 +47,8 @@ DEFAULTS: dict[str, dict] = {
     "faithfulness": {"video_id": "v", **_EXPLAINED, "metric": "srg", "fill": "blur", "value": 0.25},
     "faithfulness_curves": {"video_id": "v", **_EXPLAINED, "removal": "morf", "fill": "blur"}
     | {"removed": [0.0, 1.0], "probability": [0.75, 0.5]},
+    "cavs": {"tcav_id": "t", "model": "m", "layer": "l", "n_train": 20, "n_test": 10, "seed": 0},
+    "tcav_scores": {"tcav_id": "t", "model": "m", "layer": "l", "class": "fake", "n_clips": 5, "layer_number": 0},
     "sanity": {"video_id": "v", **_EXPLAINED, "test": "weights", "place": "fc", "depth": 1.0, "similarity": 0.25},
 }
 

@@ -49,7 +49,8 @@ def in_order(frames):
 def test_frames_are_chosen_by_a_hash_and_passes_counted_of_those_alone(views):
     explained = in_order([each for each, maps in MAPS.items() if maps[0][1] is not None])
     with views(**tables()) as lake:
-        plan, all_of_them = (_plan(lake, each) for each in (PARAMS, replace(PARAMS, max_frames=99, nes_frames=0)))
+        of_all = replace(PARAMS, max_frames=99, nes_frames=0)
+        plan, all_of_them = (_plan(lake, each, set()) for each in (PARAMS, of_all))
     assert plan.chosen == explained[:3]
     assert all_of_them.chosen == explained
     for found in (plan, all_of_them):
@@ -65,7 +66,7 @@ def test_every_video_is_judged_with_its_own_maps_and_their_sum(views, tmp_path, 
     """Also where not all videos are read at once."""
     monkeypatch.setattr("pipelines.judge._VIDEOS_AT_ONCE", 1)
     with views(**tables()) as lake:
-        whole = _write_maps(lake, _plan(lake, PARAMS), tmp_path / "maps.parquet")
+        whole = _write_maps(lake, _plan(lake, PARAMS, set()), tmp_path / "maps.parquet")
         own = {row["video_id"]: row for row in pq.read_table(tmp_path / "maps.parquet").to_pylist()}
     assert pq.read_schema(tmp_path / "maps.parquet").equals(VIDEO_ROW)
     assert list(own) == ["a", "b"]

@@ -85,11 +85,12 @@ def lake_of(folder, by_layer: dict[str, list]) -> None:
     ids = {"tcav_id": "t", "model": "m"}
     for table, own in ((CAVS, ("accuracy", "n_train", "n_test")), (TCAV_SCORES, ("share", "magnitude"))):
         rows = []
-        for layer, tried in by_layer.items():
+        for number, (layer, tried) in enumerate(by_layer.items()):
             for each in tried:
                 row = ids | {"layer": layer, "concept": each.concept, "against": each.against}
                 row |= {"random_set": each.random_set} | {name: getattr(each, name) for name in own}
-                rows.append(row | ({"seed": 0} if table is CAVS else {"class": "fake", "n_clips": 20}))
+                scored = {"class": "fake", "n_clips": 20, "layer_number": number}
+                rows.append(row | ({"seed": 0} if table is CAVS else scored))
         path = Layout(folder).tcav(table.name) / "t.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_table(pa.Table.from_pylist(rows, schema=table.schema), path)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from operators.inputs.view import View
 from operators.models import training
-from operators.models.running import to_input
+from operators.models.running import to_input, trains_in_bfloat16
 from operators.models.spec import spec_for
 from operators.models.training import Samples, TrainParams, augment, batches, epoch_order, steps_per_epoch
+from operators.models.weights import load_model
 
 
 def make(n_real: int, n_fake: int, pairs: list[str] | None = None, size: int = 8) -> Samples:
@@ -202,3 +203,25 @@ def test_batch_norm_settles_on_as_many_genuine_as_forged_samples():
     training.settle_batch_norm(norm, samples, spec, TrainParams(batch_size=4), torch.device("cpu"), autocast=False)
     middle = to_input(np.stack([samples.pixels[0], samples.pixels[-1]]), spec).mean((0, 2, 3))
     torch.testing.assert_close(norm.running_mean, middle)
+
+
+def test_the_gradient_of_a_clip_models_weights_is_not_what_was_in_memory():
+    """A processor's bfloat16 leaves it so where two cells of time are left."""
+    spec, device = spec_for("small3d", "frame"), torch.device("cpu")
+    model = load_model(spec).train()
+    clips = torch.randn(4, 3, *spec.view.sides, generator=torch.Generator().manual_seed(0))
+
+    def gradient(autocast: bool) -> torch.Tensor:
+        model.zero_grad()
+        for size in (10**5, 10**6):  # what is handed out next
+            torch.full((size,), float("nan"))
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            logits = model(clips)
+        torch.nn.functional.cross_entropy(logits.float(), torch.tensor([0, 1, 0, 1])).backward()
+        return model.layer3.conv2.weight.grad.clone()
+
+    exact = gradient(autocast=False)
+    for _ in range(4):
+        torch.testing.assert_close(
+            gradient(trains_in_bfloat16(spec, device)), exact, rtol=0, atol=0.05 * float(exact.abs().max())
+        )
