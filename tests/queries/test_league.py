@@ -92,6 +92,14 @@ def test_an_attack_gains_what_it_brings_beyond_chance(views):
     assert (row["srg"], row["srg_mean"]) == (None, 0.5)
 
 
+def test_maps_are_steady_where_they_have_the_same_area(views):
+    """By the tenth of the pixels, whatever another rule calls hot."""
+    rules = {"top0.1": 0.25, "max0.5": 0.75}
+    metrics = [{"video_id": "a1", "mask_rule": rule, "iou_adjusted": value} for rule, value in rules.items()]
+    row = {row["method"]: row for row in made(views, metrics=metrics)["league"]}["iba"]
+    assert row["iou_adjusted"] == 0.25
+
+
 def test_differences_to_iba(views):
     rows = {(row["metric"], row["method"]): row for row in made(views)["league_pairs"]}
     found = rows["srg", "gradcam"]
