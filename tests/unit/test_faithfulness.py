@@ -184,6 +184,11 @@ def test_the_common_grid():
     assert values(row).tolist() == [[4, -2]]
     assert not values(row | {"empty": True}).any()
     assert blurred(np.ones((5, 5), np.float32), 32, 8) == pytest.approx(np.ones((32, 32)), rel=1e-5)
+    dot = np.zeros((64, 64), np.float32)
+    dot[32, 32] = 1
+    spread = blurred(dot, 64, 2.0)
+    for beside in (spread[32, 34], spread[34, 32], spread[30, 32]):
+        assert beside / spread[32, 32] == pytest.approx(np.exp(-0.5), rel=1e-3)
 
 
 def test_cells_of_time():
