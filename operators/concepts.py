@@ -1,6 +1,8 @@
 """The stages of Video-TCAV: concept clips of a video, and what a model's layers give of clips."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,8 @@ from operators.models.precision import tf32
 from operators.models.running import example, pixels_of, placed, to_input
 from operators.models.weights import Detector
 from operators.storage.files import on_disk
-from operators.tcav.clips import ConceptParams, Found, concept_clips
+from operators.tcav.clips import ConceptParams, Found, concept_clips, frames_looked_at
+from operators.tcav.objects import find_objects, load_detector
 from operators.video.sandbox import Limits, kept_sandbox
 from schemas.errors import SampleError
 from schemas.records import ACTIVATION, CONCEPT_CLIP
@@ -30,13 +33,49 @@ def make_concepts(
         known = None if boxes is None else boxes.get(video["uri"], ())
         try:
             with on_disk(video["uri"], limits.fetch_mb) as file:
-                found = kept_sandbox(limits).run(concept_clips, file, params, known)
+                found = kept_sandbox(limits).run(concept_clips, file, video["video_id"], params, known)
         except SampleError:
             continue
         for number, row in enumerate(found):
             clip = f"{video['video_id']}:{row['concept']}:{row['kind']}:{row['frame']}:{number}"
             rows.append(row | {"clip_id": clip, "video_id": video["video_id"]})
     return pa.Table.from_pylist(rows, schema=CONCEPT_CLIP)
+
+
+@dataclass(frozen=True)
+class Objects:
+    """What is looked for: `wanted` classes of COCO, by torchvision's detector `name` with a file of its weights."""
+
+    name: str
+    weights: Path
+    wanted: tuple[str, ...]
+
+
+class ObjectConcepts:
+    """`make_concepts` of what a detector finds; once per actor."""
+
+    def __init__(self, objects: Objects, params: ConceptParams, limits: Limits, threads: int) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._objects, self._params, self._limits = objects, params, limits
+        self._model = load_detector(objects.name, objects.weights).to(device)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """MANIFEST in, CONCEPT_CLIP out."""
+        boxes: dict[str, list[Found]] = {}
+        for uri in table["uri"].to_pylist():
+            try:
+                with on_disk(uri, self._limits.fetch_mb) as file:
+                    frames = kept_sandbox(self._limits).run(frames_looked_at, file, self._params)
+            except SampleError:
+                continue
+            boxes[uri] = [
+                Found(concept, index, box)
+                for index, image in frames
+                for concept, box in find_objects(self._model, self._objects.name, image, self._objects.wanted).items()
+            ]
+        return make_concepts(table, params=self._params, boxes=boxes, limits=self._limits)
 
 
 class Activations:

@@ -18,7 +18,7 @@ from operators.judging.asker import Asker
 from operators.judging.faithful import faithful
 from operators.judging.params import BLUR, MEAN_MAP, JudgeParams
 from operators.judging.retake import Retake
-from operators.judging.sample import Judged, Row, Sample, pixels_of
+from operators.judging.sample import Judged, Row, Sample, joined, pixels_of
 from operators.judging.totals import Series, Totals, by_key, series
 from operators.measures.faithfulness import mean_over_others
 from operators.measures.grid import SIDE, Cells, blurred, common, complexity, standardised, values
@@ -95,7 +95,8 @@ class Judge:
                     continue
                 asker = self._asker(model)
                 shown = pixels_of(row, view.picture, first_frame)
-                sample = Sample(row, first_frame, target, pixels, pixels if shown is None else shown, own)
+                pictures = pixels if shown is None else shown
+                sample = Sample(row, first_frame, target, pixels, pictures, joined(own, view))
                 passes -= asker.passes
                 faithfulness, curves = faithful(sample, asker, self._params, self._nes)
                 passes += asker.passes
@@ -121,7 +122,8 @@ class Judge:
             whole = self._whole[key]
             others = whole.minus(alone)
             mean = mean_over_others(whole.relative, alone.relative, whole.n_videos)
-            on_face = self._detectors[key[0]].spec.view.part == "face"
+            view = self._detectors[key[0]].spec.view
+            on_face = view.part == "face" and view.shows != "clip"  # the truth is of the keyframe alone
             for each, grid in zip(own, cells, strict=True):
                 known = truth.get(each["frame"]) if on_face else None
                 size = each["input_size"]
@@ -145,7 +147,8 @@ class Judge:
         rows: list[Row] = []
         for model, own in by_key(stored, lambda each: each.ids["model"]).items():
             asker, files = self._asker(model), partial(self._again.files.of, model)
-            retake = Retake(row, self._detectors[model], asker, own, self._again.methods)
+            detector = self._detectors[model]
+            retake = Retake(row, detector, asker, joined(own, detector.spec.view), self._again.methods)
             rows += retake.of_the_next_class(files)
             for seed in range(self._params.sanity_seeds):
                 changed = copy.deepcopy(asker.model)

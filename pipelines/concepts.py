@@ -5,7 +5,7 @@ import csv
 import html
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -13,13 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from operators.concepts import make_concepts
+from operators.concepts import ObjectConcepts, Objects, make_concepts
 from operators.inputs.faces import Box
+from operators.models.weights import digest
 from operators.stage import Stage
 from operators.tcav.clips import ConceptParams, Found
 from operators.video.sandbox import Limits
 from pipelines import manifest as manifests
-from pipelines.cluster import connect
+from pipelines.cluster import Cluster, connect
 from pipelines.config import Resources
 from pipelines.errors import UserError
 from pipelines.screen import say
@@ -35,8 +36,17 @@ _THUMBS: Final = 3
 _COLUMNS: Final = ("uri", "frame", "concept", "x", "y", "width", "height")
 
 
-def make(paths: list[Path], out: Path, params: ConceptParams, boxes: Path | None, console: Console) -> None:
+def make(
+    paths: list[Path],
+    out: Path,
+    params: ConceptParams,
+    boxes: Path | None,
+    console: Console,
+    objects: Objects | None = None,
+) -> None:
     """Write OUT/clips/*.parquet (CONCEPT_CLIP), the page and an empty list of rejected clips; what is there is kept.
+
+    Concepts are what lies in `boxes`, or the `objects` that a detector finds, or faces.
 
     Raises UserError for paths without a video, an OUT of other clips, boxes that cannot be read, and videos without a
     concept.
@@ -44,18 +54,18 @@ def make(paths: list[Path], out: Path, params: ConceptParams, boxes: Path | None
     manifest = manifests.build(paths).table
     known = None if boxes is None else read_boxes(boxes)
     identity = {"params": repr(params), "videos": manifest["video_id"].to_pylist(), "boxes": repr(known)}
+    if objects is not None:
+        identity |= {"detector": objects.name, "sha256": digest(objects.weights), "wanted": objects.wanted}
     claim(out / "concepts.json", identity)
     folder = out / "clips"
     if not (folder / "_done").is_file():
-        connect(Resources())
+        cluster = connect(Resources())
         folder.mkdir(parents=True, exist_ok=True)
         for stale in folder.glob("*.parquet"):
             stale.unlink()
         todo = out / "_videos.parquet"
         pq.write_table(manifest, todo)
-        kwargs = {"params": params, "boxes": known, "limits": Limits()}
-        stage = Stage("concepts", make_concepts, CONCEPT_CLIP, batch_size=1, kwargs=kwargs)
-        with streamed(todo, [stage], 1, len(manifest), console) as clips:
+        with streamed(todo, [_stage(params, known, objects, cluster)], 1, len(manifest), console) as clips:
             clips.write_parquet(str(folder))
         (folder / "_done").touch()
     table = read(out, params)
@@ -68,6 +78,24 @@ def make(paths: list[Path], out: Path, params: ConceptParams, boxes: Path | None
     for name, count in sorted(counts.items()):
         say(console, f"{name}: {count} clips")
     say(console, f"look at {out / _PAGE} and write the ids of bad clips into {out / REJECTED}, one a line")
+
+
+def _stage(
+    params: ConceptParams, boxes: Mapping[str, tuple[Found, ...]] | None, objects: Objects | None, cluster: Cluster
+) -> Stage:
+    shared: dict[str, Any] = {"params": params, "limits": Limits()}
+    if objects is None:
+        return Stage("concepts", make_concepts, CONCEPT_CLIP, batch_size=1, kwargs=shared | {"boxes": boxes})
+    return Stage(
+        "concepts",
+        ObjectConcepts,
+        CONCEPT_CLIP,
+        batch_size=1,
+        num_cpus=cluster.cpus_per_actor,
+        num_gpus=cluster.gpus_per_actor,
+        actors=cluster.actors,
+        kwargs=shared | {"objects": objects, "threads": cluster.threads_per_actor},
+    )
 
 
 def read(out: Path, params: ConceptParams | None = None) -> pa.Table:

@@ -90,7 +90,7 @@ def _explain(
         if cut.slower is not None:
             say(console, f"{model} {cut.slower}", "yellow")
 
-    cluster = connect(config.resources)
+    cluster = connect(config.resources, console)
     runs.begin(config, layout, cuts)
     if any(STATISTICS in method.needs for method in config.made_methods):
         keep_statistics(config, layout.manifest(run_id), layout.statistics(run_id), kept, cluster, console)

@@ -91,9 +91,10 @@ def read(
         if len(names) > 1 and video_id not in names:
             raise UserError(f"{video_id} is the beginning of {len(names)} videos: {', '.join(names[:5])}")
         video = found[0]
-        maps = _rows(connection, queries("render")["maps"], run_id=video["run_id"], video_id=video["video_id"])
-        truth = _rows(connection, queries("render")["truth"], run_id=video["run_id"], video_id=video["video_id"])
         scales = _rows(connection, queries("render")["scales"], run_id=video["run_id"])
+    with open_lake(lake, video["run_id"], [video["video_id"]]) as connection:
+        params = {"run_id": video["run_id"], "video_ids": [video["video_id"]]}
+        maps, truth = (_rows(connection, queries("render")[name], **params) for name in ("maps", "truth"))
     if not maps:
         reason = {STATUS_NO_FACE: "no face was found in it", STATUS_ERROR: f"{video['error_code']}"}
         raise UserError(

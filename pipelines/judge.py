@@ -27,7 +27,7 @@ from operators.storage import parquet as pq
 from operators.storage.files import remove_tree
 from operators.storage.remote import path_of
 from pipelines.cluster import Cluster, connect
-from pipelines.config import Config, of_run
+from pipelines.config import Config, Resources, of_run
 from pipelines.errors import UserError
 from pipelines.lake import blocks
 from pipelines.lake.compact import compacting
@@ -68,13 +68,14 @@ def judge(
     permuted: dict[str, Path],
     landmarks: Path | None,
     again: bool,
+    resources: Resources,
     console: Console,
 ) -> None:
     """Judge the maps of one run, the latest unless told, and write the tables JUDGE_TABLES.
 
-    The same command continues a pass that was interrupted. UserError: no lake, no such run, a run without a map, one
-    that was judged otherwise (unless `again`, which drops what there is), weights that are gone or are others, a
-    landmark file that is none.
+    `resources` are those of the machines that judge, which need not be those that explained. The same command continues
+    a pass that was interrupted. UserError: no lake, no such run, a run without a map, one that was judged otherwise
+    (unless `again`, which drops what there is), weights that are gone or are others, a landmark file that is none.
     """
     try:
         finder(landmarks)
@@ -84,11 +85,10 @@ def judge(
     run_id = runs(lake)[-1] if run_id is None else run_id
     with open_lake(lake, run_id) as connection:
         (text,) = connection.sql("select config from runs").fetchall()[0]
-        config = _found(of_run(text), weights)
-        for spec in (each.spec for each in config.detectors if each.spec.view.shows == "clip"):
-            raise UserError(f"{spec.name} looks at clips: judge is for pictures")
+        config = replace(_found(of_run(text), weights), resources=resources)
         _check_permuted(config, permuted)
-        plan = _plan(connection, params)
+        of_clips = {each.spec.name for each in config.detectors if each.spec.view.shows == "clip"}
+        plan = _plan(connection, params, of_clips)
         if not plan.videos:
             raise UserError(f"run {run_id} has no map to judge: explain videos with --lake {lake}")
         with locked(layout, JUDGE, run_id):
@@ -100,7 +100,7 @@ def judge(
                 whole = _write_maps(connection, plan, layout.maps_to_judge(run_id))
                 frames, kept = frozenset(plan.chosen[: params.sanity_frames]), layout.statistics(run_id)
                 explanations = Explanations(frames, config.made_methods, Files(kept, config.readouts.paths), permuted)
-                cluster = connect(config.resources)
+                cluster = connect(config.resources, console)
                 kept = kept_by(layout, run_id, config) if keeps(layout, run_id) else None
                 chain = stages(config, params, plan, whole, landmarks, explanations, kept, cluster)
                 per_block = config.resources.videos_per_block
@@ -194,7 +194,7 @@ def _placed(detector: Detector, given: Path | None) -> Detector:
     return replace(detector, weights=str(path.resolve()))
 
 
-def _plan(connection: duckdb.DuckDBPyConnection, params: JudgeParams) -> _Plan:
+def _plan(connection: duckdb.DuckDBPyConnection, params: JudgeParams, of_clips: set[str]) -> _Plan:
     samples = connection.sql(queries("judge")["samples"]).fetchall()
     frames = list(dict.fromkeys((video, frame) for video, frame, *_ in samples))
     chosen = frames[: params.max_frames]
@@ -202,7 +202,8 @@ def _plan(connection: duckdb.DuckDBPyConnection, params: JudgeParams) -> _Plan:
     attacked = set(chosen[: params.nes_frames])
     for video, frame, model, _, n_maps in samples:
         if (video, frame) in asked:
-            passes[model] += params.passes(n_maps * (1 + len(params.variants)), nes=(video, frame) in attacked)
+            n_judged, still = n_maps * (1 + len(params.variants)), model not in of_clips
+            passes[model] += params.passes(n_judged, nes=(video, frame) in attacked, still=still)
     videos = sorted({video for video, _ in frames})
     return _Plan(videos, chosen, len(frames), sum(each[-1] for each in samples), passes)
 

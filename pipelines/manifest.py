@@ -198,7 +198,10 @@ def _table(path: Path) -> pa.Table:
 def _read(path: Path, known: Mapping[str, str]) -> pa.Table:
     table = _table(path)
     if "uri" not in table.column_names:
-        raise UserError(f"the manifest {path} has no column uri; it has {', '.join(table.column_names)}")
+        apart = "; commas separate the columns of a CSV" if path.suffix.lower() == ".csv" else ""
+        raise UserError(f"the manifest {path} has no column uri; it has {', '.join(table.column_names)}{apart}")
+    if twice := [name for name, n in Counter(table.column_names).items() if n > 1]:
+        raise UserError(f"the manifest {path} has the column {twice[0]} more than once")
     if table["uri"].null_count:
         raise UserError(f"the manifest {path} has a row without a uri")
     columns = {

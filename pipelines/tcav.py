@@ -173,13 +173,13 @@ def _write(
         CAVS.name: [],
         TCAV_SCORES.name: [],
     }
-    for layer, found in tried.items():
+    for number, (layer, found) in enumerate(tried.items()):
         for each in found:
             ids = {"model": detector.spec.name, "layer": layer}
             ids |= {name: getattr(each, name) for name in ("concept", "against", "random_set")}
             learned = {name: getattr(each, name) for name in ("accuracy", "n_train", "n_test")}
             rows[CAVS.name].append(ids | learned | {"seed": params.seed})
-            scored = {"share": each.share, "magnitude": each.magnitude, "n_clips": n_clips}
+            scored = {"share": each.share, "magnitude": each.magnitude, "n_clips": n_clips, "layer_number": number}
             rows[TCAV_SCORES.name].append(ids | {"class": target} | scored)
     for table in (CONCEPTS, CAVS, TCAV_SCORES):
         path = layout.tcav(table.name) / f"{tcav_id}.parquet"

@@ -23,7 +23,7 @@ from torch import nn
 
 from operators.measures.calibration import best_threshold, expected_calibration_error, fit_temperature
 from operators.models import training
-from operators.models.running import fast_bfloat16, placed, to_input
+from operators.models.running import placed, to_input, trains_in_bfloat16
 from operators.models.spec import ModelSpec
 from operators.models.training import TrainParams
 from operators.models.weights import (
@@ -165,7 +165,7 @@ def _worker(config: dict[str, Any]) -> None:
     device = get_device()
     if device.type == "cpu":  # Ray gives a worker one thread for the one CPU it asks for
         torch.set_num_threads(max(processors() // context.get_local_world_size(), 1))
-    autocast = fast_bfloat16(device)
+    autocast = trains_in_bfloat16(spec, device)
     samples, held_out = (cuttings.load(config["samples"], split, spec) for split in SPLITS)
     shown = training.epoch_order(held_out, params.seed, 0).ravel()
     network = placed(load_model(spec, config["start"], params.seed), spec, device)

@@ -82,3 +82,14 @@ ACTIVATION: Final = pa.schema(
 CLIP: Final = pa.schema(
     [ACTIVATION.field("clip_id"), ACTIVATION.field("concept"), ACTIVATION.field("kind"), CONCEPT_CLIP.field("pixels")]
 )
+
+#: insertion minus deletion of one input's map by F-EP under a pair of cut-offs
+CUTOFF: Final = pa.schema(
+    [
+        pa.field("video_id", pa.string(), nullable=False),
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("keep_time", pa.float64(), nullable=False),
+        pa.field("keep_space", pa.float64(), nullable=False),
+        pa.field("srg", pa.float64(), nullable=False),
+    ]
+)

@@ -694,6 +694,7 @@ TCAV_SCORES: Final = _table(
             "magnitude", pa.float64(), "mean derivative along the vector over the mean length of the gradients: -1 to 1"
         ),
         _column("n_clips", pa.int32(), "clips of the class"),
+        _column("layer_number", pa.int32(), "place of the layer among those asked, as the model runs them; from 0"),
     ],
 )
 

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from operators.models.batches import Batches
 from operators.models.precision import tf32
-from operators.models.running import placed
+from operators.models.running import memory_format, placed
 from operators.models.weights import Detector
 from schemas.errors import SampleError
 
-#: (indices) -> inputs (n, 3, S, S)
+#: (indices) -> inputs (n, 3, S, S), of clips (n, 3, T, S, S)
 Make = Callable[[list[int]], Tensor]
 
 #: without gradients no layer's values are kept: so many times the samples of a fit go together, which share the reading
@@ -35,10 +35,12 @@ class Asker:
     def ask(self, make: Make, n: int) -> np.ndarray:
         """Probabilities (n, classes) of the inputs that `make` gives of indices below n."""
 
+        format_ = memory_format(len(self.spec.view.sides))
+
         @torch.no_grad()
         def work(batch: list[int]) -> np.ndarray:
             with tf32(False):
-                logits = self.model(make(batch).to(memory_format=torch.channels_last))
+                logits = self.model(make(batch).contiguous(memory_format=format_))
             return logits.float().softmax(1).cpu().numpy()
 
         return self._run(self._forward, work, n, 1)

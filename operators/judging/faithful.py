@@ -25,7 +25,7 @@ from operators.measures.faithfulness import (
     scores_as_rows,
     sensitivity_n,
 )
-from operators.measures.grid import CELLS, cell_of_pixel
+from operators.measures.grid import CELLS, cell_of_pixel, times
 from operators.models.running import to_input
 from schemas.tables import REAL
 
@@ -36,17 +36,20 @@ NES: Final = "nes"
 def faithful(
     sample: Sample, asker: Asker, params: JudgeParams, nes: frozenset[tuple[str, int]]
 ) -> tuple[list[Row], list[Row]]:
-    """Rows of `faithfulness` and `faithfulness_curves`."""
+    """Rows of `faithfulness` and `faithfulness_curves`; of a clip those of removal alone: ROAD and segments are of
+    pictures."""
     scores: list[list[Row]] = [[] for _ in sample.maps]
     target = asker.spec.classes.index(sample.target)
     image = to_input(sample.pixels[None], asker.spec, asker.device)
     plain = asker.ask(lambda batch: image, 1)[0]
-    ties = sample.rng(params.seed, "ties").permutation(CELLS)
+    view = asker.spec.view
+    still = view.shows != "clip"
+    ties = sample.rng(params.seed, "ties").permutation(times(view.frames) * CELLS)
     orders = [order(each.cells, ties) for each in sample.maps]
     curves = _removals(sample, asker, params, image, target, float(plain[target]), orders, scores)
-    if params.road:
+    if still and params.road:
         _road(sample, asker, params, image, target, orders, scores)
-    rightly = int(plain.argmax()) == target and sample.row["label"] == sample.target != REAL
+    rightly = still and int(plain.argmax()) == target and sample.row["label"] == sample.target != REAL
     if rightly and params.pgd_steps:
         _adversarial(PGD, sample, asker, params, target, float(plain[target]), ties, scores)
     if rightly and (sample.row["video_id"], sample.frame) in nes:
@@ -66,11 +69,13 @@ def _removals(
     scores: list[list[Row]],
 ) -> list[Row]:
     """Curves of cells removed in both orders, their areas, and sensitivity-n; a set of cells is asked about once."""
-    points = counts(params.steps)
-    shares = points / CELLS
+    frames, size = asker.spec.view.frames, image.shape[-1]
+    cells = times(frames) * CELLS
+    points = counts(params.steps, cells)
+    shares = points / cells
     sides = [removed(each, points) for first in orders for each in (first, first[::-1])]
-    sets, sizes = random_sets(params.sensitivity_sets, sample.rng(params.seed, "sets"))
-    pixel = torch.tensor(cell_of_pixel(image.shape[-1]), device=asker.device)
+    sets, sizes = random_sets(params.sensitivity_sets, sample.rng(params.seed, "sets"), cells)
+    pixel = torch.tensor(cell_of_pixel(size, frames), device=asker.device)
     curves = []
     for fill in params.fills:
         wanted = [*sides, sets] if fill == params.fills[0] else sides
@@ -79,7 +84,7 @@ def _removals(
         instead = filled(image[0], fill)
 
         def make(batch: list[int], gone: Tensor = gone, instead: Tensor = instead) -> Tensor:
-            where = gone[batch][:, pixel].view(-1, 1, *image.shape[-2:])
+            where = gone[batch][:, pixel].view(-1, 1, *image.shape[2:])
             return torch.where(where, instead, image)
 
         p = asker.ask(make, len(distinct))[which.ravel(), target]

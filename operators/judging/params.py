@@ -41,9 +41,10 @@ class JudgeParams:
     sanity_seeds: Annotated[int, Ge(1), Le(100)] = 1
     seed: Seed = 0
 
-    def passes(self, n_maps: int, nes: bool) -> int:
-        """How many inputs go through a model, at most, for one sample with `n_maps` maps, variants counted."""
-        of_map = len(self.fills) * 2 * (self.steps - 1) + 2 * len(ROAD_SHARES) * self.road
-        attack = self.pgd_steps + (adversarial.NES_PROBES * self.nes_steps if nes else 0)
+    def passes(self, n_maps: int, nes: bool, still: bool = True) -> int:
+        """How many inputs go through a model, at most, for one sample with `n_maps` maps, variants counted; of a clip,
+        which is not `still`, for removal alone."""
+        of_map = len(self.fills) * 2 * (self.steps - 1) + 2 * len(ROAD_SHARES) * (still and self.road)
+        attack = self.pgd_steps + (adversarial.NES_PROBES * self.nes_steps if nes else 0) if still else 0
         attacks = n_maps * len(adversarial.TOP) + CHANCE_DRAWS
         return 1 + 2 * len(self.fills) + SET_SIZES * self.sensitivity_sets + n_maps * of_map + attacks * attack

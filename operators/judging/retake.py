@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from operators.judging.asker import Asker
 from operators.judging.sample import Judged, Row, pixels_of
 from operators.judging.totals import by_key
-from operators.measures.grid import common
+from operators.measures.grid import common, in_time, times
 from operators.measures.sanity import similarity
 from operators.methods.again import Again, with_own_statistics
 from operators.methods.method import STATISTICS, Method
@@ -21,7 +21,7 @@ from operators.models.weights import Detector
 
 @dataclass(frozen=True)
 class Retake:
-    """Stored maps of one model's samples in a video, to be made again."""
+    """Stored maps of one model's samples in a video, of clips with all of their time, to be made again."""
 
     row: Row
     detector: Detector
@@ -79,6 +79,7 @@ class Retake:
             found = made.get((each.ids["method"], each.ids["layer"]))
             if found is not None:
                 names = {name: value for name, value in each.ids.items() if name != "variant"}
-                alike = similarity(each.cells, common(found.float().cpu().numpy()))
+                cells = [common(cell) for cell in found.float().cpu().numpy()]
+                alike = similarity(each.cells, in_time(cells, times(self.detector.spec.view.frames)))
                 rows.append(names | ids | {"similarity": alike})
         return rows

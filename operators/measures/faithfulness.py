@@ -1,6 +1,7 @@
 """Whether a map orders the cells of an input as the model needs them: what is removed, by what, and what that tells.
 
-A map is CELLS values on the common grid (`operators.measures.grid`), p the probability of the class it explains.
+A map is its values on the common grid (`operators.measures.grid`): CELLS of a picture, so many for each cell of time of
+a clip. p is the probability of the class it explains.
 """
 
 import hashlib
@@ -67,15 +68,15 @@ def order(cells: Cells, ties: Order) -> Order:
     return np.lexsort((ties, -cells.astype(np.float64)))
 
 
-def counts(steps: int) -> npt.NDArray[np.int64]:
+def counts(steps: int, cells: int = CELLS) -> npt.NDArray[np.int64]:
     """How many cells are removed at each of steps + 1 points, from none to all."""
-    return np.round(np.linspace(0, CELLS, steps + 1)).astype(np.int64)
+    return np.round(np.linspace(0, cells, steps + 1)).astype(np.int64)
 
 
 def removed(first: Order, how_many: npt.NDArray[np.int64]) -> Sets:
-    """(len(how_many), CELLS) which cells are removed when the `first` ones go."""
-    place = np.empty(CELLS, np.int64)
-    place[first] = np.arange(CELLS)
+    """(len(how_many), len(first)) which cells are removed when the `first` ones go."""
+    place = np.empty(len(first), np.int64)
+    place[first] = np.arange(len(first))
     return place[None, :] < how_many[:, None]
 
 
@@ -97,11 +98,12 @@ def removal_scores(shares: np.ndarray, morf: np.ndarray, lerf: np.ndarray) -> di
 
 
 def filled(image: Tensor, fill: Fill) -> Tensor:
-    """The whole input (3, S, S) as removed cells look: blurred, its mean colour, or zeros of the model's own units."""
+    """The whole input (3, S, S), or clip (3, T, S, S), as removed cells look: blurred, picture by picture, its mean
+    colour, or zeros of the model's own units."""
     if fill == "zero":
         return torch.zeros_like(image)
     if fill == "mean":
-        return image.mean((1, 2), keepdim=True).expand_as(image)
+        return image.mean(tuple(range(1, image.ndim)), keepdim=True).expand_as(image)
     larger = image.shape[-1] / _BLUR_AT
     kernel = min(2 * round((_BLUR_KERNEL - 1) / 2 * larger) + 1, 2 * image.shape[-1] - 1)
     return gaussian_blur(image, [max(kernel, 3)] * 2, [_BLUR_SIGMA * larger] * 2)
@@ -149,11 +151,11 @@ def road_noise(std: tuple[float, ...]) -> np.ndarray:
     return _ROAD_NOISE / np.array(std)
 
 
-def random_sets(per_size: int, rng: np.random.Generator) -> tuple[Sets, npt.NDArray[np.int64]]:
-    """Sets of cells (sizes * per_size, CELLS) for sensitivity-n and the size of each."""
-    sizes = np.unique(np.geomspace(1, _LARGEST_SET * CELLS, SET_SIZES).round().astype(int))
+def random_sets(per_size: int, rng: np.random.Generator, cells: int = CELLS) -> tuple[Sets, npt.NDArray[np.int64]]:
+    """Sets of cells (sizes * per_size, cells) for sensitivity-n and the size of each."""
+    sizes = np.unique(np.geomspace(1, _LARGEST_SET * cells, SET_SIZES).round().astype(int))
     each = np.repeat(sizes, per_size)
-    return np.argsort(np.argsort(rng.random((len(each), CELLS)), axis=1), axis=1) < each[:, None], each
+    return np.argsort(np.argsort(rng.random((len(each), cells)), axis=1), axis=1) < each[:, None], each
 
 
 def sensitivity_n(cells: Cells, sets: Sets, sizes: np.ndarray, cost: np.ndarray) -> float | None:

@@ -1,6 +1,6 @@
 """The one grid on which maps of every size are compared, and what can be said of a map there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import cv2
@@ -12,6 +12,8 @@ cv2.setNumThreads(1)
 #: cells to a side
 SIDE: Final = 16
 CELLS: Final = SIDE * SIDE
+#: of a clip: cells of time, or as many as it has pictures
+_TIMES: Final = 8
 
 Cells = npt.NDArray[np.float32]
 
@@ -37,10 +39,29 @@ def blurred(saliency: Cells, size: int, sigma_px: float) -> Cells:
     return np.asarray(cv2.GaussianBlur(whole, (0, 0), sigma_px), np.float32)
 
 
-def cell_of_pixel(size: int) -> npt.NDArray[np.int64]:
-    """(size * size,) the cell in which the centre of each pixel of a square input lies."""
+def cell_of_pixel(size: int, frames: int = 1) -> npt.NDArray[np.int64]:
+    """(frames * size * size,) the cell in which the centre of each pixel of a square input lies, picture by picture.
+
+    A picture has CELLS of them, a clip of so many frames CELLS for each of its `times`.
+    """
     line = ((np.arange(size) + 0.5) * SIDE / size).astype(np.int64)
-    return (line[:, None] * SIDE + line[None, :]).ravel()
+    moment = np.arange(frames) * times(frames) // frames
+    return (moment[:, None, None] * CELLS + line[:, None] * SIDE + line[None, :]).ravel()
+
+
+def times(frames: int) -> int:
+    """Cells of time in which the maps of a clip of so many frames are compared; 1 for a picture."""
+    return min(_TIMES, frames)
+
+
+def in_time(maps: Sequence[Cells], n: int) -> Cells:
+    """The cells of time of one map, each (CELLS,), as `n` of them one after another (n * CELLS,).
+
+    A cell of time is repeated where there are fewer, and where there are more it is the mean of those that it covers.
+    """
+    have = len(maps)
+    parts = [maps[i * have // n : -(-(i + 1) * have // n)] for i in range(n)]
+    return np.concatenate([part[0] if len(part) == 1 else np.mean(part, axis=0, dtype=np.float32) for part in parts])
 
 
 def standardised(cells: Cells) -> npt.NDArray[np.float64] | None:

@@ -25,14 +25,14 @@ class Again:
         self._ready = ReadyMethods(spec, model, layers, methods, files)
 
     def maps(self, image: Tensor, target: int, picture: Tensor | None) -> dict[tuple[str, str], Tensor]:
-        """(method, layer) -> map (h, w) of one input (1, ...) for a class; zeros where the method calls it empty."""
+        """(method, layer) -> map (t, h, w) of one input (1, ...) for a class; zeros where the method calls it empty."""
         outputs = replace(self._ready.plain(image)[1], pictures=picture)
         targets = torch.tensor([target], device=image.device)
         found = {}
         for method, layer, ready in self._ready.each:
             maps = ready.run(image, targets, outputs)
             empty = maps.empty is not None and bool(maps.empty[0])
-            saliency = maps.saliency[0, 0]
+            saliency = maps.saliency[0]
             found[method.name, layer] = torch.zeros_like(saliency) if empty else saliency
         return found
 

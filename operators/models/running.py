@@ -63,3 +63,12 @@ def fast_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def trains_in_bfloat16(spec: ModelSpec, device: torch.device) -> bool:
+    """Whether a training multiplies in bfloat16: where that is fast, but models of clips not on a CPU.
+
+    There torch 2.15 gives what happens to be in memory for the gradient of a 3-D convolution's weights where two cells
+    of time are left, as in the last stage of r3d_18 and small3d.
+    """
+    return fast_bfloat16(device) and (device.type == "cuda" or len(spec.view.sides) == 2)

@@ -1,6 +1,7 @@
 """Concept clips: things found in a video and followed, as one crop that stands still and as the crops they are."""
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -9,7 +10,7 @@ from annotated_types import Ge, Le
 
 from operators.inputs.clips import follow_faces
 from operators.inputs.faces import Box, FaceParams, crop, find_face
-from operators.video.decode import read_frames
+from operators.video.decode import Frame, read_frames
 from operators.video.sandbox import progress
 from schemas.params import Seed, checked
 
@@ -52,17 +53,18 @@ class Found:
     box: Box
 
 
-def concept_clips(uri: str, params: ConceptParams, boxes: Sequence[Found] | None) -> list[dict[str, Any]]:
+def concept_clips(
+    uri: str, video_id: str, params: ConceptParams, boxes: Sequence[Found] | None
+) -> list[dict[str, Any]]:
     """Rows (concept, kind, frame, box, pixels) of one video: of the faces in it, or of `boxes` where they are known.
 
-    Raises SampleError as `operators.video.decode.read_frames` does.
+    Random clips are drawn from the seed and `video_id`. Raises SampleError as
+    `operators.video.decode.read_frames` does.
     """
-    count = sum(1 for _ in read_frames(uri, "gray", on_packet=progress))
-    last = count - params.span
+    last = _last(uri, params)
     if last < 0:
         return []
-    starts = sorted(set(np.linspace(0, last, params.per_video).astype(int).tolist()))
-    found = list(boxes) if boxes is not None else _faces(uri, starts)
+    found = list(boxes) if boxes is not None else _faces(uri, params)
     found = [each for each in found if each.frame <= last]
     rows = []
     for concept in dict.fromkeys(each.concept for each in found):
@@ -71,14 +73,32 @@ def concept_clips(uri: str, params: ConceptParams, boxes: Sequence[Found] | None
             if len(track) == params.span:
                 for name, own in _parts(concept, track, params.regions):
                     rows += _clip(uri, name, start, own, params)
-    return rows + _random(uri, last, params)
+    return rows + _random(uri, last, params, np.random.default_rng([params.seed, zlib.crc32(video_id.encode())]))
 
 
-def _faces(uri: str, starts: list[int]) -> list[Found]:
-    found = []
+def looked_at(uri: str, params: ConceptParams) -> Iterator[Frame]:
+    """The frames of a video in which things are looked for."""
+    last = _last(uri, params)
+    starts = set(np.linspace(0, last, params.per_video).astype(int).tolist()) if last >= 0 else set()
     for frame in read_frames(uri, "rgb24", only=starts, on_packet=progress):
-        face = find_face(frame.image, FaceParams())
+        yield frame
         progress()
+
+
+def frames_looked_at(uri: str, params: ConceptParams) -> list[tuple[int, np.ndarray]]:
+    """The same as (index, image), to be sent to where a detector is."""
+    return [(frame.index, frame.image) for frame in looked_at(uri, params)]
+
+
+def _last(uri: str, params: ConceptParams) -> int:
+    """Where the last clip can begin; below 0 in a video that is too short."""
+    return sum(1 for _ in read_frames(uri, "gray", on_packet=progress)) - params.span
+
+
+def _faces(uri: str, params: ConceptParams) -> list[Found]:
+    found = []
+    for frame in looked_at(uri, params):
+        face = find_face(frame.image, FaceParams())
         if face is not None:
             found.append(Found(FACE, frame.index, face))
     return found
@@ -107,9 +127,8 @@ def _clip(uri: str, concept: str, start: int, track: list[Box], params: ConceptP
     ]
 
 
-def _random(uri: str, last: int, params: ConceptParams) -> list[dict[str, Any]]:
+def _random(uri: str, last: int, params: ConceptParams, rng: np.random.Generator) -> list[dict[str, Any]]:
     """Boxes anywhere, of any size, that stay where they are while the video goes on."""
-    rng = np.random.default_rng([params.seed, last])
     rows = []
     for _ in range(params.random_per_video):
         start, shares = int(rng.integers(0, last + 1)), rng.random(3)

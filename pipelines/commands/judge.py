@@ -9,6 +9,7 @@ from operators.inputs.landmarks import MESH_FILE
 from operators.judging.params import JudgeParams
 from pipelines import config as configs
 from pipelines.commands.flags import add_config, add_lake, add_weights, at_least_one, disk_path, weights
+from pipelines.config import Resources
 from pipelines.judge import judge
 
 
@@ -43,7 +44,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """The table judge of config and settings, and what it judges."""
+    """The tables judge and resources of config and settings, and what is judged."""
     said = [] if options.max_frames is None else [f"judge.max_frames={json.dumps(options.max_frames)}"]
     tables = configs.load(options.config, [*options.set, *said])
     params = configs.fill(JudgeParams(), tables.get("judge", {}), "judge")
@@ -56,5 +57,6 @@ def run(options: argparse.Namespace) -> None:
         weights(options, "permuted_weights"),
         landmarks,
         options.again,
+        configs.fill(Resources(), tables.get("resources", {}), "resources"),
         Console(),
     )

@@ -1,6 +1,6 @@
 """Opens a lake for reading: one view per table in DuckDB, over the rows of committed videos only."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,19 +12,22 @@ from operators.storage import parquet as pq
 from pipelines.errors import UserError, one_line
 from pipelines.lake import blocks
 from pipelines.lake.layout import Layout, parquet
-from schemas.tables import ANNOTATIONS, CURVES, LAKE_TABLES, RUNS, TCAV_TABLES, VIDEOS
+from schemas.tables import ANNOTATIONS, CURVES, LAKE_TABLES, RUNS, TCAV_TABLES, VIDEOS, Table
 
 QUERIES: Final = Path(__file__).resolve().parents[2] / "queries"
 _COMMITTED: Final = pa.schema([VIDEOS.schema.field(name) for name in VIDEOS.key])
 
 
-def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnection:
+def open_lake(
+    lake: Path, run_id: str | None = None, videos: Collection[str] | None = None
+) -> duckdb.DuckDBPyConnection:
     """A connection with the views of schemas.tables.LAKE_TABLES, of all runs or of one, of CURVES, ANNOTATIONS and
     TCAV_TABLES, and queries/views.
 
     A video's rows are visible once the chain that writes the table has committed them; a lake may hold trainings and
-    no run. The views read through Arrow; DuckDB itself is locked away from every file and from the network, so no
-    statement can read or write anything else. UserError: no lake, nothing in it, no such run.
+    no run. With `videos` a table has the blocks alone that hold one of these, so that a few of a million are read
+    without the others. The views read through Arrow; DuckDB itself is locked away from every file and from the network,
+    so no statement can read or write anything else. UserError: no lake, nothing in it, no such run.
     """
     layout = Layout(lake)
     trainings = parquet(layout.trainings)
@@ -36,22 +39,27 @@ def open_lake(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnectio
     chosen = known if run_id is None else [run_id]
     # the blocks are settled before a file is listed: those of a committed one are there
     chains = {table.chain for table in LAKE_TABLES if table.chain is not None}
-    live = {(chain, run): _live(layout, chain, run) for chain in chains for run in chosen}
+    live = {(chain, run): _live(layout, chain, run, videos) for chain in chains for run in chosen}
 
-    connection = duckdb.connect(":memory:")
-    for table in LAKE_TABLES:
-        files = [
+    files = {
+        table: [
             path
             for run in chosen
             for path in parquet(layout.table(run, table.name))
             if table.chain is None or path.name in live[table.chain, run]
         ]
-        _rows(connection, files, table.schema).create_view(table.name)
-    _rows(connection, trainings, CURVES.schema).create_view(CURVES.name)
-    for table, paths in analyses.items():
-        _rows(connection, paths, table.schema).create_view(table.name)
-    said = [layout.annotations] if layout.annotations.is_file() else []
-    _rows(connection, said, ANNOTATIONS.schema).create_view(ANNOTATIONS.name)
+        for table in LAKE_TABLES
+    }
+    files |= {CURVES: trainings, **analyses}
+    files[ANNOTATIONS] = [layout.annotations] if layout.annotations.is_file() else []
+    return views({table: _dataset(paths, table.schema) for table, paths in files.items()})
+
+
+def views(rows: Mapping[Table, ds.Dataset]) -> duckdb.DuckDBPyConnection:
+    """A locked connection with a view of each table's rows, which `readable` has widened, and queries/views."""
+    connection = duckdb.connect(":memory:")
+    for table, dataset in rows.items():
+        connection.from_arrow(dataset).create_view(table.name)
     for name, query in queries("views").items():
         connection.execute(f"create view {name} as {query}")
     for setting in (
@@ -98,9 +106,13 @@ def committed(layout: Layout, chain: str, run_ids: list[str]) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _live(layout: Layout, chain: str, run_id: str) -> set[str]:
-    """The names of the files of committed blocks, in every table of the chain."""
-    return {path.name for path in blocks.committed(layout, chain, run_id)[0]}
+def _live(layout: Layout, chain: str, run_id: str, videos: Collection[str] | None) -> set[str]:
+    """The names of the files of committed blocks, in every table of the chain; of those that hold one of `videos`."""
+    if videos is None:
+        return {path.name for path in blocks.committed(layout, chain, run_id)[0]}
+    wanted = set(videos)
+    found = committed_blocks(layout, chain, run_id)
+    return {name for name, ids in found if not wanted.isdisjoint(ids.to_pylist())}
 
 
 def committed_blocks(layout: Layout, chain: str, run_id: str) -> Iterator[tuple[str, pa.ChunkedArray]]:
@@ -112,17 +124,16 @@ def committed_blocks(layout: Layout, chain: str, run_id: str) -> Iterator[tuple[
             raise UserError(f"{path} is damaged: explain with the run's own command mends it") from error
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, files: list[Path], schema: pa.Schema) -> duckdb.DuckDBPyRelation:
-    return connection.from_arrow(_dataset(files, schema))
+def readable(schema: pa.Schema) -> pa.Schema:
+    """DuckDB takes no half floats from Arrow: they are widened while reading."""
+    return pa.schema([field.with_type(_readable(field.type)) for field in schema])
 
 
 def _dataset(files: list[Path], schema: pa.Schema) -> ds.Dataset:
-    readable = pa.schema([field.with_type(_readable(field.type)) for field in schema])
-    return pq.dataset(files, readable)
+    return pq.dataset(files, readable(schema))
 
 
 def _readable(type_: pa.DataType) -> pa.DataType:
-    """DuckDB takes no half floats from Arrow: they are widened while reading."""
     if pa.types.is_list(type_):
         return pa.list_(_readable(type_.value_type))
     return pa.float32() if pa.types.is_float16(type_) else type_

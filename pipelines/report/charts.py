@@ -127,6 +127,40 @@ def _league_says(rows: list[Row]) -> str:
     return f"{best['model']} {_of_layer(best)} has the highest SRG, {best['srg']:.2f}; controls and variants are grey."
 
 
+#: a share of which nothing is seen
+_SEEN: Final = 0.005
+
+
+def _ranks(rows: list[Row]) -> Spec:
+    shown = [
+        {"place": " ".join(filter(None, (row["model"], row["layer"]))), "method": row["method"], "rank": number}
+        | {"metric": _LEAGUE_METRICS[row["metric"]][0], "share": share, "mean": row["mean_rank"]}
+        for row in rows
+        if row["metric"] in _LEAGUE_METRICS
+        for number, share in enumerate(row["ranks"], 1)
+        if share >= _SEEN
+    ]
+    encoding = {
+        "x": _x("rank", "rank; darker: more often, when persons are drawn anew", "ordinal", axis={"labelAngle": 0}),
+        "y": _x("method", None, "nominal", sort={"field": "mean", "op": "min"}),
+        "opacity": _x("share", "share", scale={"domain": [0, 1], "range": [0.08, 1]}, legend=None),
+    }
+    mark = {"type": "rect", "color": _COLOURS[0]}
+    titles = [title for title, _ in _LEAGUE_METRICS.values()]
+    facet = {"row": _x("place", None, "nominal"), "column": _x("metric", None, "nominal", sort=titles)}
+    spec = {"data": {"values": shown}, "facet": facet, "spec": {"mark": mark, "encoding": encoding, "width": 250}}
+    return spec | {"resolve": {"scale": {"x": "independent", "y": "independent"}}}
+
+
+def _ranks_says(rows: list[Row]) -> str:
+    said = []
+    for model, layer in dict.fromkeys((row["model"], row["layer"]) for row in rows if row["metric"] == "srg"):
+        own = [row for row in rows if (row["model"], row["layer"], row["metric"]) == (model, layer, "srg")]
+        first = max(own, key=lambda row: row["first"])
+        said.append(f"{model} {first['method']} is first by SRG in {first['first']:.0%} of the draws")
+    return f"{'; '.join(said)}." if said else "No method was judged by removal."
+
+
 def _scores(rows: list[Row]) -> Spec:
     shown = [row | {"end": row["bin"] + 0.1} for row in rows]
     encoding = {
@@ -339,6 +373,66 @@ def _sanity_says(rows: list[Row]) -> str:
     )
 
 
+def _tcav(rows: list[Row]) -> Spec:
+    shown = [
+        row | {"of": f"{row['model']}, {row['class']}: {_thing(row)}", "kind": _kind(row)}
+        for row in rows
+        if row["value"] is not None
+    ]
+    layers = [layer for _, layer in sorted({(row["layer_number"], row["layer"]) for row in rows})]
+    x = _x("layer", None, "nominal", sort=layers, scale={"domain": layers}, axis={"labelAngle": 0})
+    kind = _x("kind", None, "nominal", scale={"domain": list(_KINDS)})
+    x_of_kind = {"field": "kind", "scale": {"domain": list(_KINDS)}}
+    title = "mean and 95 % of the random sets"
+    band = {"type": "bar", "color": _QUIET, "opacity": 0.2, "aria": False}
+    point = {"type": "point", "size": 50}
+    encoding = {"x": x, "xOffset": x_of_kind, "color": kind}
+    marks: list[Spec] = [
+        {
+            "mark": band,
+            "encoding": {
+                "x": x,
+                "y": _x("chance_low", title, aggregate="min"),
+                "y2": {"field": "chance_high", "aggregate": "max"},
+            },
+        },
+        {
+            "mark": {"type": "rule", "strokeWidth": 2},
+            "encoding": encoding | {"y": _x("value_low", title), "y2": {"field": "value_high"}},
+        },
+        {"mark": point, "encoding": encoding | {"y": _x("value", title), "shape": kind}},
+    ]
+    facet = {"row": _x("of", None, "nominal"), "column": _x("statistic", None, "nominal", sort=["share", "magnitude"])}
+    spec = {"data": {"values": shown}, "facet": facet, "spec": {"layer": marks, "width": 260, "height": 150}}
+    return spec | {"resolve": {"scale": {"y": "independent"}}}
+
+
+#: what a vector points to, and away from
+_KINDS: Final = ("static", "dynamic", "dynamic over static")
+
+
+def _thing(row: Row) -> str:
+    return row["concept"].rpartition(" ")[0]
+
+
+def _kind(row: Row) -> str:
+    kind = row["concept"].rpartition(" ")[2]
+    return f"{kind} over {row['against'].rpartition(' ')[2]}" if row["against"] else kind
+
+
+def _tcav_says(rows: list[Row]) -> str:
+    over = [row for row in rows if row["against"] and row["statistic"] == "share" and row["value"] is not None]
+    if not over:
+        return "No layer tells a moving concept from the still one; grey: random sets that are taken for a concept."
+    most = max(over, key=lambda row: row["value"])
+    sure = sum(row["p_adjusted"] is not None and row["p_adjusted"] <= 0.05 for row in over)
+    where = f"{most['model']}, {most['class']}: {_thing(most)}"
+    return (
+        f"{where} counts more moving than still for {most['value']:.0%} of the clips at {most['layer']}, the most; "
+        f"{sure} of {len(over)} such shares are none of random sets (grey)."
+    )
+
+
 def _against(rows: list[Row]) -> Spec:
     shown = [
         {"of": " ".join(filter(None, (row["model"], _of_layer(row)))), "metric": row["metric"]}
@@ -368,6 +462,7 @@ def _against_says(rows: list[Row]) -> str:
 CHARTS: Final = {
     "against": Chart(_against, _against_says),
     "league": Chart(_league, _league_says),
+    "league_ranks": Chart(_ranks, _ranks_says),
     "scores": Chart(_scores, _scores_says),
     "thresholds": Chart(_thresholds, _thresholds_says),
     "reliability": Chart(_reliability, _reliability_says),
@@ -376,5 +471,6 @@ CHARTS: Final = {
     "figure2": Chart(_figure2, _figure2_says),
     "localisation": Chart(_localisation, _localisation_says),
     "curves": Chart(_curves, _curves_says),
+    "tcav": Chart(_tcav, _tcav_says),
     "sanity": Chart(_sanity, _sanity_says),
 }

@@ -7,6 +7,7 @@ import itertools
 import json
 import posixpath
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,7 @@ from operators.inputs.flow import FlowParams
 from operators.inputs.view import View
 from operators.video.encode import write_video
 from pipelines.explained import pictures, played, why_empty
-from pipelines.lake.read import queries
+from pipelines.lake.read import open_lake, queries
 from schemas.errors import SampleError
 
 MEDIA: Final = ("none", "posters", "clips")
@@ -42,12 +43,16 @@ _POSTER_QUALITY: Final = 60
 #: maps of more cells are pooled to as many on a side
 _CELLS: Final = 32
 _LEVELS: Final = 255
+#: of how many videos the blocks are opened together
+_AT_ONCE: Final = 8
 #: how many videos of each kind come first where not all fit
 _STRATUM: Final = 10
+#: of how many videos, the first by a hash of their ids, the methods are compared before any is chosen
+_COMPARED: Final = 64
 RULE: Final = (
     f"in turn one each of the {_STRATUM} most confidently wrong, the {_STRATUM} least sure, the {_STRATUM} best and "
-    f"the {_STRATUM} worst localised and the {_STRATUM} with most heat outside of the face, as far as these are known, "
-    "then by a hash of their ids"
+    f"the {_STRATUM} worst localised, the {_STRATUM} with most heat outside of the face and, of {_COMPARED} drawn by a "
+    f"hash of their ids, the {_STRATUM} on which the methods disagree most, as far as these are known, then by the hash"
 )
 
 Row = dict[str, Any]
@@ -84,10 +89,11 @@ class Card:
         return len(json.dumps(self.told)) + sum(len(each.content) for each in media) + 2500
 
 
-def order(rows: list[Row]) -> list[str]:
+def order(rows: list[Row], disagreement: dict[str, float]) -> list[str]:
     """The ids of all videos, from the rows of queries/report/videos.sql, in the order in which they are to be shown.
 
-    A video counts with its model that is most wrong, least sure, and so on; `RULE` says it in words.
+    A video counts with its model that is most wrong, least sure, and so on; `disagreement` is known of `drawn` videos.
+    `RULE` says it in words.
     """
     known = [row for row in rows if row["loss"] is not None]
     located = [row for row in rows if row["localisation"] is not None]
@@ -99,13 +105,19 @@ def order(rows: list[Row]) -> list[str]:
         sorted((row for row in rows if row["outside"] is not None), key=lambda row: -row["outside"]),
     ]
     ids = [list(dict.fromkeys(row["video_id"] for row in stratum))[:_STRATUM] for stratum in strata]
+    ids.append(sorted(disagreement, key=lambda each: -disagreement[each])[:_STRATUM])
     first = [each for turn in itertools.zip_longest(*ids) for each in turn if each is not None]
-    rest = sorted((row["video_id"] for row in rows), key=lambda each: hashlib.sha256(each.encode()).hexdigest())
-    return list(dict.fromkeys([*first, *rest]))
+    return list(dict.fromkeys([*first, *drawn(rows)]))
+
+
+def drawn(rows: list[Row]) -> list[str]:
+    """The ids of all videos by a hash of them."""
+    return sorted({row["video_id"] for row in rows}, key=lambda each: hashlib.sha256(each.encode()).hexdigest())
 
 
 def fill(
     connection: duckdb.DuckDBPyConnection,
+    lake: Path,
     run_id: str,
     rows: list[Row],
     config: Row,
@@ -120,14 +132,33 @@ def fill(
     models = [each["spec"]["name"] for each in config["detectors"]]
     for row in sorted(rows, key=lambda row: models.index(row["model"])):
         by_video.setdefault(row["video_id"], []).append(row)
-    cards = []
-    for video_id in order(rows):
-        card = _card(connection, run_id, by_video[video_id], config, tops, media, blur_faces)
+    cards: list[Card] = []
+    disagreement = {}
+    for video_id, maps, _ in _read(lake, run_id, drawn(rows)[:_COMPARED]):
+        found = [each for model in models if (each := differ(maps, model)) is not None]
+        if found:
+            disagreement[video_id] = max(found)
+    for video_id, maps, truth in _read(lake, run_id, order(rows, disagreement)):
+        card = _card(by_video[video_id], maps, truth, config, tops, media, blur_faces)
         if card.size > room:
             break
         room -= card.size
         cards.append(card)
     return cards, len(by_video)
+
+
+def _read(lake: Path, run_id: str, ids: list[str]) -> Iterator[tuple[str, list[Row], list[Row]]]:
+    """Each video with the rows of its maps and true masks; a few at a time, without the blocks of others."""
+    for first in range(0, len(ids), _AT_ONCE):
+        few = ids[first : first + _AT_ONCE]
+        own: dict[str, tuple[list[Row], list[Row]]] = {video_id: ([], []) for video_id in few}
+        with open_lake(lake, run_id, few) as connection:
+            for place, name in enumerate(("maps", "truth")):
+                found = connection.sql(queries("render")[name], params={"run_id": run_id, "video_ids": few})
+                for row in found.to_arrow_table().to_pylist():
+                    own[row["video_id"]][place].append(row)
+        for video_id, (maps, truth) in own.items():
+            yield video_id, maps, truth
 
 
 def write_beside(cards: list[Card], folder: Path) -> int:
@@ -156,19 +187,17 @@ def write_beside(cards: list[Card], folder: Path) -> int:
 
 
 def _card(
-    connection: duckdb.DuckDBPyConnection,
-    run_id: str,
     rows: list[Row],
+    maps: list[Row],
+    truth: list[Row],
     config: Row,
     tops: Tops,
     media: str,
     blur_faces: bool,
 ) -> Card:
     video_id = rows[0]["video_id"]
-    params = {"run_id": run_id, "video_id": video_id}
     views = {each["spec"]["name"]: View(**each["spec"]["view"]) for each in config["detectors"]}
-    maps = played(connection.sql(queries("render")["maps"], params=params).to_arrow_table().to_pylist(), views)
-    truth = connection.sql(queries("render")["truth"], params=params).to_arrow_table().to_pylist()
+    maps = played(maps, views)
     shown = list(dict.fromkeys(views[row["model"]] for row in maps))
     frames = sorted({row["frame"]: row["time_s"] for row in maps}.items())
     place = {frame: number for number, (frame, _) in enumerate(frames)}

@@ -166,6 +166,19 @@ TESTED: Final = (
         (Missing("curves", "No cell was removed: this run was not judged.", _JUDGE),),
     ),
     Section(
+        "concepts",
+        "Concepts",
+        "Which things, still or moving, a class rests on at each layer.",
+        (Ask("report", "tcav", "chance: random clips that are taken for a concept"),),
+        (
+            Missing(
+                "tcav",
+                "No model of clips was asked about a concept.",
+                "python -m pipelines tcav VIDEOS --concepts DIR --model NAME --class CLASS --lake LAKE",
+            ),
+        ),
+    ),
+    Section(
         "sanity",
         "Sanity",
         "Whether a map changes when what the detector has learned is taken away.",

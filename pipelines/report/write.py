@@ -100,7 +100,7 @@ def report(
         told |= {"media": media, "blur_faces": blur_faces, "beside": f"{out.stem}_media" if split else ""}
         bare = _page(told, [], 0)
         room = round(max_mb * 1e6) - len(bare.encode())
-        cards, n_videos = gallery.fill(connection, run_id, rows["videos"], config, media, blur_faces, room)
+        cards, n_videos = gallery.fill(connection, lake, run_id, rows["videos"], config, media, blur_faces, room)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         n_beside = gallery.write_beside(cards, out.with_name(told["beside"])) if split else 0

@@ -1,12 +1,13 @@
 -- What can be judged of a run, in the order in which frames are chosen: by a hash of video and frame.
--- Grain: one row per (video, frame, model, target), with the number of its maps.
+-- Grain: one row per (video, frame, model, target), with the number of its maps: those of a clip's cells of time are
+-- one.
 with final as (
     select
         video_id,
         first_frame,
         model,
         target,
-        count(*) as n_maps
+        count(distinct (method, layer)) as n_maps
     from masks
     where error_code is null
     group by video_id, first_frame, model, target

@@ -8,7 +8,9 @@ import pytest
 
 from operators.forging.portrait import make_clips
 from operators.models.spec import spec_for
+from pipelines import config as configs
 from pipelines.lake.read import open_lake
+from pipelines.tune_fep import SHARES
 
 N_FRAMES = 18
 
@@ -66,5 +68,38 @@ def test_checks_pictures_and_page(lake, viba):
     assert video_id in page
 
 
-def test_judging_is_for_pictures(lake, viba):
-    assert "small3d looks at clips: judge is for pictures" in viba("judge", "--lake", lake, code=1).err
+def test_cut_offs_are_found_and_taken(viba, tmp_path):
+    make_clips(tmp_path / "videos", n_real=0, n_fake=1, frames_per_clip=N_FRAMES)
+    few = [part for each in ("steps=2", "areas=[0.1]") for part in ("--set", f"budget.fep.{each}")]
+    model = ("--model", "small3d", "--view", "clip")
+    out = tmp_path / "fep.toml"
+    said = viba("tune-fep", tmp_path / "videos/fake", "--out", out, *model, *few).out
+    assert "are best on 1 videos" in said
+    config = configs.build(configs.load(out, []), ["small3d"], [], {})
+    assert {config.budget.fep.keep_time, config.budget.fep.keep_space} <= set(SHARES)
+    assert f"keep_time {config.budget.fep.keep_time:g}, keep_space {config.budget.fep.keep_space:g} are best" in said
+
+
+def test_judged_clip_by_clip(lake, viba):
+    few = ("judge.steps=3", "judge.sensitivity_sets=2", "judge.sanity_frames=1", "judge.sanity_depths=1")
+    settings = [part for each in (*few, 'judge.variants=["mean_map"]') for part in ("--set", each)]
+    said = viba("judge", "--lake", lake, *settings).out
+    assert "models are asked about 2 of 2 explained frames" in said
+    with open_lake(lake) as connection:
+        scores = connection.sql(
+            "select method, variant, metric, count(*), count(distinct video_id) from faithfulness where fill = 'blur' "
+            "group by all order by all"
+        ).fetchall()
+        ((n_maps, n_judged),) = connection.sql(
+            "select (select count(*) from masks), (select count(*) from judged_maps where variant = '')"
+        ).fetchall()
+        ((most,),) = connection.sql("select max(passes) from judged").fetchall()
+        tested = connection.sql("select distinct method, test from sanity order by all").fetchall()
+    metrics = ("deletion", "insertion", "sensitivity_n", "srg", "srg_norm")
+    names = [(method, variant) for method in ("centre", "gradcam", "iba") for variant in ("", "mean_map")]
+    # one for each clip, however many cells of time its maps have; a picture's other tests are not for clips
+    assert scores == [(*name, metric, 2, 2) for name in names for metric in metrics]
+    assert n_maps == n_judged == 2 * (1 + 4 + 4)
+    assert most <= 1 + 2 * 2 + 8 * 2 + 6 * 2 * 2 * 2
+    assert tested == [(method, test) for method in ("centre", "gradcam", "iba") for test in ("class", "weights")]
+    assert "checks that passed: keys" in viba("evaluate", "--lake", lake).out

@@ -25,12 +25,15 @@ def rows(lake: Path, run_id: str, table: Table) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def lake(videos, explain, viba, known, tmp_path_factory) -> tuple[Path, Path]:
-    """A lake whose run kept what it cut, and one that did not and was judged from the videos; these are then gone."""
+    """A lake whose run kept what it cut, and a copy as if it had not, judged from the videos; these are then gone."""
     folder = tmp_path_factory.mktemp("kept")
     shutil.copytree(videos, folder / "videos")
     flags = ("--statistics", known, "--method", "gradcam")
-    explain(folder / "videos", folder / "lake", *flags, "--keep-crops")
-    explain(folder / "videos", folder / "plain", *flags)
+    explain(folder / "videos" / "real", folder / "lake", *flags, "--keep-crops")
+    explain(folder / "videos", folder / "lake", *flags)  # goes on as it began
+    shutil.copytree(folder / "lake", folder / "plain")
+    (run_id,) = Layout(folder / "plain").run_ids()
+    shutil.rmtree(Layout(folder / "plain").table(run_id, INPUTS.name))
     viba("judge", "--lake", folder / "plain", *FEW)
     shutil.rmtree(folder / "videos")
     return folder / "lake", folder / "plain"
@@ -63,15 +66,16 @@ def test_judged_from_what_was_kept(lake, viba):
     assert rows(kept, run_id, JUDGE_TABLES[0]) != []
 
 
-def test_a_run_keeps_the_inputs_of_all_of_its_videos_or_of_none(undisturbed, videos, explain, viba, known, tmp_path):
+def test_a_run_that_went_on_kept_the_inputs_of_all_of_its_videos(lake, viba):
+    layout = Layout(lake[0])
+    (run_id,) = Layout(lake[1]).run_ids()
+    files = {path.name for path in layout.committed(EXPLAIN, run_id)}
+    assert {path.name for path in layout.table(run_id, INPUTS.name).glob("*.parquet")} == files
+    assert viba("verify", "--lake", layout.root).out
+
+
+def test_a_run_that_was_begun_without_keeps_none(undisturbed, videos, explain, tmp_path):
     lake = tmp_path / "lake"
     shutil.copytree(undisturbed, lake)
     said = explain(videos, lake, "--keep-crops")
     assert "was begun without --keep-crops, so it keeps none" in said.out.replace("\n", " ")
-    flags, lake = ("--statistics", known, "--method", "centre"), tmp_path / "other"
-    explain(videos / "real", lake, *flags, "--keep-crops")
-    explain(videos, lake, *flags)  # goes on as it began
-    (run_id,) = Layout(lake).run_ids()
-    files = {path.name for path in Layout(lake).committed(EXPLAIN, run_id)}
-    assert {path.name for path in Layout(lake).table(run_id, INPUTS.name).glob("*.parquet")} == files
-    assert viba("verify", "--lake", lake).out

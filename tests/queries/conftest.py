@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -10,12 +11,13 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.lake import read
 from pipelines.lake.layout import Layout
-from pipelines.lake.read import open_lake
-from schemas.tables import ANNOTATIONS, FAKE, INPUTS, LABELS, LAKE_TABLES, REAL, Table
+from schemas.tables import ANNOTATIONS, CURVES, FAKE, INPUTS, LABELS, LAKE_TABLES, REAL, TCAV_TABLES, Table
 
 Rows = dict[str, list[dict]]
 
@@ -45,6 +47,8 @@ DEFAULTS: dict[str, dict] = {
     "faithfulness": {"video_id": "v", **_EXPLAINED, "metric": "srg", "fill": "blur", "value": 0.25},
     "faithfulness_curves": {"video_id": "v", **_EXPLAINED, "removal": "morf", "fill": "blur"}
     | {"removed": [0.0, 1.0], "probability": [0.75, 0.5]},
+    "cavs": {"tcav_id": "t", "model": "m", "layer": "l", "n_train": 20, "n_test": 10, "seed": 0},
+    "tcav_scores": {"tcav_id": "t", "model": "m", "layer": "l", "class": "fake", "n_clips": 5, "layer_number": 0},
     "sanity": {"video_id": "v", **_EXPLAINED, "test": "weights", "place": "fc", "depth": 1.0, "similarity": 0.25},
 }
 
@@ -64,24 +68,34 @@ def write_lake(tables: Rows, run_id: str = "r1", *, lake: Path, name: str = "a",
     for table in LAKE_TABLES:
         if table is INPUTS and table.name not in tables:  # as of a run that keeps none
             continue
-        told = [row for each in tables.get(table.name, []) for row in _of_two_classes(each)]
-        rows = [_full(table, run_id, row) for row in told]
-        ids |= {row["video_id"] for row in rows if "video_id" in row}
-        _write(pa.Table.from_pylist(rows, schema=table.schema), layout.table(run_id, table.name) / name)
+        rows = _table(table, run_id, tables.get(table.name, []), table.schema)
+        if "video_id" in table.schema.names:
+            ids |= set(rows["video_id"].to_pylist())
+        _write(rows, layout.table(run_id, table.name) / name)
     if "annotations" in tables:
-        rows = [_full(ANNOTATIONS, run_id, row) for row in tables["annotations"]]
-        _write(pa.Table.from_pylist(rows, schema=ANNOTATIONS.schema), layout.annotations.with_suffix(""))
+        rows = _table(ANNOTATIONS, run_id, tables["annotations"], ANNOTATIONS.schema)
+        _write(rows, layout.annotations.with_suffix(""))
     for chain in {table.chain for table in LAKE_TABLES} - {None}:
         committed = layout.checkpoints(chain, run_id) / (f"{name}.pending" if pending else name)
         _write(pa.table({"video_id": pa.array(sorted(ids), pa.string())}), committed)
     return lake
 
 
+def views_of(tables: Rows, run_id: str = "r1") -> "duckdb.DuckDBPyConnection":
+    """The views of `open_lake` over the rows of one run."""
+    return read.views(
+        {
+            table: ds.dataset(_table(table, run_id, tables.get(table.name, []), read.readable(table.schema)))
+            for table in (*LAKE_TABLES, CURVES, ANNOTATIONS, *TCAV_TABLES)
+        }
+    )
+
+
 # the type is in quotes: fixtures live until after DuckDB's module has gone, which calls a class they still name a leak
 @pytest.fixture
-def views(make_lake: Callable[..., Path]) -> Callable[..., "duckdb.DuckDBPyConnection"]:
-    """views(videos=[...], masks=[...]) -> the views over these rows."""
-    return lambda **tables: open_lake(make_lake({"runs": [{}]} | tables))
+def views() -> Callable[..., "duckdb.DuckDBPyConnection"]:
+    """views(videos=[...], masks=[...]) -> the views over these rows; without files, which are test_lake's."""
+    return lambda **tables: views_of({"runs": [{}]} | tables)
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +117,23 @@ def browser(tmp_path_factory):
     chrome.quit()
 
 
+def until(true: Callable[[], object], what: str) -> None:
+    """Wait for what a browser does in its own time, a minute of which a loaded machine may need."""
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.05)
+
+
 def _write(table: pa.Table, stem: Path) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, stem.with_name(f"{stem.name}.parquet"))
+
+
+def _table(table: Table, run_id: str, rows: list[dict], schema: pa.Schema) -> pa.Table:
+    """The rows in full, by the table's schema or what it is read as."""
+    full = [_full(table, run_id, each) for row in rows for each in _of_two_classes(row)]
+    return pa.Table.from_pylist(full, schema=schema)
 
 
 def _of_two_classes(row: dict) -> list[dict]:

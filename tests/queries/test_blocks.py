@@ -66,6 +66,15 @@ def test_a_table_file_that_is_gone_takes_its_block_back(lake, table):
         assert connection.sql("select video_id from videos").fetchall() == [("a",)]
 
 
+def test_of_a_few_videos_the_blocks_of_others_are_not_read(lake):
+    for path in files(lake, "b")[1:]:
+        path.write_bytes(b"nobody reads this")
+    with open_lake(lake, "r1", ["a", "lost"]) as connection:
+        for table in SINK_TABLES:
+            assert {row[0] for row in connection.sql(f"select video_id from {table.name}").fetchall()} <= {"a"}
+        assert connection.sql("select video_id from videos").fetchall() == [("a",)]
+
+
 def test_a_run_whose_inputs_were_deleted_is_whole(lake):
     """They are most of a lake, and nobody needs them to read it."""
     shutil.rmtree(Layout(lake).table("r1", INPUTS.name))

@@ -22,7 +22,7 @@ from pipelines import league
 from pipelines.errors import UserError
 from pipelines.lake.read import QUERIES, open_lake, queries
 from pipelines.report import against, gallery
-from pipelines.report.charts import CHARTS
+from pipelines.report.charts import CHARTS, svg
 from pipelines.report.sections import FAILURES, RUN, TESTED
 from pipelines.report.tables import csv_uri, header, show
 from pipelines.report.write import report
@@ -141,6 +141,64 @@ def test_regions_curves_and_sanity_are_means_over_videos(views):
     assert sanity["similarity"] == 0.375
 
 
+def tcav(layer, number, share, chance, accuracy=1.0, concept="ball dynamic", against="ball static"):
+    """Rows of cavs and of tcav_scores: of a concept, and of random sets that are taken for one."""
+    cavs, scores = [], []
+    for name, other, values, right in ((concept, against, share, accuracy), ("", "", chance, 0.5)):
+        for number_of_set, value in enumerate(values):
+            ids = {"layer": layer, "concept": name, "against": other, "random_set": number_of_set}
+            cavs.append(ids | {"accuracy": right + 0.01 * number_of_set})
+            scores.append(ids | {"share": value, "magnitude": value / 2, "layer_number": number})
+    return cavs, scores
+
+
+def test_scores_of_concepts_come_with_those_of_random_sets_layer_by_layer(views):
+    # `stem` runs before `block`, whatever the alphabet says
+    first, second = (
+        tcav("stem", 0, [0.5, 0.5, 0.75], [0.25, 0.5, 0.75], 0.5),
+        tcav("block", 1, [1, 0.9, 0.8], [0, 1, 0.5]),
+    )
+    given = {"cavs": first[0] + second[0], "tcav_scores": first[1] + second[1]}
+    with views(**given, predictions=[{}], frames=[{}], videos=[{}]) as lake:
+        rows = asked(lake, "tcav")
+    with views(**given, predictions=[{"model": "other"}], frames=[{}], videos=[{}]) as lake:
+        assert asked(lake, "tcav") == []
+    assert [(row["statistic"], row["layer"]) for row in rows] == [
+        (statistic, layer) for statistic in ("magnitude", "share") for layer in ("stem", "block")
+    ]
+    shares = {row["layer"]: row for row in rows if row["statistic"] == "share"}
+    # what a layer does not tell apart has no score; of the other one 95 % of the sets, and of chance
+    assert [shares["stem"][name] for name in ("value", "value_low", "value_high", "p_adjusted")] == [None] * 4
+    assert shares["block"]["value"] == pytest.approx(0.9)
+    assert shares["block"]["value_low"] == pytest.approx(np.quantile([1, 0.9, 0.8], 0.025))
+    assert shares["block"]["value_high"] == pytest.approx(np.quantile([1, 0.9, 0.8], 0.975))
+    assert (shares["block"]["chance_low"], shares["block"]["chance_high"]) == pytest.approx((0.025, 0.975))
+    halved = next(row for row in rows if row["statistic"] == "magnitude" and row["layer"] == "block")
+    assert halved["value"] == pytest.approx(0.45)
+    chart = CHARTS["tcav"]
+    drawn = svg(chart.draw(rows), "tcav")
+    assert "dynamic over static" in drawn
+    assert "m, fake: ball" in drawn
+    assert chart.says(rows).startswith("m, fake: ball counts more moving than still for 90% of the clips at block, the")
+    assert "No layer tells" in chart.says([row for row in rows if row["layer"] == "stem"])
+
+
+def test_how_often_a_method_has_which_rank_is_drawn():
+    at = {"model": "m", "layer": "l", "metric": "srg"}
+    rows = [
+        at | {"method": "iba", "mean_rank": 1.25, "first": 0.75, "ranks": [0.75, 0.25, 0.0]},
+        at | {"method": "cam", "mean_rank": 1.75, "first": 0.25, "ranks": [0.25, 0.749, 0.001]},
+        at | {"method": "centre", "mean_rank": 3.0, "first": 0.0, "ranks": [0.0, 0.001, 0.999]},
+        at | {"metric": "road", "method": "iba", "mean_rank": 1.0, "first": 1.0, "ranks": [1.0]},
+    ]
+    chart = CHARTS["league_ranks"]
+    drawn = [(row["method"], row["rank"], row["share"]) for row in chart.draw(rows)["data"]["values"]]
+    iba, cam = [("iba", 1, 0.75), ("iba", 2, 0.25)], [("cam", 1, 0.25), ("cam", 2, 0.749)]
+    assert drawn == [*iba, *cam, ("centre", 3, 0.999)]
+    assert "<svg" in svg(chart.draw(rows), "league_ranks")
+    assert chart.says(rows) == "m iba is first by SRG in 75% of the draws."
+
+
 def test_a_gallery_is_sorted_by_what_its_videos_say(views):
     with views(
         videos=[{"video_id": "a", "label": "real"}, {"video_id": "b", "label": None}, {"video_id": "c"}],
@@ -174,10 +232,10 @@ def test_the_choice_takes_one_of_each_kind_in_turn():
         row("outside", 0.1, 0.9, True, outside=0.9),
         row("plain"),
     ]
-    order = gallery.order(rows)
-    assert order[:6] == ["wrong", "unsure", "found", "missed", "outside", "little wrong"]
+    order = gallery.order(rows, {"plain": 0.9, "found": 0.1})
+    assert order[:7] == ["wrong", "unsure", "found", "missed", "outside", "plain", "little wrong"]
     assert sorted(order) == sorted(each["video_id"] for each in rows)
-    assert gallery.order(rows[::-1]) == order
+    assert gallery.order(rows[::-1], {"plain": 0.9, "found": 0.1}) == order
 
 
 def test_methods_that_draw_the_same_do_not_differ():

@@ -27,8 +27,10 @@ from operators.measures.grid import (
     cell_of_pixel,
     common,
     complexity,
+    in_time,
     relative,
     standardised,
+    times,
     values,
 )
 
@@ -87,6 +89,7 @@ def test_random_orders_have_no_srg_on_average():
 
 def test_srg_norm_needs_a_range():
     shares = np.array([0, 0.5, 1])
+    assert removal_scores(shares, np.array([0.1, 0, 0]), np.array([0.1, 0.1, 0]))["srg_norm"] == pytest.approx(0.5)
     assert removal_scores(shares, np.array([0.6, 0.55, 0.55]), np.array([0.6, 0.6, 0.55]))["srg_norm"] is None
     assert removal_scores(shares, np.array([0.6, 0.4, 0.4]), np.array([0.6, 0.6, 0.4]))["srg_norm"] == pytest.approx(
         0.5
@@ -108,8 +111,20 @@ def test_fills():
     assert filled(image, "zero").abs().max() == 0
     assert filled(image, "mean").flatten(1).std(1).max() < 1e-6
     assert filled(image, "mean").mean((1, 2)).numpy() == pytest.approx(image.mean((1, 2)).numpy())
+    clip = torch.stack([image, 1 - image], 1)  # a picture and its negative: grey on average, each blurred by itself
+    assert filled(clip, "mean").numpy() == pytest.approx(np.full((3, 2, 32, 32), 0.5), abs=1e-6)
+    assert filled(clip, "blur")[:, 1].numpy() == pytest.approx(filled(1 - image, "blur").numpy(), abs=1e-6)
     blur = filled(torch.rand(3, 224, 224, generator=torch.Generator().manual_seed(0)), "blur")
     assert 0 < blur[:, 20:-20, 20:-20].std() < 0.06  # of uniform noise, whose own is .29
+    # one white pixel, of an input of 224 and of half of that: a Gaussian of 5 pixels that ends after as many, and half
+    for size, sigma, reach in ((224, 5, 5), (112, 2.5, 2)):
+        dot = torch.zeros(3, size, size)
+        dot[:, 50, 50] = 1
+        spread = filled(dot, "blur")[1]
+        rows = spread.nonzero()[:, 0]
+        assert (rows.min(), rows.max()) == (50 - reach, 50 + reach)
+        assert spread.sum() == pytest.approx(1, abs=1e-5)
+        assert spread[50, 52] / spread[50, 50] == pytest.approx(np.exp(-2 / sigma**2), rel=1e-4)
 
 
 def test_road_continues_a_constant_and_meets_its_equations():
@@ -169,6 +184,23 @@ def test_the_common_grid():
     assert values(row).tolist() == [[4, -2]]
     assert not values(row | {"empty": True}).any()
     assert blurred(np.ones((5, 5), np.float32), 32, 8) == pytest.approx(np.ones((32, 32)), rel=1e-5)
+
+
+def test_cells_of_time():
+    assert [times(frames) for frames in (1, 4, 16, 128)] == [1, 4, 8, 8]
+    one, two = np.full(CELLS, 1, np.float32), np.full(CELLS, 3, np.float32)
+    assert in_time([one], 1).tolist() == one.tolist()
+    # a cell of time is repeated, or the mean of those that it covers
+    assert in_time([one, two], 4).reshape(4, CELLS)[:, 0].tolist() == [1, 1, 3, 3]
+    assert in_time([one, two, two, one], 2).reshape(2, CELLS)[:, 7].tolist() == [2, 2]
+    # pixels lie in the cells that a map's own cells of time became: 16 pictures in 8 of them
+    pixel = cell_of_pixel(32, 16).reshape(16, 32, 32)
+    assert np.bincount(pixel.ravel()).tolist() == [2 * 4] * 8 * CELLS
+    assert (pixel[0] == cell_of_pixel(32).reshape(32, 32)).all()
+    assert (pixel[5] == pixel[0] + 2 * CELLS).all()
+    lone = np.arange(4, dtype=np.float32)  # one value for each of 4 cells of time of 8 pictures
+    shown = in_time([np.full(CELLS, value) for value in lone], times(8))[cell_of_pixel(16, 8)].reshape(8, 16, 16)
+    assert shown[:, 3, 3].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 def test_complexity_by_hand():

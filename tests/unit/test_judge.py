@@ -187,6 +187,47 @@ def test_blur_gains_by_road_what_it_loses_of_the_truth(monkeypatch):
     assert found["exact", "blur8", "srg", "zero"] < found["exact", "", "srg", "zero"] - 0.02
 
 
+class Late(nn.Module):
+    """The same of the second half of a clip's pictures."""
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return Corner()(clips[:, :, clips.shape[2] // 2 :].mean(2))
+
+
+def test_a_clip_is_judged_over_all_of_its_time(monkeypatch):
+    frames = 4
+    view = View(SIZE, "frame", "clip", frames=frames)
+    detector = Detector(replace(SPEC, view=view), ("l",))
+    monkeypatch.setattr(Detector, "load", lambda self: Late())
+    zero, corner = np.zeros((SIDE, SIDE)), perfect()
+    # cells of time in any order: two, or one that says nothing of when
+    of = {"best": {2: corner, 0: zero}, "early": {0: corner, 2: zero}, "always": {0: corner}}
+    masks = [mask(name, cells, frame=0) | {"frame": at} for name, own in of.items() for at, cells in own.items()]
+    row = video("v", masks, truth=False)
+    row["inputs"][0] |= {"view": str(view), "pixels": np.full((frames, SIZE, SIZE, 3), 255, np.uint8).tobytes()}
+    table = pa.Table.from_pylist([row], schema=VIDEO_ROW)
+    asked = frozenset({("v", 0)}), frozenset()
+    judge = Judge((detector,), PARAMS, totals(masks, {}), *asked, None, Explanations(), 3, threads=1)
+    (found,) = conform(judge(table), JUDGED_ROW).to_pylist()
+    assert found["status"] == "ok", found["error_detail"]
+    assert len(found["judged_maps"]) == len(masks)
+    curves = {(each["method"], each["removal"]): each["probability"] for each in found["faithfulness_curves"]}
+    # an eighth of the cells is all that counts, and so much goes with each of 8 steps
+    before, after = 1 / (1 + np.exp(-6)), 1 / (1 + np.exp(2))
+    assert curves["best", "morf"] == pytest.approx([before] + [after] * 8)
+    assert curves["best", "lerf"] == pytest.approx([before] * 8 + [after])
+    # who says nothing of time loses half of it in the first step, as ties fall
+    assert after < curves["always", "morf"][1] < before
+    assert curves["always", "morf"][2:] == pytest.approx([after] * 7)
+    srg = {name: scores(found)[name, "", "srg", "zero"] for name in of}
+    assert srg["best"] == pytest.approx((before - after) * 7 / 8)
+    assert srg["best"] > srg["always"] > srg["early"]
+    assert abs(srg["early"]) < 0.2  # what counts is the last half of its zeros, or their first, as ties fall
+    metrics = {each["metric"] for each in found["faithfulness"]}
+    assert metrics == {"deletion", "insertion", "srg", "srg_norm", "sensitivity_n"}
+    assert found["passes"] <= PARAMS.passes(3, nes=False, still=False)
+
+
 def test_empty_and_failed_maps():
     empty, failed = mask("empty", RANDOM, empty=True), mask("bad", RANDOM, saliency=None, error_code="explain_failed")
     (row,) = judged(video("v", [empty, failed]))

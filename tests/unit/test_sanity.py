@@ -102,7 +102,7 @@ def judged(tmp_path_factory) -> list[dict]:
     row = dict.fromkeys(VIDEO_ROW.names) | {table.name: [] for table in NESTED}
     where = {"view": str(SPEC.view), "span_frames": 1, "box_x": 0, "box_y": 0, "box_width": 9, "box_height": 9}
     masks = []
-    for (method, layer), values in made.items():
+    for (method, layer), (values,) in made.items():
         most = float(values.abs().max()) or 1.0
         mask = {"first_frame": 0, "frame": 0, "span_frames": 1, "model": "toy", "method": method, "layer": layer}
         mask |= {
