@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
 
+from operators.storage import parquet as pq
 from pipelines.cluster import shared_out
 from pipelines.config import of_run
 from pipelines.errors import UserError
