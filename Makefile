@@ -53,6 +53,8 @@ test-fast: setup
 
 # careless changes, one at a time: which does no test notice (docs/testing.md); an hour
 mutants: setup
+	rm -f bench/reach.json
+	$(BIN)/python bench/mutants.py reach
 	$(BIN)/python bench/mutants.py named
 	$(BIN)/python bench/mutants.py sampled
 

@@ -16,6 +16,7 @@ from operators.models.cut import split_all
 from operators.models.precision import tf32
 from operators.models.running import example, pixels_of, placed, to_input
 from operators.models.weights import Detector
+from operators.storage.files import on_disk
 from operators.tcav.clips import ConceptParams, Found, concept_clips, frames_looked_at
 from operators.tcav.objects import find_objects, load_detector
 from operators.video.sandbox import Limits, kept_sandbox
@@ -31,7 +32,8 @@ def make_concepts(
     for video in table.to_pylist():
         known = None if boxes is None else boxes.get(video["uri"], ())
         try:
-            found = kept_sandbox(limits).run(concept_clips, video["uri"], video["video_id"], params, known)
+            with on_disk(video["uri"], limits.fetch_mb) as file:
+                found = kept_sandbox(limits).run(concept_clips, file, video["video_id"], params, known)
         except SampleError:
             continue
         for number, row in enumerate(found):
@@ -64,7 +66,8 @@ class ObjectConcepts:
         boxes: dict[str, list[Found]] = {}
         for uri in table["uri"].to_pylist():
             try:
-                frames = kept_sandbox(self._limits).run(frames_looked_at, uri, self._params)
+                with on_disk(uri, self._limits.fetch_mb) as file:
+                    frames = kept_sandbox(self._limits).run(frames_looked_at, file, self._params)
             except SampleError:
                 continue
             boxes[uri] = [

@@ -14,6 +14,7 @@ from annotated_types import Ge, Le
 
 from operators.forging.blend import SELF_BLENDED, ForgeParams, Rectangle, draw, forge_clip, forge_masks
 from operators.inputs.faces import FaceParams, find_face
+from operators.storage.files import on_disk
 from operators.video.decode import FrameReader, read_frames
 from operators.video.encode import DEFAULT_CRF, write_masks, write_video
 from operators.video.sandbox import Limits, kept_sandbox, progress
@@ -68,9 +69,10 @@ def forge_videos(table: pa.Table, *, out: Path, per_video: int, params: Forgerie
         started = time.perf_counter()
         row = {"video_id": video["video_id"], "status": STATUS_OK, "manipulations": []}
         try:
-            row["manipulations"] = kept_sandbox(limits).run(
-                forge_video, video["uri"], video["video_id"], out, per_video, params
-            )
+            with on_disk(video["uri"], limits.fetch_mb) as file:
+                row["manipulations"] = kept_sandbox(limits).run(
+                    forge_video, file, video["video_id"], out, per_video, params
+                )
         except SampleError as error:
             row |= {"status": STATUS_ERROR, "error_code": error.code, "error_detail": error.detail}
         rows.append(row | {"forge_s": time.perf_counter() - started})

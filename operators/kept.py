@@ -5,9 +5,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from operators.inputs.view import View
+from operators.storage import parquet as pq
 from operators.video.decode import Probe
 from schemas.tables import FRAMES, INPUTS, STATUS_ERROR, TRUTH, VIDEOS, Table
 
@@ -27,23 +26,31 @@ class Kept:
     views: frozenset[str]
 
     def inputs(self, video_id: str, views: Sequence[View]) -> list[Row] | None:
-        """The `inputs` of `operators.prepare.prepare_video` for some views; None where they were not kept."""
+        """The `inputs` of `operators.prepare.prepare_video` for some views; None where they were not kept, or are no
+        longer: a block that another process writes anew goes, and inputs may be deleted."""
         names = [str(view) for view in views]
         if video_id not in self.blocks or not self.views.issuperset(names):
             return None
-        rows = [row for row in self._rows(INPUTS, video_id) if row["view"] in names]
+        try:
+            rows = [row for row in self._rows(INPUTS, video_id) if row["view"] in names]
+        except FileNotFoundError:
+            return None
         return sorted(rows, key=lambda row: (row["frame"], names.index(row["view"])))
 
     def video(self, video: Row, views: Sequence[View]) -> Row | None:
-        """All of `prepare_video` for a row of MANIFEST; None where it was not kept, failed or had another truth."""
+        """All of `prepare_video` for a row of MANIFEST; None where it was not kept, or is no longer, failed or had
+        another truth."""
         inputs = self.inputs(video["video_id"], views)
         if inputs is None:
             return None
-        (known,) = self._rows(VIDEOS, video["video_id"])
+        try:
+            (known,) = self._rows(VIDEOS, video["video_id"])
+            nested = {table.name: self._rows(table, video["video_id"]) for table in (FRAMES, TRUTH)}
+        except FileNotFoundError:
+            return None
         if known["status"] == STATUS_ERROR or known["truth_uri"] != video["truth_uri"]:
             return None
         found = {name: known[name] for name in ("status", *(field.name for field in fields(Probe)))}
-        nested = {table.name: self._rows(table, video["video_id"]) for table in (FRAMES, TRUTH)}
         return found | nested | {INPUTS.name: inputs}
 
     def _rows(self, table: Table, video_id: str) -> list[Row]:

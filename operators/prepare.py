@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, field
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -13,6 +14,7 @@ from operators.inputs.flow import FlowParams
 from operators.inputs.truth import truth_row
 from operators.inputs.view import View
 from operators.kept import Kept
+from operators.storage.files import on_disk
 from operators.video.decode import Frame, read_frames
 from operators.video.fingerprint import fingerprint
 from operators.video.keyframes import ChangeSignal, KeyframeParams, pick_keyframes
@@ -20,6 +22,8 @@ from operators.video.sandbox import Limits, kept_sandbox, progress
 from schemas.errors import TRIED_TWICE, SampleError
 from schemas.params import checked
 from schemas.tables import NESTED, STATUS_ERROR, STATUS_NO_FACE, STATUS_OK, VIDEO_ROW
+
+T = TypeVar("T")
 
 
 @checked
@@ -42,10 +46,9 @@ def prepare(
     rows = []
     for video in table.to_pylist():
         started = time.perf_counter()
-        args = video["uri"], params, views, video["truth_uri"], limits.kept_mb << 20
         try:
             known = next(filter(None, (each.video(video, views) for each in kept)), None)
-            found = _in_sandbox(limits, prepare_video, *args) if known is None else known
+            found = _tried_twice(_prepare, video, params, views, limits) if known is None else known
         except SampleError as error:
             found = {"status": STATUS_ERROR, "error_stage": "prepare"}
             found |= {"error_code": error.code, "error_detail": error.detail}
@@ -69,10 +72,10 @@ def recut(
     """
     rows = []
     for video in table.to_pylist():
-        args = video["uri"], video["frames"], flows[video["video_id"]], views
+        args = video["frames"], flows[video["video_id"]], views
         try:
             known = None if kept is None else kept.inputs(video["video_id"], views)
-            found = {"inputs": _in_sandbox(limits, recut_video, *args) if known is None else known}
+            found = {"inputs": _tried_twice(_recut, video["uri"], limits, *args) if known is None else known}
         except SampleError as error:
             found = {"status": STATUS_ERROR, "error_stage": "recut"}
             found |= {"error_code": error.code, "error_detail": error.detail}
@@ -80,15 +83,37 @@ def recut(
     return pa.Table.from_pylist(rows, schema=VIDEO_ROW)
 
 
-def _in_sandbox(limits: Limits, work: Callable[..., Any], *arguments: Any) -> Any:
+def _prepare(video: dict[str, Any], params: PrepareParams, views: tuple[View, ...], limits: Limits) -> dict[str, Any]:
+    """`prepare_video` in a sandbox, of files on disk."""
+    with on_disk(video["uri"], limits.fetch_mb) as file, _truth_on_disk(video["truth_uri"], limits) as truth:
+        return kept_sandbox(limits).run(prepare_video, file, params, views, truth, limits.kept_mb << 20)
+
+
+@contextmanager
+def _truth_on_disk(uri: str | None, limits: Limits) -> Iterator[str | None]:
+    with ExitStack() as stack:
+        try:
+            file = None if uri is None else stack.enter_context(on_disk(uri, limits.fetch_mb))
+        except SampleError as error:
+            raise SampleError("truth_unreadable", f"{uri}: {error}") from error
+        yield file
+
+
+def _recut(uri: str, limits: Limits, *arguments: Any) -> list[dict[str, Any]]:
+    """`recut_video` in a sandbox, of a file on disk."""
+    with on_disk(uri, limits.fetch_mb) as file:
+        return kept_sandbox(limits).run(recut_video, file, *arguments)
+
+
+def _tried_twice(work: Callable[..., T], *arguments: Any) -> T:
     """What `work` gives, tried a second time where the machine may have failed and not the file: a child that the
     kernel kills for want of memory looks like one that a broken file has killed."""
     try:
-        return kept_sandbox(limits).run(work, *arguments)
+        return work(*arguments)
     except SampleError as error:
         if error.code not in TRIED_TWICE:
             raise
-        return kept_sandbox(limits).run(work, *arguments)
+        return work(*arguments)
 
 
 def recut_video(

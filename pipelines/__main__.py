@@ -17,6 +17,7 @@ from pipelines.errors import UserError, told
 #: every command, in the order a user meets them; pipelines/commands/NAME.py is imported for the one that runs
 COMMANDS: Final = {
     "explain": "explain every video of folders, files or manifests",
+    "plan": "predict what explaining a manifest takes: hours, bytes, money",
     "estimate": "estimate mean and deviation of layers for explain --statistics",
     "judge": "judge the maps of a run: faithfulness, localisation, sanity",
     "evaluate": "check the tables and make the evaluation tables",

@@ -1,7 +1,6 @@
 """What each model says with the bottleneck closed at each layer: tells which of two things an empty map means."""
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from operators.methods import statistics
@@ -9,6 +8,7 @@ from operators.methods.closed import noise_alone
 from operators.models.cut import split
 from operators.models.running import example, placed
 from operators.models.weights import Detector
+from operators.storage import parquet as pq
 from pipelines.config import Config
 from pipelines.lake.layout import Layout
 from pipelines.manifest import write_table

@@ -3,15 +3,19 @@
 import logging
 import os
 import signal
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import ray
 from ray.data import DataContext
+from rich.console import Console
 
 from pipelines.config import Resources
 from pipelines.errors import UserError
 from pipelines.machine import WAITING, processors
+from pipelines.screen import say
+from pipelines.watch import watched
 
 _VIDEOS_PER_GPU_CALL: Final = 32
 
@@ -29,10 +33,11 @@ class Cluster:
     calls: int  # of an actor at a time
 
 
-def connect(resources: Resources) -> Cluster:
+def connect(resources: Resources, console: Console | None = None) -> Cluster:
     """Join the cluster RAY_ADDRESS names (set inside `ray job submit`), else start Ray on this machine.
 
-    Raises UserError for a cluster with too few processors.
+    `console` hears what attribution actors run on where that is not what is there already. Raises UserError for a
+    cluster with too few processors, and for GPUs that are asked for where none can be.
     """
     if not ray.is_initialized():
         options = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -42,7 +47,8 @@ def connect(resources: Resources) -> Cluster:
         else:
             # The actor holds logical CPUs for its threads and Ray's checkpoint filter one: with so many more than the
             # machine has, all of its processors decode while there is something to decode, also in a resumed run.
-            ray.init(address="local", num_cpus=2 * processors() + 1, include_dashboard=False, **options)
+            with watched():
+                ray.init(address="local", num_cpus=2 * processors() + 1, include_dashboard=False, **options)
         signal.signal(signal.SIGTERM, terminate)  # Ray's own ends the process with a dump of its stack
         _hush()
     context = DataContext.get_current()
@@ -51,34 +57,67 @@ def connect(resources: Resources) -> Cluster:
     # first video took as much of the processors as all else together.
     context.use_datasource_v2 = False
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # an error that ends a run is told once, by `errors.told`
-    available = ray.cluster_resources()
-    gpus = available.get("GPU", 0)
-    per_actor = resources.gpus_per_actor if gpus else 0.0
-    actors = resources.actors or (int(gpus / per_actor) if gpus else 1)
-    threads = resources.threads_per_actor or (1 if gpus else _threads_of_a_node())
+    there, nodes = ray.cluster_resources(), processors_of_nodes()
+    found = shared_out(resources, there, nodes, grows="RAY_ADDRESS" in os.environ)
+    if console is not None:
+        _announce(found, there.get("GPU", 0), console)
+    return found
+
+
+def shared_out(resources: Resources, there: Mapping[str, float], nodes: Sequence[int], grows: bool) -> Cluster:
+    """What actors get of a cluster with the resources that are `there`, and `nodes` with so many processors.
+
+    A share of a GPU that is asked for is waited for where more may come (`grows`). UserError as `connect`.
+    """
+    gpus, share = there.get("GPU", 0), resources.gpus_per_actor
+    if share is not None and not gpus and not grows:
+        raise UserError(f"resources.gpus_per_actor={share:g}: this machine has no GPU")
+    if share is not None and not gpus and not resources.actors:
+        raise UserError(
+            f"resources.gpus_per_actor={share:g}: the cluster has no GPU yet; say with resources.actors for how many "
+            "actors GPUs will come"
+        )
+    per_actor = share if share is not None else 1.0 if gpus else 0.0
+    actors = resources.actors or (int(gpus / per_actor) if per_actor else 1)
+    threads = resources.threads_per_actor or (1 if per_actor else min(nodes))  # of the smallest
     # Unequal to the one CPU of a decoding task on purpose: Ray fuses a task into an actor of equal resources, and
     # then nothing is decoded but by the actor.
-    cpus = 1 if gpus else threads
-    needed = actors * cpus + 2
-    if available.get("CPU", 0) < needed:
+    cpus = 1 if per_actor else threads
+    # those whose GPU is to come bring their processors along
+    needed = (min(actors, int(gpus / per_actor)) if per_actor else actors) * cpus + 2
+    if there.get("CPU", 0) < needed:
         raise UserError(
-            f"the cluster has {available.get('CPU', 0):.0f} CPUs and needs {needed}: {cpus} per attribution actor, one "
+            f"the cluster has {there.get('CPU', 0):.0f} CPUs and needs {needed}: {cpus} per attribution actor, one "
             "for the checkpoint filter and one to decode; set resources.actors or resources.threads_per_actor lower"
         )
-    samples = resources.batch_samples or (0 if gpus else 4)
+    samples = resources.batch_samples or (0 if per_actor else 4)
     # a GPU waits neither for rows to be read and written, nor for the gap between two calls; on processors nothing is
     # won, for what reads and writes takes them from what explains
-    videos = resources.videos_per_call or max(resources.videos_per_block, _VIDEOS_PER_GPU_CALL if gpus else 0)
-    return Cluster(actors, cpus, per_actor, threads, samples, videos, calls=2 if gpus else 1)
+    videos = resources.videos_per_call or max(resources.videos_per_block, _VIDEOS_PER_GPU_CALL if per_actor else 0)
+    return Cluster(actors, cpus, per_actor, threads, samples, videos, calls=2 if per_actor else 1)
 
 
-def _threads_of_a_node() -> int:
-    """Processors of the smallest machine an actor may come to run on."""
+def _announce(cluster: Cluster, gpus: float, console: Console) -> None:
+    """That GPUs are waited for, or that none is where one might be thought."""
+    needed = cluster.actors * cluster.gpus_per_actor
+    if needed > gpus:
+        say(console, f"the cluster has {gpus:g} of the {needed:g} GPUs that were asked for: the others are waited for")
+    elif not needed and "RAY_ADDRESS" in os.environ:
+        say(
+            console,
+            "the cluster has no GPU: explaining on processors; with --set resources.gpus_per_actor=1 and "
+            "resources.actors=N it waits for N GPUs",
+            "yellow",
+        )
+
+
+def processors_of_nodes() -> list[int]:
+    """Processors of every machine that runs something; at least one."""
     if "RAY_ADDRESS" not in os.environ:
-        return processors()
+        return [processors()]
     # Ray's own count minds a container's quota; a head that is to run nothing has none
-    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-    return int(min((cpus for cpus in nodes if cpus), default=1))
+    nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    return [cpus for cpus in nodes if cpus] or [1]
 
 
 @ray.remote(num_cpus=0, max_restarts=1, resources={"nowhere": 1})

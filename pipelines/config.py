@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, MinLen, MultipleOf
 from pydantic import AfterValidator, TypeAdapter, ValidationError
@@ -30,6 +30,7 @@ from operators.models.clips import CLIP_MODELS
 from operators.models.spec import PAPER_LAYERS, ModelSpec, layer_names, spec_for
 from operators.models.weights import Detector, digest, fetch_published, is_clip_model, spec_of
 from operators.prepare import PrepareParams
+from operators.storage.remote import path_of
 from operators.video.sandbox import Limits
 from pipelines.errors import UserError
 from schemas.params import checked
@@ -79,7 +80,7 @@ class GivenReadouts:
 
 def _paths(folder: str | None, files: tuple[str, ...]) -> dict[tuple[str, str], Path]:
     keys = [tuple(each.split(" ")[0].split("/")) for each in files]
-    return {(model, layer): path_in(Path(folder or ""), model, layer) for model, layer in keys}
+    return {(model, layer): path_in(path_of(folder or ""), model, layer) for model, layer in keys}
 
 
 @checked
@@ -93,7 +94,9 @@ class Resources:
     batch_samples: Annotated[int, Ge(0), Le(1024)] = 0
     #: attribution actors; 0: one per GPU, or one on a machine without
     actors: Annotated[int, Ge(0), Le(10_000)] = 0
-    gpus_per_actor: Annotated[float, Ge(0.01), Le(1)] = 1.0
+    #: share of a GPU for each; not set: a whole one where there are GPUs, and none where there are none. Set: it is
+    #: waited for, where a cluster may grow
+    gpus_per_actor: Annotated[float, Ge(0.01), Le(1)] | None = None
     #: 0: all of the machine's processors without a GPU
     threads_per_actor: Annotated[int, Ge(0), Le(1024)] = 0
 
@@ -406,7 +409,7 @@ def allowed(hint: Any) -> str:
     kind = get_args(hint)[0] if limits else hint
     if get_origin(kind) is Literal:
         return " or ".join(json.dumps(each) for each in get_args(kind))
-    if get_origin(kind) is types.UnionType:  # with None, which is to leave the field out
+    if get_origin(kind) in (types.UnionType, Union):  # with None, which is to leave the field out
         return allowed(get_args(kind)[0])
     words = "a table" if dataclasses.is_dataclass(kind) else _KINDS[get_origin(kind) or kind]
     said = [f"{_LIMITS[type(each)]} {dataclasses.astuple(each)[0]}" for each in limits if type(each) in _LIMITS]

@@ -77,7 +77,7 @@ def demo(out: Path, console: Console) -> int:
     rows = pq.read_table(clips / "manifest.parquet")
     pq.write_table(rows.filter(pc.field("split") == "test"), held_out)
     explain(config, [held_out], lake, console)
-    judge(lake, None, _JUDGED, {}, {}, None, False, console)
+    judge(lake, None, _JUDGED, {}, {}, None, False, configs.Resources(), console)
     code = evaluate(lake)
     for video_id in _examples(lake):
         for path in render(lake, video_id, methods=_METHODS[:1]):

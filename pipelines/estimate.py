@@ -1,13 +1,11 @@
 """Mean and deviation of layers' activations over many videos, on all workers: what the bottleneck's noise is like."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from rich.console import Console
 
 from operators.collect import Collector, from_partial
@@ -16,6 +14,8 @@ from operators.methods import statistics
 from operators.methods.statistics import LayerStatistics
 from operators.models.weights import Detector
 from operators.stage import Stage
+from operators.storage import parquet
+from operators.storage.files import copy
 from pipelines import manifest as manifests
 from pipelines.cluster import Cluster, connect
 from pipelines.config import Config
@@ -36,9 +36,9 @@ def estimate(config: Config, paths: list[Path], out: Path, console: Console, lab
     """Write OUT/MODEL/LAYER.safetensors for every layer of the config's detectors, what `explain --statistics` takes.
 
     Of a manifest with splits only `train` is used, of videos with labels only those of `label` if it is given, and at
-    most `statistics.max_videos` videos. A file that is there is kept, unless it is of other weights or another label.
-    Raises UserError for paths without such a video, a file in the way that holds no statistics, and a detector no
-    input could be cut for.
+    most `statistics.max_videos` videos, or more where no input can be cut from these. A file that is there is kept,
+    unless it is of other weights or another label. Raises UserError for paths without such a video, a file in the way
+    that holds no statistics, and a detector no input could be cut for.
     """
     out = out.resolve()
     for each in config.detectors:
@@ -61,7 +61,8 @@ def estimate(config: Config, paths: list[Path], out: Path, console: Console, lab
             table = table.filter(pc.field("label") == label)
             if not len(table):
                 raise UserError(f"no video to estimate from is labelled {label}")
-        _estimate(config, table, out / "_manifest.parquet", missing, out, connect(config.resources), console, label)
+        cluster = connect(config.resources, console)
+        _estimate(config, table, out / "_manifest.parquet", missing, out, cluster, console, label)
 
 
 def keep_statistics(
@@ -71,12 +72,12 @@ def keep_statistics(
     for (model, layer), given in config.statistics.paths.items():
         target = statistics.path_in(folder, model, layer)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(given, target)
+        copy(given, target)
     missing = [each for each in _layers(config) if not _is_there(statistics.path_in(folder, *each))]
     if missing:
         named = ", ".join(f"{model} {layer}" for model, layer in missing)
         say(console, f"estimating mean and deviation of {named} from the run's own crops")
-        videos = pq.read_table(manifest_file)
+        videos = parquet.read_table(manifest_file)
         if n_forged := videos["label"].to_pylist().count(FAKE):
             like = f"the noise is like all of these videos, {n_forged} forged ones among them"
             how = "estimate --label real has what speaks for a forgery against genuine footage"
@@ -128,19 +129,25 @@ def _estimate(
     label: str | None = None,
     kept: tuple[Kept, ...] = (),
 ) -> None:
-    # ids are hashes, so the first ones are a random sample, and the same one after a crash
-    sampled = manifest.slice(0, config.statistics.max_videos)
-    try:
-        sample.parent.mkdir(parents=True, exist_ok=True)
-        manifests.write_table(sampled, sample)
-    except OSError as error:
-        raise UserError(f"cannot write {sample.parent}: {error.strerror}") from error
     detectors = [
         replace(each, layers=tuple(layer for layer in each.layers if (each.spec.name, layer) in missing))
         for each in config.detectors
     ]
     config = replace(config, detectors=tuple(each for each in detectors if each.layers))
-    found = collect(sample, len(sampled), config, cluster, console, kept)
+    found: dict[tuple[str, str], LayerStatistics] = {}
+    n_read, n_next, blind = 0, config.statistics.max_videos, config.detectors
+    while blind and n_read < len(manifest):
+        # ids are hashes, so the first ones are a random sample, and the same one after a crash; others only where none
+        # of these shows anything
+        sampled = manifest.slice(n_read, n_next)
+        try:
+            sample.parent.mkdir(parents=True, exist_ok=True)
+            manifests.write_table(sampled, sample)
+        except OSError as error:
+            raise UserError(f"cannot write {sample.parent}: {error.strerror}") from error
+        found |= collect(sample, len(sampled), replace(config, detectors=blind), cluster, console, kept)
+        blind = tuple(each for each in blind if (each.spec.name, each.layers[0]) not in found)
+        n_read, n_next = n_read + len(sampled), 2 * n_next
     for (model, layer), known in found.items():
         about = {"model": model, "layer": layer, "label": label}
         about |= config.about_statistics(_detector(config, model))
@@ -150,9 +157,8 @@ def _estimate(
             say(console, f"{model} {layer}: n = {known.n}; {few}", "yellow")
         else:
             say(console, f"{model} {layer}: n = {known.n}")
-    for each in config.detectors:
-        if (each.spec.name, each.layers[0]) not in found:
-            say(console, f"{each.spec.name}: no input could be cut from {len(sampled)} videos", "yellow")
+    for each in blind:
+        say(console, f"{each.spec.name}: no input could be cut from {n_read} videos", "yellow")
 
 
 def _training(table: pa.Table) -> pa.Table:

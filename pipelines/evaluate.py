@@ -1,8 +1,6 @@
 """Checks a run's tables and computes its evaluation tables: `python -m pipelines evaluate`."""
 
-import os
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from operators.storage.files import replacing
 from pipelines import league
 from pipelines.errors import UserError
 from pipelines.lake import blocks
@@ -119,18 +118,9 @@ def _write(table: pa.Table, stem: Path) -> None:
     """STEM.parquet and STEM.csv, each replaced as a whole."""
     try:
         stem.parent.mkdir(exist_ok=True)
-        _replace(stem.with_suffix(".parquet"), lambda path: pq.write_table(table, path))
-        _replace(stem.with_suffix(".csv"), lambda path: _csv(table, path))
+        with replacing(stem.with_suffix(".parquet")) as path:
+            pq.write_table(table, path)
+        with replacing(stem.with_suffix(".csv")) as path, path.open("w", encoding="utf-8", newline="") as out:
+            write_csv(table.to_reader(), out)
     except OSError as error:
         raise UserError(f"cannot write the evaluation tables: {error}") from error
-
-
-def _csv(table: pa.Table, path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as out:
-        write_csv(table.to_reader(), out)
-
-
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    write(unfinished)
-    unfinished.replace(path)

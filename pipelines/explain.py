@@ -18,9 +18,10 @@ from pipelines import summary
 from pipelines.closed import keep_closed
 from pipelines.cluster import Cluster, connect
 from pipelines.config import Config, check_row
-from pipelines.errors import UserError
+from pipelines.errors import UserError, one_line
 from pipelines.estimate import keep_statistics
 from pipelines.fidelity import keep_choices
+from pipelines.identities import Identities
 from pipelines.lake import blocks, runs
 from pipelines.lake.compact import compacting, take_back
 from pipelines.lake.kept import keeps, kept_for
@@ -57,7 +58,7 @@ def explain(
     another process writes, and a cluster that is too small.
     """
     layout = Layout(lake.resolve())
-    manifest = manifests.build(paths, config.classes)
+    manifest = manifests.build(paths, config.classes, Identities(layout.identities, console))
     if only is not None:
         manifest, n_unknown = manifests.only(manifest, only)
         if n_unknown:
@@ -89,7 +90,7 @@ def _explain(
         if cut.slower is not None:
             say(console, f"{model} {cut.slower}", "yellow")
 
-    cluster = connect(config.resources)
+    cluster = connect(config.resources, console)
     runs.begin(config, layout, cuts)
     if any(STATISTICS in method.needs for method in config.made_methods):
         keep_statistics(config, layout.manifest(run_id), layout.statistics(run_id), kept, cluster, console)
@@ -213,7 +214,7 @@ def _write_manifest(manifest: manifests.Manifest, layout: Layout, run_id: str) -
         path.parent.mkdir(parents=True, exist_ok=True)
         manifests.write_table(manifest.table, path)
     except OSError as error:
-        raise UserError(f"cannot write the lake {layout.root}: {error.strerror}") from error
+        raise UserError(f"cannot write the lake {layout.root}: {error.strerror or one_line(error)}") from error
 
 
 def _announce(config: Config, manifest: manifests.Manifest, layout: Layout, console: Console) -> None:

@@ -14,7 +14,9 @@ from operators.inputs.faces import Box
 from operators.inputs.flow import FlowParams
 from operators.inputs.view import View
 from operators.pictures.overlay import Scale
+from operators.storage.files import on_disk
 from operators.video.decode import Frame, read_frames
+from operators.video.sandbox import Limits
 from pipelines.errors import UserError
 from pipelines.lake.read import open_lake, queries
 from schemas.methods import IBA
@@ -91,7 +93,7 @@ def read(
         video = found[0]
         scales = _rows(connection, queries("render")["scales"], run_id=video["run_id"])
     with open_lake(lake, video["run_id"], [video["video_id"]]) as connection:
-        params = {"run_id": video["run_id"], "video_id": video["video_id"]}
+        params = {"run_id": video["run_id"], "video_ids": [video["video_id"]]}
         maps, truth = (_rows(connection, queries("render")[name], **params) for name in ("maps", "truth"))
     if not maps:
         reason = {STATUS_NO_FACE: "no face was found in it", STATUS_ERROR: f"{video['error_code']}"}
@@ -222,10 +224,11 @@ def pictures(uri: str, frames: set[int] | None) -> Iterator[tuple[Frame, np.ndar
     """(frame, the picture after it or None at the end) of the wanted frames, None for all, in one pass."""
     waiting: Frame | None = None
     only = None if frames is None else frames | {index + 1 for index in frames}
-    for frame in read_frames(uri, "rgb24", only=only):
-        if waiting is not None:
-            yield waiting, frame.image
-        waiting = frame if frames is None or frame.index in frames else None
+    with on_disk(uri, Limits.fetch_mb) as file:
+        for frame in read_frames(file, "rgb24", only=only):
+            if waiting is not None:
+                yield waiting, frame.image
+            waiting = frame if frames is None or frame.index in frames else None
     if waiting is not None:
         yield waiting, None
 

@@ -86,7 +86,7 @@ def export(lake: Path, out: Path, to: str, run_id: str | None = None, console: C
         say(console, f"left out, for they cannot be read again: {', '.join(left_out[:3])}{more}", "yellow")
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, query: str, folder: str = "export", **params: str) -> list[Row]:
+def _rows(connection: duckdb.DuckDBPyConnection, query: str, folder: str = "export", **params: Any) -> list[Row]:
     return connection.sql(queries(folder)[query], params=params).to_arrow_table().to_pylist()
 
 
@@ -97,12 +97,11 @@ def _read(connection: duckdb.DuckDBPyConnection, run_id: str, videos: list[Row])
     tops = {(row["model"], row["method"], row["layer"]): max(row["top"], 0.0) for row in scales}
     flow = FlowParams(**config["prepare"]["flow"])
     for row in videos:
-        params = {"run_id": run_id, "video_id": row["video_id"]}
         series: dict[Name, list[Row]] = {}
-        for each in _rows(connection, "maps", "render", **params):
+        for each in _rows(connection, "maps", "render", run_id=run_id, video_ids=[row["video_id"]]):
             name = (each["model"], each["method"], each["layer"], each["target"])
             series.setdefault(name, []).append(each)
-        said = _rows(connection, "said", **params)
+        said = _rows(connection, "said", run_id=run_id, video_id=row["video_id"])
         yield _Video(row, _file_name(row["video_id"]), series, tops, views, flow, said)
 
 

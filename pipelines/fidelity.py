@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray
 from rich.console import Console
 
@@ -17,6 +16,7 @@ from operators.methods import choice as choices
 from operators.methods.choice import Choice
 from operators.methods.iba import Iba
 from operators.methods.ready import Files
+from operators.storage import parquet
 from pipelines.cluster import Cluster
 from pipelines.config import Config
 from pipelines.manifest import write_table
@@ -76,7 +76,7 @@ def _found(
     cluster: Cluster,
     console: Console,
 ) -> dict[tuple[str, str], Choice]:
-    manifest = pq.read_table(manifest_file)
+    manifest = parquet.read_table(manifest_file)
     few = f"fewer than {LEAST_SAMPLES:,} samples, which would not repay it"
     found = {each: Choice(config.bottleneck.draws, why=few) for each in missing}
     if len(manifest) * config.prepare.keyframes.max_keyframes < LEAST_SAMPLES:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from operators.forge import ForgeriesParams, forge_videos, names
 from operators.stage import Stage
+from operators.video.identity import video_id
 from operators.video.sandbox import Limits
 from pipelines import manifest as manifests
 from pipelines.cluster import connect
@@ -80,10 +81,10 @@ def _rows(video: dict, manipulations: list[str], out: Path, params: ForgeriesPar
     # forgeries of one video, and it itself, must not be parted by a split
     shared = {name: video[name] for name in ("dataset", "split")}
     shared |= {"identities": video["identities"] or f"source:{video['video_id']}"}
-    genuine = shared | {"uri": files.real, "label": "real", "video_id": manifests.video_id(str(out / files.real))}
+    genuine = shared | {"uri": files.real, "label": "real", "video_id": video_id(str(out / files.real))}
     rows = [genuine]
     for fake, masks, manipulation in zip(files.fakes, files.masks, manipulations, strict=True):
-        ids = {"video_id": manifests.video_id(str(out / fake), manipulation), "pair_id": genuine["video_id"]}
+        ids = {"video_id": video_id(str(out / fake), manipulation), "pair_id": genuine["video_id"]}
         rows.append(shared | ids | {"uri": fake, "label": "fake", "truth_uri": masks, "manipulation": manipulation})
     return rows
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shlex
-import shutil
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import Console
 
 from operators.inputs.landmarks import VIEW as LANDMARK_VIEW
@@ -25,8 +23,11 @@ from operators.methods.ready import Files
 from operators.models.weights import Detector, digest, load_model
 from operators.prepare import recut
 from operators.stage import Stage
+from operators.storage import parquet as pq
+from operators.storage.files import remove_tree
+from operators.storage.remote import path_of
 from pipelines.cluster import Cluster, connect
-from pipelines.config import Config, of_run
+from pipelines.config import Config, Resources, of_run
 from pipelines.errors import UserError
 from pipelines.lake import blocks
 from pipelines.lake.compact import compacting
@@ -67,13 +68,14 @@ def judge(
     permuted: dict[str, Path],
     landmarks: Path | None,
     again: bool,
+    resources: Resources,
     console: Console,
 ) -> None:
     """Judge the maps of one run, the latest unless told, and write the tables JUDGE_TABLES.
 
-    The same command continues a pass that was interrupted. UserError: no lake, no such run, a run without a map, one
-    that was judged otherwise (unless `again`, which drops what there is), weights that are gone or are others, a
-    landmark file that is none.
+    `resources` are those of the machines that judge, which need not be those that explained. The same command continues
+    a pass that was interrupted. UserError: no lake, no such run, a run without a map, one that was judged otherwise
+    (unless `again`, which drops what there is), weights that are gone or are others, a landmark file that is none.
     """
     try:
         finder(landmarks)
@@ -83,7 +85,7 @@ def judge(
     run_id = runs(lake)[-1] if run_id is None else run_id
     with open_lake(lake, run_id) as connection:
         (text,) = connection.sql("select config from runs").fetchall()[0]
-        config = _found(of_run(text), weights)
+        config = replace(_found(of_run(text), weights), resources=resources)
         _check_permuted(config, permuted)
         of_clips = {each.spec.name for each in config.detectors if each.spec.view.shows == "clip"}
         plan = _plan(connection, params, of_clips)
@@ -98,7 +100,7 @@ def judge(
                 whole = _write_maps(connection, plan, layout.maps_to_judge(run_id))
                 frames, kept = frozenset(plan.chosen[: params.sanity_frames]), layout.statistics(run_id)
                 explanations = Explanations(frames, config.made_methods, Files(kept, config.readouts.paths), permuted)
-                cluster = connect(config.resources)
+                cluster = connect(config.resources, console)
                 kept = kept_by(layout, run_id, config) if keeps(layout, run_id) else None
                 chain = stages(config, params, plan, whole, landmarks, explanations, kept, cluster)
                 per_block = config.resources.videos_per_block
@@ -182,7 +184,7 @@ def _check_permuted(config: Config, permuted: dict[str, Path]) -> None:
 def _placed(detector: Detector, given: Path | None) -> Detector:
     if detector.weights is None:
         return detector
-    path, name = given or Path(detector.weights), detector.spec.name
+    path, name = given or path_of(detector.weights), detector.spec.name
     if not path.is_file():
         raise UserError(f"no weights file at {path}: say where it lies now with --weights {name}=FILE")
     if digest(path) != detector.weights_sha256:
@@ -231,8 +233,8 @@ def _begin(
         what = f"with other {', '.join(changed)}" if changed else "before it had all of its videos"
         raise UserError(f"run {run_id} was judged {what}: --again drops that and judges it anew")
     for table in JUDGE_TABLES:
-        shutil.rmtree(layout.table(run_id, table.name), ignore_errors=True)
-    shutil.rmtree(layout.checkpoints(JUDGE, run_id), ignore_errors=True)
+        remove_tree(layout.table(run_id, table.name))
+    remove_tree(layout.checkpoints(JUDGE, run_id))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(now))

@@ -11,6 +11,7 @@ import numpy as np
 
 from operators.inputs.flow import FlowParams
 from operators.pictures.sheet import CELL_PX, Cell, Column, Row, draw_sheet
+from operators.storage.files import replacing
 from operators.video.decode import Frame
 from operators.video.encode import write_video
 from pipelines import pages
@@ -68,8 +69,10 @@ def render(
         if passed < len(frames):
             raise UserError(f"{video['uri']} has changed: {passed} of {len(frames)} explained frames are in it")
 
+    out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        write_video(out, drawn(), pages.STILLS_FPS if fps is None else fps)
+        with replacing(out) as file:
+            write_video(file, drawn(), pages.STILLS_FPS if fps is None else fps)
     except SampleError as error:
         raise UserError(f"cannot read {video['uri']} again ({error}): put the file back to render it") from error
     drawn_sheet = draw_sheet(_sheet_columns(layers, truth), rows, Path(video["uri"]).name, _NOTE)

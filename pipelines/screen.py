@@ -11,6 +11,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from operators.storage.files import appending
+
 #: what moves the cursor, colours the terminal, or turns the direction of writing: C0 and C1 controls, line separators
 #: and the marks of bidirectional text
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -27,9 +29,10 @@ _LOGS: Final[list[TextIO]] = []
 
 @contextmanager
 def logged(path: Path) -> Iterator[None]:
-    """Inside, every notice is also a line of the file, with its time in UTC; what the file has stays."""
+    """Inside, every notice is also a line of the file, with its time in UTC; what the file has stays. On a store the
+    file has them when the block ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
+    with appending(path) as there, there.open("a", encoding="utf-8") as file:
         _LOGS.append(file)
         try:
             yield

@@ -10,6 +10,7 @@ from ray.data import DataContext, Dataset
 from rich.console import Console
 
 from operators.stage import Stage, apply
+from operators.storage.parquet import where
 from pipelines.progress import busy, progress
 
 
@@ -27,8 +28,9 @@ def streamed(
     `total` is how many of the rows are still to do. At the end `shares` is told how busy actors were, by stage.
     """
     with progress([stage.name for stage in chain], total, console) as counter:
+        name, system = where(rows)
         # a file that is read without repartition is one block, and saves no progress before its end
-        dataset = ray.data.read_parquet(str(rows)).repartition(target_num_rows_per_block=per_block)
+        dataset = ray.data.read_parquet(name, filesystem=system).repartition(target_num_rows_per_block=per_block)
         for stage in chain:
             dataset = apply(dataset, replace(stage, counter=counter))
         yield dataset

@@ -44,7 +44,7 @@ def tune_fep(config: Config, paths: list[Path], out: Path, max_videos: int, cons
     # ids are hashes, so the first ones are a random sample
     videos = (held_out if len(held_out) else table).slice(0, max_videos)
     params = PrepareParams(KeyframeParams(selection="uniform", max_keyframes=1))
-    cluster = connect(config.resources)
+    cluster = connect(config.resources, console)
     cut = {"params": params, "limits": config.limits, "views": (detector.spec.view,)}
     tried = {
         "detector": detector,

@@ -6,6 +6,7 @@ from typing import Final
 ERROR_CODES: Final[dict[str, str]] = {
     "not_found": "no file at this uri, or no permission to read it",
     "empty_file": "the file has no bytes",
+    "too_large": "the file is larger than what is fetched from a store to disk (limits.fetch_mb)",
     "read_failed": "the storage failed while the file was read",
     "not_a_video": "no container or picture format was recognised",
     "no_video_stream": "a container without a stream that holds pictures",

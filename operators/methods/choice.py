@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from operators.storage.files import replacing
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -29,9 +31,8 @@ def path_in(folder: Path, model: str, layer: str) -> Path:
 def save(choice: Choice, path: Path) -> None:
     """Write as JSON, replaced in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(asdict(choice)))
-    temporary.replace(path)
+    with replacing(path) as file:
+        file.write_text(json.dumps(asdict(choice)))
 
 
 def load(path: Path) -> Choice:

@@ -24,6 +24,7 @@ from operators.methods.smoothing import Smoothing
 from operators.methods.statistics import LayerStatistics
 from operators.models.activations import LOGITS, read
 from operators.models.cut import Split
+from operators.storage.files import local, replacing
 from schemas.params import Seed, checked
 
 ALPHA_BOUND: Final = 5.0
@@ -168,17 +169,16 @@ def validate(readout: Readout, site: Site, images: Tensor, params: ReadoutParams
 def save(readout: Readout, path: Path, about: Mapping[str, Any]) -> None:
     """Write as safetensors, replaced in one step; `about` (model, layer, weights_sha256, params, ...) with it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
     state = {key: value.detach().cpu().contiguous() for key, value in readout.state_dict().items()}
     metadata = {_METADATA_KEY: json.dumps({**about, "read": readout.layers, "shape": readout.shape})}
-    save_file(state, temporary, metadata=metadata)
-    temporary.replace(path)
+    with replacing(path) as file:
+        save_file(state, file, metadata=metadata)
 
 
 def about(path: Path) -> dict[str, Any]:
     """What `save` wrote beside the weights. Raises ValueError for another file."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(local(path), framework="pt") as file:
             return json.loads((file.metadata() or {})[_METADATA_KEY])
     except Exception as error:
         raise ValueError(f"{path} is no readout file ({type(error).__name__}: {error})") from error
@@ -194,7 +194,7 @@ def why_not(about: Mapping[str, Any], layer: str, weights_sha256: str | None) ->
 def load(path: Path) -> Readout:
     """The readout that `save` wrote, on the CPU, frozen. Raises ValueError for another file."""
     known = about(path)
-    with safe_open(path, framework="pt") as file:
+    with safe_open(local(path), framework="pt") as file:
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     read = {name: (state[f"means.{i}"], state[f"stds.{i}"]) for i, name in enumerate(known["read"])}
     readout = Readout(read, known["shape"])

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from operators.inputs.view import View
+from operators.storage.files import local, replacing
 from schemas.methods import STATISTICS_KEY
 
 STD_FLOOR: Final = 0.01
@@ -71,19 +72,18 @@ def path_in(folder: Path, model: str, layer: str) -> Path:
 def save(statistics: LayerStatistics, path: Path, about: dict[str, str | None]) -> None:
     """Write as safetensors, replaced in one step; `about`: model, layer, label, and what `why_not` compares."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
     statistics = statistics.cpu()
     tensors = {"mean": statistics.mean, "m2": statistics.m2, "nonzero": statistics.nonzero}
     metadata = {STATISTICS_KEY: json.dumps(about | {"n": statistics.n})}
-    save_file({key: value.contiguous() for key, value in tensors.items()}, temporary, metadata=metadata)
-    temporary.replace(path)
+    with replacing(path) as file:
+        save_file({key: value.contiguous() for key, value in tensors.items()}, file, metadata=metadata)
 
 
 def load(path: Path) -> LayerStatistics:
     """Read what `save` wrote. Raises ValueError for another file."""
     n = about(path)["n"]
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(local(path), framework="pt") as file:
             return LayerStatistics(n, *(file.get_tensor(key) for key in ("mean", "m2", "nonzero")))
     except Exception as error:
         raise ValueError(f"{path} is no layer statistics file ({type(error).__name__}: {error})") from error
@@ -92,7 +92,7 @@ def load(path: Path) -> LayerStatistics:
 def about(path: Path) -> dict[str, Any]:
     """The metadata of a file that `save` wrote, and n. Raises ValueError for another file."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(local(path), framework="pt") as file:
             return json.loads((file.metadata() or {})[STATISTICS_KEY])
     except Exception as error:
         raise ValueError(f"{path} is no layer statistics file ({type(error).__name__}: {error})") from error
@@ -101,7 +101,7 @@ def about(path: Path) -> dict[str, Any]:
 def shape(path: Path) -> tuple[int, ...]:
     """(C, h, w) of the layer. Raises ValueError for a file that `save` did not write."""
     about(path)
-    with safe_open(path, framework="pt") as file:
+    with safe_open(local(path), framework="pt") as file:
         return tuple(file.get_slice("mean").get_shape())
 
 

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from operators.inputs.view import View
 from operators.models.clips import CLIP_MODELS, create_clip_model, published_weights
 from operators.models.spec import ModelSpec
+from operators.storage.files import local, replacing
+from operators.storage.remote import path_of
 
 _METADATA_KEY: Final = "viba.model_spec"
 #: where DeepfakeBench keeps its network
@@ -45,7 +47,7 @@ class Detector:
 
     def load(self) -> nn.Module:
         """The network in eval mode on the CPU."""
-        return load_model(self.spec, Path(self.weights) if self.weights else None, self.seed)
+        return load_model(self.spec, path_of(self.weights) if self.weights else None, self.seed)
 
 
 def load_model(spec: ModelSpec, weights: Path | None = None, seed: int = 0) -> nn.Module:
@@ -199,12 +201,13 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise ValueError(f"no weights file at {path}")
+    file = local(path)
     try:
-        return unwrapped(load_file(path))
+        return unwrapped(load_file(file))
     except SafetensorError:
         pass
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its parsers raise: KeyError, RuntimeError, UnpicklingError, ...
         raise ValueError(
             f"{path} is neither safetensors nor a plain state dict ({type(error).__name__}); a pickled model has to be "
@@ -247,16 +250,15 @@ def map_keys(state: Mapping[str, Tensor], keys: tuple[tuple[str, str], ...]) -> 
 
 def save_model(model: nn.Module, spec: ModelSpec, path: Path) -> None:
     """Weights as safetensors with the spec in the file's metadata, replaced in one step."""
-    temporary = path.with_name(path.name + ".tmp")
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    save_file(state, temporary, metadata={_METADATA_KEY: json.dumps(asdict(spec))})
-    temporary.replace(path)
+    with replacing(path) as file:
+        save_file(state, file, metadata={_METADATA_KEY: json.dumps(asdict(spec))})
 
 
 def spec_of(path: Path) -> ModelSpec | None:
     """The spec a weights file of ours carries; None for a file of other origin."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(local(path), framework="pt") as file:
             metadata = (file.metadata() or {}).get(_METADATA_KEY)
     except (SafetensorError, OSError):
         return None
@@ -276,5 +278,5 @@ def _tuples(value: Any) -> Any:
 
 def digest(path: Path) -> str:
     """SHA-256 of a weights file, hexadecimal: what a run's identity depends on, wherever the file lies."""
-    with path.open("rb") as file:
+    with local(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -87,15 +87,16 @@ class Probe:
 
 
 def open_uri(uri: str) -> BinaryIO:
-    """The file at a local path, a file:// URI (percent-encoded), or any other URI that pyarrow has a file system for.
+    """The file at a local path, a file:// URI (percent-encoded), or any other URI that pyarrow or fsspec can read.
 
-    Raises SampleError not_found, empty_file.
+    Of those every read is a request: `operators.storage.files.on_disk` fetches a video first. Raises SampleError
+    not_found, empty_file.
     """
     try:
         file = _open(uri)
         empty = not file.read(1)
         file.seek(0)
-    except (OSError, ValueError) as error:  # ValueError: pyarrow knows no such scheme; a NUL in the name
+    except (OSError, ValueError, ImportError) as error:  # ValueError: nobody knows such a scheme; a NUL in the name
         raise SampleError("not_found", " ".join(str(error).split())) from error
     if empty:
         file.close()
@@ -103,17 +104,23 @@ def open_uri(uri: str) -> BinaryIO:
     return file
 
 
-def _open(uri: str) -> BinaryIO:
+def local_path(uri: str) -> str | None:
+    """The path on this machine that a path or a file:// URI (percent-encoded) names; None of any other URI."""
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", uri)
     if scheme is None:
-        return _regular(uri)
-    if scheme[1].lower() == "file":
-        path = re.sub(r"^//[^/]*", "", uri[len("file:") :])
-        return _regular(os.fsdecode(unquote_to_bytes(path)))
-    from pyarrow.fs import FileSystem  # here, because local files do without
+        return uri
+    if scheme[1].lower() != "file":
+        return None
+    return os.fsdecode(unquote_to_bytes(re.sub(r"^//[^/]*", "", uri[len("file:") :])))
 
-    system, path = FileSystem.from_uri(uri)
-    return BufferedReader(cast(BinaryIO, system.open_input_file(path)), _READ_BYTES)  # type: ignore[arg-type]
+
+def _open(uri: str) -> BinaryIO:
+    path = local_path(uri)
+    if path is not None:
+        return _regular(path)
+    from operators.storage.remote import opened  # here, because local files do without
+
+    return BufferedReader(cast(BinaryIO, opened(uri)), _READ_BYTES)  # type: ignore[arg-type]
 
 
 def _regular(path: str) -> BinaryIO:

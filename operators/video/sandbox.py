@@ -51,6 +51,8 @@ class Limits:
     memory_mb: Annotated[int, Ge(1024), Le(1 << 20)] = 4096
     #: decoded frames that are kept, so that a video is decoded once; one of more is decoded twice
     kept_mb: Annotated[int, Ge(0), Le(1 << 16)] = field(default=512, metadata={"identity": False})
+    #: the largest video that is fetched from a store to this machine's disk
+    fetch_mb: Annotated[int, Ge(1), Le(1 << 24)] = field(default=20_480, metadata={"identity": False})
     calls_per_child: Annotated[int, Ge(1), Le(100_000)] = 200  #: then a fresh child, in case a library leaks
 
 
@@ -149,7 +151,7 @@ class Sandbox:
         status = self._process.wait()
         self._stderr.seek(0)
         said = self._stderr.read().decode(errors="replace").strip()
-        if not started:
+        if not started and status != -signal.SIGKILL:  # which is the kernel's, for want of memory
             raise RuntimeError(f"the child process did not start (status {status}):\n{said}")
         last_line = said.splitlines()[-1] if said else ""
         if any(text in said for text in _NO_MEMORY):

@@ -10,8 +10,10 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
+from operators.storage.files import on_disk
 from operators.video.decode import read_frames
 from operators.video.encode import write_video
+from operators.video.sandbox import Limits
 from schemas.tables import FAKE
 
 #: a clip is as long at most, from a second before the first face on
@@ -69,7 +71,8 @@ def play(uri: str, fps: float | None, first_face_s: float) -> bytes:
     start = max(0.0, first_face_s - _LEAD_S)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
-        write_video(path, _frames(uri, start), fps or _DEFAULT_FPS, _CRF)
+        with on_disk(uri, Limits.fetch_mb) as file:
+            write_video(path, _frames(file, start), fps or _DEFAULT_FPS, _CRF)
         return path.read_bytes()
 
 

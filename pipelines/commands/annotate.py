@@ -1,13 +1,12 @@
 """python -m pipelines annotate export, annotate import."""
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
 from pipelines.annotate.export import export
 from pipelines.annotate.take import take
-from pipelines.commands.flags import add_lake, at_least_one
+from pipelines.commands.flags import add_lake, at_least_one, disk_path
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +14,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="step", metavar="export|import", required=True)
     pages = commands.add_parser("export", help="write a page for each annotator, clips included")
     add_lake(pages)
-    pages.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the pages")
+    pages.add_argument("--out", type=disk_path, required=True, metavar="DIR", help="folder for the pages")
     pages.add_argument("--annotators", type=at_least_one, default=8, metavar="N", help="pages (default: 8)")
     pages.add_argument(
         "--videos",
@@ -32,7 +31,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
     answers.add_argument(
         "files",
         nargs="+",
-        type=Path,
+        type=disk_path,
         metavar="FILE",
         help="what the pages gave, a CSV with annotator, video and regions, or Label Studio's JSON or JSON_MIN",
     )

@@ -1,14 +1,13 @@
 """python -m pipelines concepts make."""
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
 from operators.concepts import Objects
 from operators.tcav.clips import ConceptParams
 from operators.tcav.objects import coco_classes, load_detector
-from pipelines.commands.flags import at_least_one
+from pipelines.commands.flags import at_least_one, disk_path, path
 from pipelines.concepts import make
 from pipelines.config import fill
 from pipelines.errors import UserError
@@ -18,11 +17,11 @@ def flags(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     commands = parser.add_subparsers(dest="step", metavar="make", required=True)
     clips = commands.add_parser("make", help="cut concept clips from videos, and a page to throw bad ones out")
-    clips.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="as for explain")
-    clips.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the clips and the page")
+    clips.add_argument("paths", nargs="+", type=path, metavar="PATH", help="as for explain")
+    clips.add_argument("--out", type=disk_path, required=True, metavar="DIR", help="folder for the clips and the page")
     clips.add_argument(
         "--boxes",
-        type=Path,
+        type=path,
         metavar="CSV",
         help="where things are: uri, frame, concept, x, y, width, height (default: faces are looked for)",
     )
@@ -80,7 +79,7 @@ def _objects(options: argparse.Namespace) -> Objects | None:
         raise UserError(f"--detector {options.detector}: write NAME=FILE")
     if options.boxes is not None:
         raise UserError("--boxes and --detector both say where things are: give one of them")
-    weights = Path(file)
+    weights = path(file)
     try:
         known = coco_classes(name)
         load_detector(name, weights)

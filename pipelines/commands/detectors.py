@@ -11,7 +11,7 @@ from operators.models.clips import CLIP_MODELS, KINETICS, kinetics_classes
 from operators.models.imagenet import IMAGENET, imagenet_classes
 from operators.models.spec import spec_for
 from operators.models.weights import fetch_published, imagenet_weights
-from pipelines.commands.flags import add_weights, weights
+from pipelines.commands.flags import add_weights, path, weights
 from pipelines.config import CLIP
 from pipelines.errors import UserError
 from pipelines.screen import say
@@ -76,7 +76,7 @@ def detectors(options: argparse.Namespace, console: Console) -> dict[str, Any]:
                 except ValueError as error:
                     say(console, str(error), "yellow")
     else:
-        classes = None if options.classes is None else _names(Path(options.classes))
+        classes = None if options.classes is None else _names(path(options.classes))
     told = {"models": options.model, "layers": options.layer, "weights": files}
     return told | {"view": options.view, "classes": classes}
 

@@ -1,13 +1,12 @@
 """python -m pipelines estimate."""
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
 from pipelines import config as configs
 from pipelines.commands.detectors import add_detectors, detectors
-from pipelines.commands.flags import add_config
+from pipelines.commands.flags import add_config, path
 from pipelines.estimate import estimate
 
 
@@ -16,13 +15,13 @@ def flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths",
         nargs="+",
-        type=Path,
+        type=path,
         metavar="PATH",
         help="as for explain; only the split train of a manifest with one",
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=path,
         required=True,
         metavar="DIR",
         help="folder for MODEL/LAYER.safetensors; files there are kept",

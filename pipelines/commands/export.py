@@ -1,11 +1,10 @@
 """python -m pipelines export."""
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
-from pipelines.commands.flags import add_lake
+from pipelines.commands.flags import add_lake, disk_path
 from pipelines.export import FORMATS, export
 
 
@@ -13,7 +12,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     add_lake(parser)
     parser.add_argument("--run", metavar="ID", dest="run_id", help="run whose maps are written (default: the latest)")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder to write into")
+    parser.add_argument("--out", type=disk_path, required=True, metavar="DIR", help="new folder to write into")
     parser.add_argument(
         "--to",
         choices=FORMATS,

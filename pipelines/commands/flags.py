@@ -3,12 +3,31 @@
 import argparse
 from pathlib import Path
 
-from pipelines.errors import UserError
+from operators.storage.remote import Remote, path_of
+from pipelines.errors import UserError, one_line
+
+
+def path(text: str) -> Path:
+    """A path on disk, or a URI of a store. UserError for credentials in it, and a store that nothing here knows."""
+    try:
+        found = path_of(text)
+        if isinstance(found, Remote):
+            _ = found.located
+    except (ValueError, ImportError, OSError) as error:
+        raise UserError(one_line(error)) from error
+    return found
+
+
+def disk_path(text: str) -> Path:
+    """A path on disk. UserError for a URI: a folder of its name would be made."""
+    if isinstance(path(text), Remote):
+        raise UserError(f"{text}: this has to lie on a disk")
+    return Path(text)
 
 
 def add_lake(parser: argparse.ArgumentParser) -> None:
     """--lake, required."""
-    parser.add_argument("--lake", type=Path, required=True, metavar="DIR", help="folder of the tables")
+    parser.add_argument("--lake", type=path, required=True, metavar="DIR", help="folder of the tables")
 
 
 def add_weights(parser: argparse.ArgumentParser, what: str) -> None:
@@ -23,13 +42,13 @@ def weights(options: argparse.Namespace, flag: str = "weights") -> dict[str, Pat
         model, separator, file = given.partition("=")
         if not separator:
             raise UserError(f"--{flag.replace('_', '-')} {given}: write MODEL=FILE")
-        found[model] = Path(file)
+        found[model] = path(file)
     return found
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """--config and --set."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file; see docs/config.md")
+    parser.add_argument("--config", type=path, metavar="FILE", help="TOML file; see docs/config.md")
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="one value over the config file's"
     )

@@ -1,7 +1,6 @@
 """python -m pipelines forge."""
 
 import argparse
-from pathlib import Path
 from typing import get_args
 
 from rich.console import Console
@@ -9,7 +8,7 @@ from rich.console import Console
 from operators.forge import ForgeriesParams
 from operators.forging.blend import MOTION_ONLY, Detail, Fault, ForgeParams, Region
 from pipelines import config as configs
-from pipelines.commands.flags import at_least_one
+from pipelines.commands.flags import at_least_one, disk_path, path
 from pipelines.errors import UserError
 from pipelines.forge import forge
 
@@ -17,9 +16,9 @@ from pipelines.forge import forge
 def flags(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument(
-        "paths", nargs="+", type=Path, metavar="PATH", help="as for explain; those labelled fake are left"
+        "paths", nargs="+", type=path, metavar="PATH", help="as for explain; those labelled fake are left"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for videos, masks and manifest")
+    parser.add_argument("--out", type=disk_path, required=True, metavar="DIR", help="for videos, masks and manifest")
     parser.add_argument(
         "--per-video", type=at_least_one, default=1, metavar="N", help="forgeries of each video (default: 1)"
     )

@@ -2,14 +2,14 @@
 
 import argparse
 import json
-from pathlib import Path
 
 from rich.console import Console
 
 from operators.inputs.landmarks import MESH_FILE
 from operators.judging.params import JudgeParams
 from pipelines import config as configs
-from pipelines.commands.flags import add_config, add_lake, add_weights, at_least_one, weights
+from pipelines.commands.flags import add_config, add_lake, add_weights, at_least_one, disk_path, weights
+from pipelines.config import Resources
 from pipelines.judge import judge
 
 
@@ -27,7 +27,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
     add_weights(parser, "where the weights of a run's model lie now")
     parser.add_argument(
         "--landmarks",
-        type=Path,
+        type=disk_path,
         metavar="FILE",
         help="what finds the parts of a face: MediaPipe's face_landmark.tflite or a dlib file of 68 points (default: "
         "what make landmarks fetched, else the proportions of the face's box)",
@@ -44,7 +44,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """The table judge of config and settings, and what it judges."""
+    """The tables judge and resources of config and settings, and what is judged."""
     said = [] if options.max_frames is None else [f"judge.max_frames={json.dumps(options.max_frames)}"]
     tables = configs.load(options.config, [*options.set, *said])
     params = configs.fill(JudgeParams(), tables.get("judge", {}), "judge")
@@ -57,5 +57,6 @@ def run(options: argparse.Namespace) -> None:
         weights(options, "permuted_weights"),
         landmarks,
         options.again,
+        configs.fill(Resources(), tables.get("resources", {}), "resources"),
         Console(),
     )

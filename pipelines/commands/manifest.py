@@ -5,15 +5,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipelines.commands.flags import at_least_one
+from pipelines.commands.flags import at_least_one, disk_path
 from pipelines.datasets.command import manifest
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("--dataset", required=True, metavar="NAME", help="FaceForensics++, Celeb-DF-v2, folder, ...")
-    parser.add_argument("--root", required=True, type=Path, metavar="DIR", help="its folder; see docs/datasets.md")
-    parser.add_argument("--out", type=Path, metavar="FILE", help=".parquet or .csv (default: NAME.parquet)")
+    parser.add_argument("--root", required=True, type=disk_path, metavar="DIR", help="its folder; see docs/datasets.md")
+    parser.add_argument("--out", type=disk_path, metavar="FILE", help=".parquet or .csv (default: NAME.parquet)")
     parser.add_argument("--compression", metavar="C", help="raw, c23 or c40, where a dataset is there in several")
     parser.add_argument(
         "--sample", type=at_least_one, metavar="N", help="N videos of each source, manipulations balanced"

@@ -1,9 +1,8 @@
 """python -m pipelines render."""
 
 import argparse
-from pathlib import Path
 
-from pipelines.commands.flags import add_lake
+from pipelines.commands.flags import add_lake, path
 from pipelines.render import render
 
 
@@ -13,7 +12,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video_id", metavar="VIDEO_ID", help="as in the table videos; a unique beginning is enough")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="the MP4; the sheet lies beside it as PNG (default: LAKE/renders/VIDEO_ID.mp4)",
     )

@@ -1,11 +1,10 @@
 """python -m pipelines report."""
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
-from pipelines.commands.flags import add_lake
+from pipelines.commands.flags import add_lake, path
 from pipelines.report.gallery import MEDIA
 from pipelines.report.write import report
 
@@ -20,7 +19,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
         help="another run of the lake, or another lake's latest: both side by side, with the differences on the videos "
         "that both have",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the page (default: LAKE/report.html)")
+    parser.add_argument("--out", type=path, metavar="FILE", help="the page (default: LAKE/report.html)")
     parser.add_argument(
         "--max-mb",
         type=_megabytes,

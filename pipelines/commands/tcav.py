@@ -1,14 +1,13 @@
 """python -m pipelines tcav."""
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
 from operators.tcav.cav import CavParams
 from pipelines import config as configs
 from pipelines.commands.detectors import add_detectors, detectors
-from pipelines.commands.flags import add_lake, at_least_one
+from pipelines.commands.flags import add_lake, at_least_one, disk_path, path
 from pipelines.config import fill
 from pipelines.errors import UserError
 from pipelines.tcav import tcav
@@ -19,11 +18,11 @@ def flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "videos",
         nargs="+",
-        type=Path,
+        type=path,
         metavar="PATH",
         help="as for explain: those labelled with the class are its clips",
     )
-    parser.add_argument("--concepts", type=Path, required=True, metavar="DIR", help="what `concepts make` wrote")
+    parser.add_argument("--concepts", type=disk_path, required=True, metavar="DIR", help="what `concepts make` wrote")
     parser.add_argument("--class", dest="target", required=True, metavar="NAME", help="class that is asked about")
     add_lake(parser)
     add_detectors(parser)

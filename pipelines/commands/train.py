@@ -2,7 +2,6 @@
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import Final, get_args
 
 from rich.console import Console
@@ -10,7 +9,7 @@ from rich.console import Console
 from operators.inputs.view import Part
 from operators.models.spec import spec_for
 from pipelines import config as configs
-from pipelines.commands.flags import at_least_one
+from pipelines.commands.flags import at_least_one, disk_path, path
 from pipelines.config import CLIP, part_of
 from pipelines.errors import UserError
 from pipelines.samples import from_lake, from_manifest
@@ -22,15 +21,15 @@ _FRAMES: Final = 16
 def flags(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("--model", required=True, metavar="NAME", help="as for explain")
-    parser.add_argument("--manifest", type=Path, metavar="FILE", help="videos to train on, with label and split")
+    parser.add_argument("--manifest", type=path, metavar="FILE", help="videos to train on, with label and split")
     parser.add_argument(
         "--lake",
-        type=Path,
+        type=disk_path,
         metavar="DIR",
         help="gets the learning curves (table curves); without --manifest its explained videos are trained on, with "
         "their keyframes and face boxes",
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="weights, learning curves and report")
+    parser.add_argument("--out", required=True, type=disk_path, metavar="DIR", help="weights, curves and report")
     parser.add_argument(
         "--frames",
         type=at_least_one,
@@ -61,7 +60,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
         help=f"what the model looks at: the face (default), or the middle of the whole frame, which is {CLIP} as well "
         "for models of clips",
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with a table train; see docs/train.md")
+    parser.add_argument("--config", type=path, metavar="FILE", help="TOML file with a table train; see docs/train.md")
     parser.add_argument("--set", action="append", default=[], metavar="train.KEY=VALUE", help="over the config file's")
 
 

@@ -1,13 +1,12 @@
 """python -m pipelines train-readout."""
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
 from operators.methods.readout import READ_LAYERS, ReadoutParams
 from pipelines import config as configs
-from pipelines.commands.flags import add_weights, at_least_one, weights
+from pipelines.commands.flags import add_weights, at_least_one, disk_path, path, weights
 from pipelines.train_readout import train_readout
 
 
@@ -15,11 +14,11 @@ def flags(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("--model", required=True, metavar="NAME", help="xception, vgg11-flow or a timm architecture")
     add_weights(parser, "the detector's, as for explain")
-    parser.add_argument("--manifest", required=True, type=Path, metavar="FILE", help="with label and split")
+    parser.add_argument("--manifest", required=True, type=path, metavar="FILE", help="with label and split")
     parser.add_argument(
         "--out",
         required=True,
-        type=Path,
+        type=disk_path,
         metavar="DIR",
         help="folder for MODEL/LAYER.safetensors, for explain --readout",
     )
@@ -32,13 +31,13 @@ def flags(parser: argparse.ArgumentParser) -> None:
         help="layer it reads besides; may be repeated (default: four of xception, three of vgg11-flow, or none)",
     )
     parser.add_argument(
-        "--statistics", type=Path, metavar="DIR", help="as for explain (default: estimated from the training samples)"
+        "--statistics", type=path, metavar="DIR", help="as for explain (default: estimated from the training samples)"
     )
     parser.add_argument(
         "--frames", type=at_least_one, default=16, metavar="N", help="frames cut from each video (default: 16)"
     )
     parser.add_argument("--epochs", type=int, metavar="N", help=f"readout.epochs (default: {ReadoutParams.epochs})")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with a table readout")
+    parser.add_argument("--config", type=path, metavar="FILE", help="TOML file with a table readout")
     parser.add_argument(
         "--set", action="append", default=[], metavar="readout.KEY=VALUE", help="over the config file's"
     )

@@ -1,13 +1,12 @@
 """python -m pipelines tune-fep."""
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
 from pipelines import config as configs
 from pipelines.commands.detectors import add_detectors, detectors
-from pipelines.commands.flags import add_config, at_least_one
+from pipelines.commands.flags import add_config, at_least_one, disk_path, path
 from pipelines.errors import UserError
 from pipelines.tune_fep import tune_fep
 
@@ -17,10 +16,10 @@ _VIDEOS = 16
 def flags(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument(
-        "paths", nargs="+", type=Path, metavar="PATH", help="as for explain; only the split val of a manifest with one"
+        "paths", nargs="+", type=path, metavar="PATH", help="as for explain; only the split val of a manifest with one"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="TOML file to write, for explain --config"
+        "--out", type=disk_path, required=True, metavar="FILE", help="TOML file to write, for explain --config"
     )
     parser.add_argument(
         "--max-videos", type=at_least_one, default=_VIDEOS, metavar="N", help=f"at most so many (default: {_VIDEOS})"

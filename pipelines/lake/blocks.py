@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from operators.storage import parquet as pq
 from pipelines.errors import UserError
-from pipelines.lake.layout import REWRITTEN, Layout, parquet
+from pipelines.lake.layout import PENDING, REWRITTEN, Layout, parquet
 from schemas.tables import EXPLAIN, LAKE_TABLES, VIDEOS
 
 #: metadata of a checkpoint: the names of those whose rows its block holds now (`pipelines.lake.compact`)
@@ -87,7 +87,13 @@ def clear(layout: Layout, chain: str, run_id: str, found: Damage) -> None:
     """Take the damaged blocks back, so that a resume does their videos again, and remove what is stray.
 
     Only for who holds the run's lock. Checkpoints go first: killed after that, the rest of their blocks is stray.
+    Pending ones go whose block is committed: on a store a rename is a copy and a removal, and after a kill between the
+    two a resume would take the block for unfinished and remove its files.
     """
+    done = {path.name for path in layout.committed(chain, run_id)}
+    for name in layout.pending(chain, run_id):
+        if f"{name}.parquet" in done:
+            (layout.checkpoints(chain, run_id) / f"{name}{PENDING}").unlink()
     for checkpoint in found.lost:
         checkpoint.unlink()
     for path in damage(layout, chain, run_id).stray if found else ():

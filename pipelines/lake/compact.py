@@ -14,9 +14,9 @@ from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from rich.console import Console
 
+from operators.storage import parquet as pq
 from pipelines.errors import one_line
 from pipelines.lake import blocks
 from pipelines.lake.layout import PENDING, REWRITTEN, Layout

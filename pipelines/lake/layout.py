@@ -49,6 +49,11 @@ class Layout:
         """The input files of a run."""
         return self.root / "_manifests" / f"{run_id}.parquet"
 
+    @property
+    def identities(self) -> Path:
+        """The ids of files that were read: they belong to no run."""
+        return self.root / "_identities"
+
     def log(self, run_id: str) -> Path:
         """What was said while a run was explained, start after start."""
         return self.root / "_logs" / f"{run_id}.log"

@@ -7,8 +7,8 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
+from operators.storage import parquet as pq
 from pipelines.errors import UserError, one_line
 from pipelines.lake import blocks
 from pipelines.lake.layout import Layout, parquet
@@ -130,7 +130,7 @@ def readable(schema: pa.Schema) -> pa.Schema:
 
 
 def _dataset(files: list[Path], schema: pa.Schema) -> ds.Dataset:
-    return ds.dataset([str(path) for path in files], schema=readable(schema), format="parquet")
+    return pq.dataset(files, readable(schema))
 
 
 def _readable(type_: pa.DataType) -> pa.DataType:

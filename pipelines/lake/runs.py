@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray
 
 from operators.methods.choice import Choice
 from operators.methods.iba import Iba
+from operators.storage import parquet as pq
+from pipelines.cluster import processors_of_nodes
 from pipelines.config import Config
 from pipelines.lake.layout import Layout
 from pipelines.manifest import write_table
@@ -112,6 +113,7 @@ def _hardware() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "nodes": sum(node["Alive"] for node in ray.nodes()),
+        "processors": processors_of_nodes(),
         "cluster": {key: value for key, value in there.items() if ":" not in key},
         "accelerators": sorted(key.removeprefix(_ACCELERATOR) for key in there if key.startswith(_ACCELERATOR)),
     }

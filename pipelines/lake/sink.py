@@ -12,6 +12,8 @@ from ray.data.block import BlockAccessor
 from ray.data.checkpoint import CheckpointConfig
 from ray.data.datasource import BlockBasedFileDatasink
 
+from operators.storage.parquet import where
+from operators.storage.remote import Remote
 from pipelines.lake.layout import Layout
 from schemas.conform import conform
 from schemas.tables import Table
@@ -28,7 +30,9 @@ class LakeSink(BlockBasedFileDatasink):
     """
 
     def __init__(self, layout: Layout, run_id: str, tables: tuple[Table, ...]) -> None:
-        super().__init__(str(layout.run(run_id)), file_format="parquet")
+        name, system = where(layout.run(run_id))
+        self._has_folders = not isinstance(layout.root, Remote)
+        super().__init__(name, filesystem=system, try_create_dir=self._has_folders, file_format="parquet")
         self._run_id = run_id
         self._tables = tables
 
@@ -41,21 +45,27 @@ class LakeSink(BlockBasedFileDatasink):
         for table in self._tables:
             values = unnest(rows, table, self._run_id)
             folder = posixpath.join(self.path, table.name)
-            self.filesystem.create_dir(folder, recursive=True)
             path = posixpath.join(folder, name)
-            with self.open_output_stream(path + ".part") as file:
+            # on disk a file is whole when it has its name; on a store it is not there before, and a rename is a copy
+            unfinished = path + ".part" if self._has_folders else path
+            if self._has_folders:
+                self.filesystem.create_dir(folder, recursive=True)
+            with self.open_output_stream(unfinished) as file:
                 rows_per_group = max(len(values) * _GROUP_BYTES // max(values.nbytes, 1), 1)
                 pq.write_table(values, file, compression="zstd", row_group_size=rows_per_group)
-            self.filesystem.move(path + ".part", path)  # a reader never meets half a file
+            if self._has_folders:
+                self.filesystem.move(unfinished, path)
 
 
 @contextmanager
 def checkpointed(layout: Layout, chain: str, run_id: str) -> Iterator[None]:
     """Inside, Ray skips the videos whose ids the chain has committed and commits those it writes."""
     context = ray.data.DataContext.get_current()
+    name, system = where(layout.checkpoints(chain, run_id))
     context.checkpoint_config = CheckpointConfig(
         id_column="video_id",
-        checkpoint_path=str(layout.checkpoints(chain, run_id)),
+        checkpoint_path=name,
+        override_filesystem=system,
         delete_checkpoint_on_success=False,
     )
     try:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from operators.measures.comparison import difference, holm, interval
+from operators.storage.remote import path_of
 from pipelines import league
 from pipelines.errors import UserError
 from pipelines.lake.layout import Layout
@@ -40,10 +41,10 @@ def find(lake: Path, run_id: str, other: str) -> tuple[Path, str]:
     for the run itself."""
     found = (lake, other)
     if other not in Layout(lake).run_ids():
-        if not Path(other).is_dir():
+        if not path_of(other).is_dir():
             known = ", ".join(runs(lake))
             raise UserError(f"--against {other}: no run of {lake}, which has {known}, and no lake at {other}")
-        found = (Path(other), runs(Path(other))[-1])
+        found = (path_of(other), runs(path_of(other))[-1])
     if found[1] == run_id and found[0].resolve() == lake.resolve():
         raise UserError(f"--against {other}: that is the run that is reported; --run chooses another one")
     return found

@@ -127,6 +127,40 @@ def _league_says(rows: list[Row]) -> str:
     return f"{best['model']} {_of_layer(best)} has the highest SRG, {best['srg']:.2f}; controls and variants are grey."
 
 
+#: a share of which nothing is seen
+_SEEN: Final = 0.005
+
+
+def _ranks(rows: list[Row]) -> Spec:
+    shown = [
+        {"place": " ".join(filter(None, (row["model"], row["layer"]))), "method": row["method"], "rank": number}
+        | {"metric": _LEAGUE_METRICS[row["metric"]][0], "share": share, "mean": row["mean_rank"]}
+        for row in rows
+        if row["metric"] in _LEAGUE_METRICS
+        for number, share in enumerate(row["ranks"], 1)
+        if share >= _SEEN
+    ]
+    encoding = {
+        "x": _x("rank", "rank; darker: more often, when persons are drawn anew", "ordinal", axis={"labelAngle": 0}),
+        "y": _x("method", None, "nominal", sort={"field": "mean", "op": "min"}),
+        "opacity": _x("share", "share", scale={"domain": [0, 1], "range": [0.08, 1]}, legend=None),
+    }
+    mark = {"type": "rect", "color": _COLOURS[0]}
+    titles = [title for title, _ in _LEAGUE_METRICS.values()]
+    facet = {"row": _x("place", None, "nominal"), "column": _x("metric", None, "nominal", sort=titles)}
+    spec = {"data": {"values": shown}, "facet": facet, "spec": {"mark": mark, "encoding": encoding, "width": 250}}
+    return spec | {"resolve": {"scale": {"x": "independent", "y": "independent"}}}
+
+
+def _ranks_says(rows: list[Row]) -> str:
+    said = []
+    for model, layer in dict.fromkeys((row["model"], row["layer"]) for row in rows if row["metric"] == "srg"):
+        own = [row for row in rows if (row["model"], row["layer"], row["metric"]) == (model, layer, "srg")]
+        first = max(own, key=lambda row: row["first"])
+        said.append(f"{model} {first['method']} is first by SRG in {first['first']:.0%} of the draws")
+    return f"{'; '.join(said)}." if said else "No method was judged by removal."
+
+
 def _scores(rows: list[Row]) -> Spec:
     shown = [row | {"end": row["bin"] + 0.1} for row in rows]
     encoding = {
@@ -428,6 +462,7 @@ def _against_says(rows: list[Row]) -> str:
 CHARTS: Final = {
     "against": Chart(_against, _against_says),
     "league": Chart(_league, _league_says),
+    "league_ranks": Chart(_ranks, _ranks_says),
     "scores": Chart(_scores, _scores_says),
     "thresholds": Chart(_thresholds, _thresholds_says),
     "reliability": Chart(_reliability, _reliability_says),

@@ -134,33 +134,31 @@ def fill(
         by_video.setdefault(row["video_id"], []).append(row)
     cards: list[Card] = []
     disagreement = {}
-    for ids, few in _opened(lake, run_id, drawn(rows)[:_COMPARED]):
-        for video_id in ids:
-            maps = _maps(few, run_id, video_id)
-            found = [each for model in models if (each := differ(maps, model)) is not None]
-            if found:
-                disagreement[video_id] = max(found)
-    for ids, few in _opened(lake, run_id, order(rows, disagreement)):
-        for video_id in ids:
-            card = _card(few, run_id, by_video[video_id], config, tops, media, blur_faces)
-            if card.size > room:
-                return cards, len(by_video)
-            room -= card.size
-            cards.append(card)
+    for video_id, maps, _ in _read(lake, run_id, drawn(rows)[:_COMPARED]):
+        found = [each for model in models if (each := differ(maps, model)) is not None]
+        if found:
+            disagreement[video_id] = max(found)
+    for video_id, maps, truth in _read(lake, run_id, order(rows, disagreement)):
+        card = _card(by_video[video_id], maps, truth, config, tops, media, blur_faces)
+        if card.size > room:
+            break
+        room -= card.size
+        cards.append(card)
     return cards, len(by_video)
 
 
-def _opened(lake: Path, run_id: str, ids: list[str]) -> Iterator[tuple[list[str], duckdb.DuckDBPyConnection]]:
-    """A few videos at a time, with a connection that reads no block of others."""
+def _read(lake: Path, run_id: str, ids: list[str]) -> Iterator[tuple[str, list[Row], list[Row]]]:
+    """Each video with the rows of its maps and true masks; a few at a time, without the blocks of others."""
     for first in range(0, len(ids), _AT_ONCE):
         few = ids[first : first + _AT_ONCE]
+        own: dict[str, tuple[list[Row], list[Row]]] = {video_id: ([], []) for video_id in few}
         with open_lake(lake, run_id, few) as connection:
-            yield few, connection
-
-
-def _maps(connection: duckdb.DuckDBPyConnection, run_id: str, video_id: str) -> list[Row]:
-    params = {"run_id": run_id, "video_id": video_id}
-    return connection.sql(queries("render")["maps"], params=params).to_arrow_table().to_pylist()
+            for place, name in enumerate(("maps", "truth")):
+                found = connection.sql(queries("render")[name], params={"run_id": run_id, "video_ids": few})
+                for row in found.to_arrow_table().to_pylist():
+                    own[row["video_id"]][place].append(row)
+        for video_id, (maps, truth) in own.items():
+            yield video_id, maps, truth
 
 
 def write_beside(cards: list[Card], folder: Path) -> int:
@@ -189,19 +187,17 @@ def write_beside(cards: list[Card], folder: Path) -> int:
 
 
 def _card(
-    connection: duckdb.DuckDBPyConnection,
-    run_id: str,
     rows: list[Row],
+    maps: list[Row],
+    truth: list[Row],
     config: Row,
     tops: Tops,
     media: str,
     blur_faces: bool,
 ) -> Card:
     video_id = rows[0]["video_id"]
-    params = {"run_id": run_id, "video_id": video_id}
     views = {each["spec"]["name"]: View(**each["spec"]["view"]) for each in config["detectors"]}
-    maps = played(_maps(connection, run_id, video_id), views)
-    truth = connection.sql(queries("render")["truth"], params=params).to_arrow_table().to_pylist()
+    maps = played(maps, views)
     shown = list(dict.fromkeys(views[row["model"]] for row in maps))
     frames = sorted({row["frame"]: row["time_s"] for row in maps}.items())
     place = {frame: number for number, (frame, _) in enumerate(frames)}

@@ -14,6 +14,8 @@ from markupsafe import Markup
 from rich.console import Console
 from safetensors import safe_open
 
+from operators.storage.files import local
+from operators.storage.remote import path_of
 from pipelines import league
 from pipelines.errors import UserError
 from pipelines.lake.layout import Layout
@@ -145,10 +147,10 @@ def _statistics(lake: Path, run_id: str, config: dict[str, Any]) -> list[dict[st
     for detector in config["detectors"]:
         for layer in detector.get("layers", ()):
             model = detector["spec"]["name"]
-            for folder in (own, *([Path(given)] if given else [])):
+            for folder in (own, *([path_of(given)] if given else [])):
                 path = folder / model / f"{layer}.safetensors"
                 if path.is_file():
-                    with safe_open(path, framework="np") as file:
+                    with safe_open(local(path), framework="np") as file:
                         n = json.loads(file.metadata()[STATISTICS_KEY])["n"]
                     found.append({"model": model, "layer": layer, "n": int(n)})
                     break

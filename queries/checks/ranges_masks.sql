@@ -20,7 +20,7 @@ judged as (
             when len(saliency) != height * width then 'saliency is not height * width long'
             when list_count(saliency) != len(saliency) then 'saliency has NULLs'
             -- NaN sorts above every number
-            when not list_max(list_transform(saliency, lambda x: abs(x))) <= 1 then 'saliency beyond its scale'
+            when not (list_max(saliency) <= 1 and list_min(saliency) >= -1) then 'saliency beyond its scale'
             when not (isfinite(scale) and scale > 0) then 'scale not positive and finite'
             when unit = 'bits per pixel' and list_min(saliency) < 0 then 'negative bits'
             when unit = 'bits per pixel' and error_code is null and total_bits is null then 'bits without their total'

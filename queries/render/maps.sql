@@ -1,8 +1,13 @@
--- What is drawn of one video of one run.
+-- What is drawn of some videos of one run.
 -- Grain: one row per map, with the time of its sample's first frame and the face's track from there, what the model
 -- says of the class without and with the bottleneck, and of an empty map why it is.
-with final as (
+with wanted as (
+    select unnest($video_ids) as video_id
+),
+
+final as (
     select
+        masks.video_id,
         masks.first_frame,
         masks.frame,
         frames.time_s,
@@ -30,6 +35,8 @@ with final as (
         empty_maps.why,
         empty_maps.p_noise
     from masks
+    inner join wanted
+        on masks.video_id = wanted.video_id
     inner join frames
         on
             masks.run_id = frames.run_id
@@ -67,8 +74,8 @@ with final as (
             and masks.method = empty_maps.method
             and masks.layer = empty_maps.layer
             and masks.target = empty_maps.target
-    where masks.run_id = $run_id and masks.video_id = $video_id and masks.error_code is null
-    order by masks.first_frame, masks.frame
+    where masks.run_id = $run_id and masks.error_code is null
+    order by masks.video_id, masks.first_frame, masks.frame
 )
 
 select * from final

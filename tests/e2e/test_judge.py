@@ -14,6 +14,7 @@ from schemas.tables import JUDGE, JUDGE_TABLES, SINK_TABLES
 FEW = [
     *("--max-frames", "2", "--set", "judge.steps=4", "--set", "judge.sensitivity_sets=2", "--set", "judge.pgd_steps=2"),
     *("--set", "judge.sanity_frames=1", "--set", "judge.sanity_depths=2", "--set", 'judge.variants=["mean_map"]'),
+    *("--set", "resources.videos_per_block=1"),
 ]
 SECONDS = {"judge_s"}
 

@@ -9,7 +9,7 @@ import torch
 
 from operators.explain import Explainer
 from operators.inputs.view import View
-from operators.methods.bottleneck import Bottleneck, explain
+from operators.methods.bottleneck import DEFAULT_PRESET, PRESETS, Bottleneck, explain
 from operators.methods.iba import Iba
 from operators.methods.ready import Files
 from operators.methods.statistics import of_batch, path_in, save
@@ -38,7 +38,7 @@ def test_maps_on_the_gpu_are_those_of_the_processor():
     torch.testing.assert_close(b.sum(), a.sum(), rtol=1e-2, atol=0)
 
 
-def explained(tmp_path, batch_samples):
+def explained(tmp_path, batch_samples, how=Bottleneck(draws=2)):  # noqa: B008, it is frozen
     """An explainer that has explained one video of 12 frames, and what came out."""
     detector = Detector(replace(XCEPTION, view=View(149)), ("block4",))
     path = path_in(tmp_path, "xception", "block4")
@@ -52,7 +52,7 @@ def explained(tmp_path, batch_samples):
     inputs = [common | {"frame": t, "pixels": each.tobytes()} for t, each in enumerate(pixels)]
     row = dict.fromkeys(VIDEO_ROW.names) | {table.name: [] for table in NESTED}
     row |= {"video_id": "a", "uri": "a", "dataset": "d", "status": "ok", "inputs": inputs}
-    methods = (Iba(Bottleneck(draws=2)),)
+    methods = (Iba(how),)
     explainer = Explainer((detector,), methods, ("predicted",), Files(tmp_path, {}), batch_samples, threads=0)
     return explainer, explainer(pa.Table.from_pylist([row], schema=VIDEO_ROW)).to_pylist()[0]
 
@@ -78,6 +78,12 @@ def test_the_batch_follows_the_free_memory(tmp_path):
     explainer, found = explained(tmp_path, 0)
     assert 2 < batch(explainer) <= 64
     assert_same_maps(found, explained(tmp_path, 1)[1])
+
+
+def test_what_runs_unless_told_gives_the_same_maps_in_every_batch(tmp_path):
+    """In bfloat16, where the device multiplies it."""
+    default = PRESETS[DEFAULT_PRESET]
+    assert_same_maps(explained(tmp_path, 0, default)[1], explained(tmp_path, 1, default)[1])
 
 
 def test_a_batch_too_large_for_the_memory_is_made_smaller(tmp_path):

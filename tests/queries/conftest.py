@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -114,6 +115,14 @@ def browser(tmp_path_factory):
     chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     yield chrome, folder
     chrome.quit()
+
+
+def until(true: Callable[[], object], what: str) -> None:
+    """Wait for what a browser does in its own time, a minute of which a loaded machine may need."""
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.05)
 
 
 def _write(table: pa.Table, stem: Path) -> None:

@@ -1,7 +1,6 @@
 """The annotation page in a real browser: filled in by mouse and keys, closed and opened again, downloaded, imported."""
 
 import json
-import time
 
 import pytest
 from rich.console import Console
@@ -11,6 +10,7 @@ from pipelines.annotate.clips import order, token
 from pipelines.annotate.export import export
 from pipelines.annotate.take import take
 from pipelines.lake.read import open_lake
+from tests.queries.conftest import until
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium here: it is in the extra dev")
 QUIET = Console(quiet=True)
@@ -62,11 +62,8 @@ def downloaded(chrome, folder, kind):
         old.unlink()
     chrome.find_element("id", kind).click()
     path = folder / f"annotator-1.{kind}"
-    for _ in range(100):
-        if path.is_file() and path.stat().st_size:
-            return path
-        time.sleep(0.1)
-    raise AssertionError(f"no download: {list(folder.iterdir())}")
+    until(lambda: path.is_file() and path.stat().st_size, "downloaded")
+    return path
 
 
 def test_a_page_is_filled_in_kept_and_imported(browser, study):
@@ -77,10 +74,7 @@ def test_a_page_is_filled_in_kept_and_imported(browser, study):
 
     # the clip plays: a video of the size it was made, and time passes
     video = chrome.find_element("id", "clip")
-    for _ in range(100):
-        if video.get_property("readyState") == 4:
-            break
-        time.sleep(0.1)
+    until(lambda: video.get_property("readyState") == 4, "decoded")
     assert video.get_property("videoWidth") == 320
     assert video.get_property("error") is None
 

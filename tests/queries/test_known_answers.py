@@ -26,6 +26,8 @@ from operators.methods.iba import Iba
 from operators.methods.ready import Files
 from operators.models.spec import spec_for
 from operators.models.weights import Detector
+from pipelines.closed import keep_closed
+from pipelines.config import Config
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import open_lake, queries
 from pipelines.lake.sink import LakeSink
@@ -256,3 +258,27 @@ def test_the_tables_of_the_paper_say_what_the_network_said(files, tmp_path):
     covered = {(row["target"], row["label"]): row["tcs"] for row in asked(lake, "table3") if row["method"] == "gradcam"}
     assert covered == {("real", "real"): 0.5, ("fake", "fake"): 0.5, ("real", "fake"): 0.75}
     assert {row["n_empty"] for row in asked(lake, "table3") if row["method"] == "iba"} == {1}
+
+
+def test_what_noise_alone_is_judged_to_be_is_the_rows_of_closed_and_stays(files, tmp_path):
+    """Noise as red as a half and not green: logits 2 and 0."""
+    layout = Layout(tmp_path / "lake")
+    config = Config((DETECTOR,))
+    mean = torch.tensor([0.5, 0.0, 0.0]).view(3, 1, 1).expand(3, SIDE, SIDE).double()
+    on = torch.full((3, SIDE, SIDE), 200)
+    known = statistics.LayerStatistics(200, mean, torch.zeros_like(mean), on)
+    path = statistics.path_in(layout.statistics(config.run_id), "known", "layer")
+    statistics.save(known, path, {})
+    keep_closed(config, layout)
+    kept = pq.read_table(layout.table(config.run_id, "closed"), partitioning=None).to_pylist()
+    p_real = 1 / (1 + math.exp(-2))
+    assert kept == [
+        {"run_id": config.run_id, "model": "known", "layer": "layer"} | row
+        for row in (
+            {"class": "real", "probability": pytest.approx(p_real, abs=2e-3), "rank": 1},
+            {"class": "fake", "probability": pytest.approx(1 - p_real, abs=2e-3), "rank": 2},
+        )
+    ]
+    path.unlink()
+    keep_closed(config, layout)
+    assert pq.read_table(layout.table(config.run_id, "closed"), partitioning=None).to_pylist() == kept

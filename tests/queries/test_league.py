@@ -9,6 +9,7 @@ import pytest
 from pipelines import league
 from pipelines.evaluate import evaluate
 from pipelines.lake.read import queries
+from pipelines.reliability import reliability
 
 METHODS = ("iba", "gradcam", "centre")
 #: person -> her videos
@@ -73,6 +74,22 @@ def test_means_are_over_persons_and_not_over_videos(views):
     assert (rows["iba"]["adv_drop"], rows["iba"]["adv_drop_low"]) == (None, None)
     assert (rows["iba"]["seconds"], rows["iba"]["empty"], rows["iba"]["gini"]) == (2, 0, 0.5)
     assert rows["iba+mean_map"]["seconds"] is None
+
+
+def test_an_attack_gains_what_it_brings_beyond_chance(views):
+    """Frame by frame; by the true gradient, not the estimated one."""
+    attacks = [
+        {"video_id": "a1", "frame": frame, "metric": metric, "fill": fill, "value": value}
+        for frame, fill, drop, chance in ((0, "pgd", 0.5, 0.125), (1, "pgd", 0.25, 0.5), (0, "nes", 0.75, 0.0))
+        for metric, value in (("adv_drop", drop), ("adv_chance", chance))
+    ]
+    other = [
+        {"video_id": "a1", "metric": "srg", "fill": fill, "value": value}
+        for fill, value in (("mean", 0.5), ("zero", 1))
+    ]
+    row = {row["method"]: row for row in made(views, faithfulness=attacks + other)["league"]}["iba"]
+    assert (row["adv_drop"], row["adv_gain"]) == (0.375, (0.375 - 0.25) / 2)
+    assert (row["srg"], row["srg_mean"]) == (None, 0.5)
 
 
 def test_differences_to_iba(views):
@@ -147,6 +164,51 @@ def test_persons_are_what_ties_videos_together(views):
         ("pair_id", ["c", "d"]),
         ("video_id", ["e"]),
     ]
+
+
+def calibrated(views, person):
+    """Of four videos, the third of them with two frames: what the detector says, and the tables."""
+    said = {
+        "a": ("real", [0.9]),
+        "b": ("fake", [0.4]),
+        "c": ("real", [0.0, 0.2]),
+        "d": ("fake", [0.6]),
+        "e": (None, [1]),
+    }
+    videos = [{"video_id": name, "label": label, "identities": person(name)} for name, (label, _) in said.items()]
+    predictions = [
+        {"video_id": name, "frame": frame, "prob_fake": p}
+        for name, (_, own) in said.items()
+        for frame, p in enumerate(own)
+    ]
+    with views(videos=videos, predictions=predictions) as connection:
+        league.prepare(connection)
+        found = {name: table.to_pylist() for name, table in reliability(connection).items()}
+    return *found["calibration"], found["reliability"]
+
+
+def test_how_far_probabilities_can_be_trusted(views):
+    row, points = calibrated(views, lambda name: f"x:{name}")
+    # in order .1 real, .4 fake, .6 fake, .9 real; one without a label says nothing. Of .4, .6 and .9 two are fake
+    assert [(point["probability"], point["calibrated"]) for point in points] == [
+        (pytest.approx(p), pytest.approx(y)) for p, y in ((0.1, 0), (0.4, 2 / 3), (0.6, 2 / 3), (0.9, 2 / 3))
+    ]
+    assert (row["model"], row["n_videos"], row["n_persons"], row["uncertainty"]) == ("m", 4, 4, 0.25)
+    assert row["brier"] == pytest.approx((0.01 + 0.36 + 0.16 + 0.81) / 4)
+    # .9 (of real) is right, .9 wrong, .6 wrong, .6 right
+    assert row["ece"] == pytest.approx(0.4 / 2 + 0.1 / 2)
+    assert row["discrimination"] == pytest.approx(0.25 - 2 / 3 / 4)
+    assert row["ece_low"] < row["ece"] < row["ece_high"]
+    assert all(
+        point["low"] <= point["calibrated"] + 1e-9 and point["calibrated"] <= point["high"] + 1e-9 for point in points
+    )
+    assert max(point["high"] - point["low"] for point in points) > 0.5
+
+
+def test_of_one_person_there_is_nothing_to_draw_anew(views):
+    row, points = calibrated(views, lambda _name: "x:anna")
+    assert (row["n_videos"], row["n_persons"], row["ece_low"], row["ece_high"]) == (4, 1, None, None)
+    assert {(point["low"], point["high"]) for point in points} == {(None, None)}
 
 
 def test_evaluate_writes_the_league_of_a_judged_run_and_of_no_other(make_lake, capsys):

@@ -39,7 +39,12 @@ def test_query_runs_on_empty_tables(views, file):
     names = set(re.findall(r"(?<=\$)\w+", query))
     with views(runs=[]) as lake:
         league.prepare(lake)
-        assert lake.sql(query, params=dict.fromkeys(names, "") if names else None).fetchall() == []
+        assert (
+            lake.sql(
+                query, params={name: [] if name == "video_ids" else "" for name in names} if names else None
+            ).fetchall()
+            == []
+        )
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -141,7 +146,7 @@ def test_maps_to_draw_come_with_what_the_model_says_of_their_class(views):
         found = lake.sql(
             "select frame, time_s, method, target, span_frames, box_x, scale, probability, probability_bottleneck "
             f"from ({(QUERIES / 'render/maps.sql').read_text()}) order by all",
-            params={"run_id": "r1", "video_id": "v"},
+            params={"run_id": "r1", "video_ids": ["v"]},
         ).fetchall()
     assert found == [
         (0, 0.0, "cam", "real", 1, 0, 2.0, 0.25, None),

@@ -183,6 +183,22 @@ def test_scores_of_concepts_come_with_those_of_random_sets_layer_by_layer(views)
     assert "No layer tells" in chart.says([row for row in rows if row["layer"] == "stem"])
 
 
+def test_how_often_a_method_has_which_rank_is_drawn():
+    at = {"model": "m", "layer": "l", "metric": "srg"}
+    rows = [
+        at | {"method": "iba", "mean_rank": 1.25, "first": 0.75, "ranks": [0.75, 0.25, 0.0]},
+        at | {"method": "cam", "mean_rank": 1.75, "first": 0.25, "ranks": [0.25, 0.749, 0.001]},
+        at | {"method": "centre", "mean_rank": 3.0, "first": 0.0, "ranks": [0.0, 0.001, 0.999]},
+        at | {"metric": "road", "method": "iba", "mean_rank": 1.0, "first": 1.0, "ranks": [1.0]},
+    ]
+    chart = CHARTS["league_ranks"]
+    drawn = [(row["method"], row["rank"], row["share"]) for row in chart.draw(rows)["data"]["values"]]
+    iba, cam = [("iba", 1, 0.75), ("iba", 2, 0.25)], [("cam", 1, 0.25), ("cam", 2, 0.749)]
+    assert drawn == [*iba, *cam, ("centre", 3, 0.999)]
+    assert "<svg" in svg(chart.draw(rows), "league_ranks")
+    assert chart.says(rows) == "m iba is first by SRG in 75% of the draws."
+
+
 def test_a_gallery_is_sorted_by_what_its_videos_say(views):
     with views(
         videos=[{"video_id": "a", "label": "real"}, {"video_id": "b", "label": None}, {"video_id": "c"}],

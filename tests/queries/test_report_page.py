@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from rich.console import Console
 
 from pipelines.report.write import report
 from tests.queries import report_lake
-from tests.queries.conftest import write_lake
+from tests.queries.conftest import until, write_lake
 
 #: what `npm install --no-save axe-core@4.14.1` brings
 AXE = Path(os.environ.get("VIBA_AXE", "node_modules/axe-core/axe.min.js"))
@@ -41,14 +40,6 @@ def opened(browser, page):
 
 def find(chrome, selector):
     return chrome.find_element("css selector", selector)
-
-
-def until(true, what):
-    for _ in range(100):
-        if true():
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"never: {what}")
 
 
 def names(chrome):
@@ -164,7 +155,7 @@ def test_a_video_plays_and_its_methods_switch(opened):
     until(lambda: find(chrome, "#clip").get_property("currentTime") < 0.5, "played")
     chrome.switch_to.active_element.send_keys("\ue00c")
     until(lambda: not find(chrome, "#player").is_displayed(), "closed")
-    assert chrome.switch_to.active_element.get_attribute("class") == "opens"
+    until(lambda: chrome.switch_to.active_element.get_attribute("class") == "opens", "back at its card")
     assert not severe(chrome)
     assert not requests(chrome)
 

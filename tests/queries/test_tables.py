@@ -1,6 +1,7 @@
 """The evaluation tables over hand-made rows; the answers are worked out in the comments."""
 
 import json
+from hashlib import md5
 from math import sqrt
 
 import numpy as np
@@ -396,6 +397,18 @@ def test_localisation_has_no_row_without_a_held_out_clip(views):
         videos=[{"video_id": "a", "label": "fake", "split": None}], localisation_frames=[{"video_id": "a"}]
     ) as lake:
         assert rows(lake, "localisation") == []
+
+
+def test_table3_by_threshold_takes_a_thousand_videos_always_the_same(views):
+    names = [f"v{number}" for number in range(1003)]
+    own = [{"video_id": name, "label": "fake"} for name in names]
+    maps = [{"video_id": name, "saliency": [1.0, number / 2048], "height": 1} for number, name in enumerate(names)]
+    for order in (1, -1):
+        with views(videos=own[::order], masks=maps[::order]) as lake:
+            (row,) = [row for row in rows(lake, "table3_thresholds") if row["threshold"] == 0.3]
+        left_out = sorted(range(1003), key=lambda number: md5(names[number].encode()).hexdigest())[1000:]
+        above = sum(number / 2048 >= 0.3 for number in range(1003) if number not in left_out)
+        assert (row["n_videos"], row["tcs"]) == (1000, pytest.approx((1000 + above) / 2000))
 
 
 def test_table3_by_threshold(views):

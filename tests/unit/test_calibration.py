@@ -54,6 +54,12 @@ def test_temperature_keeps_the_decision_and_lowers_ece():
     assert expected_calibration_error(after, labels) < expected_calibration_error(before, labels) / 3
 
 
+def test_the_temperature_of_what_is_always_right_or_wrong_is_an_end_of_where_it_is_searched():
+    logits = np.array([[0.0, 1.0]] * 2)
+    assert fit_temperature(logits, np.array([1, 1])) == pytest.approx(0.05, rel=1e-4)
+    assert fit_temperature(logits, np.array([0, 0])) == pytest.approx(20, rel=1e-4)
+
+
 def test_threshold_by_hand():
     assert best_threshold(np.array([0.1, 0.3, 0.35, 0.9]), np.array([0, 0, 1, 1])) == pytest.approx(0.325)
     assert best_threshold(np.array([0.1, 0.4]), np.array([1, 1])) == 0.5

@@ -14,6 +14,8 @@ from packaging.version import Version
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 ROOT = Path(__file__).resolve().parents[2]
+#: workers come when they are asked for
+WAITS = ["resources.actors=4", "resources.gpus_per_actor=1"]
 
 
 @pytest.fixture
@@ -60,13 +62,15 @@ def test_the_launcher_would_refuse_what_is_wrong(launcher):
         validate_config(misspelt)
 
 
-def test_gpu_workers_scale_and_the_head_is_there_alone(launcher):
+def test_workers_with_and_without_a_gpu_come_and_go_and_the_head_is_there_alone(launcher):
     types = launcher["available_node_types"]
     assert launcher["head_node_type"] == "head"
-    gpu = types["gpu"]
-    assert 1 <= gpu["min_workers"] <= gpu["max_workers"] <= launcher["max_workers"]
+    gpu, cpu = types["gpu"], types["cpu"]
+    assert gpu["min_workers"] == cpu["min_workers"] == 0
+    assert gpu["max_workers"] + cpu["max_workers"] <= launcher["max_workers"]
     assert gpu["node_config"]["InstanceType"].startswith(("g", "p"))
-    assert gpu["node_config"]["ImageId"] == types["head"]["node_config"]["ImageId"]
+    assert cpu["node_config"]["InstanceType"].startswith(("c", "m"))
+    assert len({kind["node_config"]["ImageId"] for kind in types.values()}) == 1
 
 
 def test_mounted_files_are_those_the_installation_reads(launcher):
@@ -100,7 +104,7 @@ def test_the_job_is_a_rayjob_with_kuberays_fields(job):
     assert set(spec["rayClusterSpec"]["headGroupSpec"]) == {"rayStartParams", "template"}
     for group in spec["rayClusterSpec"]["workerGroupSpecs"]:
         assert set(group) == {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
-        assert 1 <= group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+        assert 0 == group["minReplicas"] <= group["replicas"] < group["maxReplicas"]
     for group in _pod_groups(job):
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())
 
@@ -109,7 +113,12 @@ def test_pods_have_resources_and_every_mount_its_volume(job):
     for container in _containers(job):
         assert {"cpu", "memory"} <= set(container["resources"]["requests"])
         assert container["resources"]["requests"] == container["resources"]["limits"]
-    assert _containers(job)[-1]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    of_gpu, of_cpu = (
+        next(each for each in job["spec"]["rayClusterSpec"]["workerGroupSpecs"] if each["groupName"] == name)
+        for name in ("gpu", "cpu")
+    )
+    limits = [group["template"]["spec"]["containers"][0]["resources"]["limits"] for group in (of_gpu, of_cpu)]
+    assert [each.get("nvidia.com/gpu") for each in limits] == ["1", None]
     assert "nvidia.com/gpu" not in _containers(job)[0]["resources"]["limits"]
     for group in _pod_groups(job):
         pod = group["template"]["spec"]
@@ -124,6 +133,7 @@ def test_the_entrypoint_is_a_command_of_ours(job):
     assert words[:3] == ["python", "-m", "pipelines"]
     options = parse(words[3:])
     assert str(options.lake) == "/mnt/viba/lake"
+    assert options.set == WAITS
     assert yaml.safe_load(job["spec"]["runtimeEnvYAML"])["env_vars"]["PYTHONPATH"] == _containers(job)[0]["workingDir"]
 
 
@@ -134,4 +144,4 @@ def test_the_submit_line_of_the_cluster_is_a_command_of_ours():
     (line,) = re.findall(r"^#\s+(ray job submit .*)$", text, re.MULTILINE)
     words = shlex.split(line.split(" -- ")[1])
     assert words[:3] == ["python", "-m", "pipelines"]
-    assert parse(words[3:]).set == ["resources.actors=4"]
+    assert parse(words[3:]).set == WAITS

@@ -18,18 +18,20 @@ LINES = ["real,train", "fake,train", "real,val", "fake,test", "real,train"]
 
 @pytest.fixture
 def estimate(tmp_path, monkeypatch):
-    """estimate(lines, label=..., ...) -> the numbers of the videos of that manifest from which were collected."""
+    """estimate(lines, label=..., ...) -> the numbers of the videos of that manifest from which were collected; those
+    before `blind` show nothing."""
 
-    def run(lines: list[str], settings: dict | None = None, label: str | None = None) -> list[int]:
+    def run(lines: list[str], settings: dict | None = None, label: str | None = None, blind: int = 0) -> list[int]:
         rows = [f"{tmp_path / 'v.mp4'}?{number},{number},{line}" for number, line in enumerate(lines)]
         (tmp_path / "m.csv").write_text("\n".join(["uri,video_id,label,split", *rows]))
         config = configs.build(settings or {}, ["resnet10t"], ["layer3"], {})
         seen = []
 
         def collect(sample, total, _config, _cluster, _console, _kept):
-            seen.extend(int(video_id) for video_id in pq.read_table(sample)["video_id"].to_pylist())
-            assert total == len(seen)
-            return {("resnet10t", "layer3"): KNOWN}
+            now = [int(video_id) for video_id in pq.read_table(sample)["video_id"].to_pylist()]
+            assert total == len(now)
+            seen.extend(now)
+            return {("resnet10t", "layer3"): KNOWN} if max(now) >= blind else {}
 
         monkeypatch.setattr(estimating, "collect", collect)
         monkeypatch.setattr(estimating, "connect", lambda _resources: SimpleNamespace())
@@ -62,3 +64,12 @@ def test_one_label_alone_which_the_file_says(estimate, tmp_path):
 
 def test_at_most_so_many_videos(estimate):
     assert estimate(LINES, {"statistics": {"max_videos": 2}}) == [0, 1]
+
+
+def test_where_none_of_them_shows_anything_others_are_taken(estimate, tmp_path):
+    """A manifest may begin with thousands of files that are not there: twice as many each time."""
+    assert estimate(["real,train"] * 9, {"statistics": {"max_videos": 1}}, blind=2) == [0, 1, 2]
+    statistics.path_in(tmp_path / "out", "resnet10t", "layer3").unlink()
+    assert estimate(["real,train"] * 9, {"statistics": {"max_videos": 1}}, blind=3) == [0, 1, 2, 3, 4, 5, 6]
+    statistics.path_in(tmp_path / "out", "resnet10t", "layer3").unlink()
+    assert estimate(["real,train"] * 5, {"statistics": {"max_videos": 1}}, blind=9) == [0, 1, 2, 3, 4]  # there are none

@@ -1,7 +1,6 @@
 """Maps do not depend on the batch, and memory that runs out costs nothing but time."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -130,20 +129,30 @@ def test_maps_are_the_same_in_every_batch(folder, expected):
 
 def test_two_threads_give_the_maps_of_one_and_share_the_device_by_turns(folder, expected):
     found, inside = explainer(folder, 7), []
-    explain_batch = found._explain_batch
+    explain_batch, lock, comes, both = found._explain_batch, found._lock, threading.Semaphore(0), []
+
+    class Told:
+        def __enter__(self):
+            comes.release()
+            lock.acquire()
+
+        def __exit__(self, *_):
+            lock.release()
 
     def watched(*given):
         inside.append(threading.get_ident())
-        time.sleep(0.05)
+        if not both:  # the first waits until the other wants the device, too
+            both.extend(comes.acquire(timeout=60) for _ in range(2))
         rows = explain_batch(*given)
         assert inside.pop() == threading.get_ident()
         assert not inside
         return rows
 
-    found._explain_batch = watched
+    found._explain_batch, found._lock = watched, Told()
     with ThreadPoolExecutor(2) as pool:
         for one in pool.map(found, [table()] * 2):
             assert_same(one, expected)
+    assert both == [True, True]
     assert found.worked_s > 0
 
 

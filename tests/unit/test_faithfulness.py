@@ -89,6 +89,7 @@ def test_random_orders_have_no_srg_on_average():
 
 def test_srg_norm_needs_a_range():
     shares = np.array([0, 0.5, 1])
+    assert removal_scores(shares, np.array([0.1, 0, 0]), np.array([0.1, 0.1, 0]))["srg_norm"] == pytest.approx(0.5)
     assert removal_scores(shares, np.array([0.6, 0.55, 0.55]), np.array([0.6, 0.6, 0.55]))["srg_norm"] is None
     assert removal_scores(shares, np.array([0.6, 0.4, 0.4]), np.array([0.6, 0.6, 0.4]))["srg_norm"] == pytest.approx(
         0.5
@@ -115,6 +116,15 @@ def test_fills():
     assert filled(clip, "blur")[:, 1].numpy() == pytest.approx(filled(1 - image, "blur").numpy(), abs=1e-6)
     blur = filled(torch.rand(3, 224, 224, generator=torch.Generator().manual_seed(0)), "blur")
     assert 0 < blur[:, 20:-20, 20:-20].std() < 0.06  # of uniform noise, whose own is .29
+    # one white pixel, of an input of 224 and of half of that: a Gaussian of 5 pixels that ends after as many, and half
+    for size, sigma, reach in ((224, 5, 5), (112, 2.5, 2)):
+        dot = torch.zeros(3, size, size)
+        dot[:, 50, 50] = 1
+        spread = filled(dot, "blur")[1]
+        rows = spread.nonzero()[:, 0]
+        assert (rows.min(), rows.max()) == (50 - reach, 50 + reach)
+        assert spread.sum() == pytest.approx(1, abs=1e-5)
+        assert spread[50, 52] / spread[50, 50] == pytest.approx(np.exp(-2 / sigma**2), rel=1e-4)
 
 
 def test_road_continues_a_constant_and_meets_its_equations():

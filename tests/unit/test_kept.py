@@ -1,5 +1,6 @@
 """What a run kept is what cutting its videos again would give, and nothing else is given for it."""
 
+import shutil
 from pathlib import Path
 
 import av
@@ -94,6 +95,21 @@ def test_what_was_not_kept_so_is_cut(videos, prepared, kept):
     with_truth = [row | {"truth_uri": "/gone/truth"} for row in absent.to_pylist()]
     assert statuses(pa.Table.from_pylist(with_truth, videos.schema), VIEWS, kept) == ["error"] * 3
     assert statuses(videos, (*VIEWS, View(32)), kept) == prepared["status"].to_pylist()
+
+
+@pytest.mark.parametrize("table", [INPUTS, VIDEOS, FRAMES, TRUTH])
+def test_what_another_process_has_removed_meanwhile_is_cut(videos, prepared, kept, tmp_path, table):
+    """A run that keeps its inputs and takes a video back writes the block anew, and an hour later the old one goes."""
+    shutil.copytree(kept.folder, tmp_path / "lake")
+    (tmp_path / "lake" / table.name / BLOCK).unlink()
+    old = Kept(tmp_path / "lake", kept.blocks, kept.views)
+    found = prepare(videos, params=PARAMS, limits=Limits(), views=VIEWS, kept=(old,)).to_pylist()
+    assert [row | ANY_SECONDS for row in found] == [row | ANY_SECONDS for row in prepared.to_pylist()]
+    if table is INPUTS:
+        rows = [row | {"inputs": []} for row in prepared.to_pylist()[:1]]
+        flows = {row["video_id"]: PARAMS.flow for row in rows}
+        again = recut(pa.Table.from_pylist(rows, VIDEO_ROW), flows=flows, limits=Limits(), views=VIEWS, kept=old)
+        assert again["inputs"].to_pylist() == prepared["inputs"].to_pylist()[:1]
 
 
 def test_a_video_that_failed_is_tried_again(videos, prepared, kept, tmp_path):

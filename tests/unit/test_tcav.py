@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from captum.attr import LayerGradientXActivation
@@ -20,6 +21,8 @@ from operators.tcav.cav import CavParams, direction, learn, random_set, score, t
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import open_lake
 from pipelines.manifest import write_table
+from pipelines.tcav import _try_layer, _write
+from schemas.records import ACTIVATION
 from schemas.tables import CAVS, TCAV_SCORES
 
 FEW = CavParams(sets=10)
@@ -234,3 +237,56 @@ def test_of_clips_of_the_class_the_gradient_of_its_logit_is_kept_and_of_others_t
     values = {(row["clip_id"], row["layer"]): row["values"] for row in again.to_pylist()}
     same = {row["clip_id"]: values[row["clip_id"], row["layer"]] == row["values"] for row in found}
     assert same == {"a": True, "b": False, "c": True}
+
+
+def activations(folder, layers, rows):
+    """WORK/NAME/values as the stage writes them: of each clip its concept, kind and vector, the same at each layer."""
+    folder.mkdir(parents=True)
+    found = []
+    for layer in layers:
+        for name, concept, kind, vector in rows:
+            values = (vector / 4).astype(np.float16).tobytes()
+            ids = {"clip_id": name, "concept": concept, "kind": kind, "layer": layer}
+            found.append(ids | {"scale": 4.0 * (1 + layers.index(layer)), "values": values})
+    pq.write_table(pa.Table.from_pylist(found[::-1], schema=ACTIVATION), folder / "a.parquet")
+
+
+def test_what_is_tried_is_told_of_each_layer_in_the_tables(tmp_path):
+    """From the clips' vectors, whatever their order: a moving concept over its still one, and none of two clips."""
+    params, axis = CavParams(sets=10), unit(6, 0)
+    kinds = {("ball", "dynamic"): 8, ("ball", "static"): 8, ("dog", "dynamic"): 2, ("random", "random"): 30}
+    of = {
+        key: clips(n, 6, seed, axis, 9 if key == ("ball", "dynamic") else 0)
+        for seed, (key, n) in enumerate(kinds.items())
+    }
+    rows = [(f"{c}{k}{i:02d}", c, k, each) for (c, k), own in of.items() for i, each in enumerate(own)]
+    gradients = clips(5, 6, 9, axis, 4)
+    activations(tmp_path / "w" / "concepts" / "values", ["early", "late"], rows)
+    asked = [(f"v{i}", "", "", each) for i, each in enumerate(gradients)]
+    activations(tmp_path / "w" / "class" / "values", ["early", "late"], asked)
+    tried = dict(_try_layer(tmp_path / "w", layer, params) for layer in ("early", "late"))
+    halves = {
+        key: np.stack([each.astype(np.float16) for each in own / 4]).astype(np.float32) for key, own in of.items()
+    }
+    for layer, scale in (("early", 4), ("late", 8)):
+        named = {f"ball {kind}": scale * halves["ball", kind] for kind in ("dynamic", "static")}
+        asked = scale * (gradients / 4).astype(np.float16).astype(np.float32)
+        pairs = [("ball dynamic", "ball static")]
+        expected = try_all(named, scale * halves["random", "random"], asked, pairs, params)
+        assert tried[layer] == expected
+    videos = pa.array([f"video{i % 3}" for i in range(len(rows))])
+    told = pa.table({"concept": [row[1] for row in rows], "kind": [row[2] for row in rows], "video_id": videos})
+    _write(Layout(tmp_path), "t", Detector(SPEC, ("early", "late")), "fake", told, tmp_path / "w", tried, params)
+    with open_lake(tmp_path) as lake:
+        made = lake.sql("select concept, n_clips, n_videos from concepts order by concept").fetchall()
+        scored = lake.sql("select distinct class, n_clips, model from tcav_scores").fetchall()
+        shares = lake.sql("from tcav_scores where concept = 'ball dynamic' and against = '' order by layer, random_set")
+        shares = shares.select("layer, random_set, share, magnitude").fetchall()
+    assert made == [("ball dynamic", 8, 3), ("ball static", 8, 3), ("dog dynamic", 2, 2), ("random", 30, 3)]
+    assert scored == [("fake", 5, SPEC.name)]
+    assert shares == [
+        (layer, each.random_set, pytest.approx(each.share), pytest.approx(each.magnitude))
+        for layer in ("early", "late")
+        for each in tried[layer]
+        if each.concept == "ball dynamic" and not each.against
+    ]

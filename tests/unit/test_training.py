@@ -151,12 +151,28 @@ def test_predictions_are_made_in_eval_mode():
     assert not model.training
 
 
-def test_augmentation_keeps_shape_and_reproduces():
-    picture = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    a, b = (augment(picture, np.random.default_rng(5)) for _ in range(2))
-    assert a.shape == picture.shape
-    assert a.dtype == np.uint8
-    assert np.array_equal(a, b)
+def test_augmentation_flips_half_zooms_a_little_and_shifts_colours_a_little():
+    """A ramp from left to right, 1 level a column, and no other change than is said; the same state gives the same."""
+    ramp = np.broadcast_to((60 + np.arange(100))[None, :, None], (100, 100, 3)).astype(np.uint8)
+    found = [augment(ramp, np.random.default_rng(seed)) for seed in range(200)]
+    assert all(each.shape == ramp.shape and each.dtype == np.uint8 for each in found)
+    assert np.array_equal(found[5], augment(ramp, np.random.default_rng(5)))
+    middle = np.stack([each.astype(float)[25:75].mean(0) for each in found])  # (200, columns, colours)
+    slopes = (middle[:, -1] - middle[:, 0]) / 99  # a zoom makes it flatter, a colour's factor a tenth more or less
+    assert 70 < (slopes < 0).all(1).sum() < 130
+    assert ((slopes > 0).all(1) | (slopes < 0).all(1)).all()
+    sizes = np.abs(slopes)
+    assert 0.85 * 0.9 - 0.03 < sizes.min() < 0.8
+    assert 1.03 < sizes.max() < 1.1 + 0.03
+    # of the factor and the shift of every colour alone: the middle of the ramp, 110, goes 11 + 12 up or down, and 8 for
+    # where the zoom looks
+    centres = middle[:, 45:55].mean(1)
+    assert 110 - 23 - 9 < centres.min() < 90
+    assert 130 < centres.max() < 110 + 23 + 9
+    assert np.ptp(centres, axis=1).mean() > 8
+    # half of them went through JPEG: of a line of levels it makes another one, up to some levels beside it
+    lines = middle[:, :1] + slopes[:, None] * np.arange(100)[:, None]
+    assert 60 < (np.abs(middle - lines).max((1, 2)) > 2).sum() < 120
 
 
 def test_a_planted_patch_is_learned():
