@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
 
+from operators.storage import parquet as pq
 from pipelines.cluster import shared_out
 from pipelines.config import of_run
 from pipelines.errors import UserError
@@ -20,7 +20,8 @@ from pipelines.lake.layout import Layout
 from pipelines.lake.read import open_lake, runs
 from schemas.tables import EXPLAIN, LAKE_TABLES, VIDEOS
 
-#: how far two runs of one job on one machine are apart, as a share of the wall time, beside what its videos differ by
+#: how far two runs of one job on one machine are taken to be apart, as a share of the wall time, beside what its
+#: videos differ by: an assumption
 _AGAIN: Final = 0.1
 #: half the width of an interval of 95 %, in standard errors
 _Z: Final = 1.96

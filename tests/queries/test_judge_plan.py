@@ -92,7 +92,7 @@ def test_every_video_is_judged_with_its_own_maps_and_their_sum(views, tmp_path, 
 def test_a_run_is_judged_one_way_until_that_is_dropped(views, tmp_path):
     layout = Layout(tmp_path / "other")
     with views(**tables()) as lake:
-        plan = _plan(lake, PARAMS)
+        plan = _plan(lake, PARAMS, set())
     written = layout.table("r1", "judged") / "a.parquet"
     commit = layout.checkpoints(JUDGE, "r1") / "a.parquet"
 
