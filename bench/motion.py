@@ -247,10 +247,11 @@ def explain(out: Path) -> None:
 
 
 def judge(out: Path) -> None:
-    """What the model says when parts of a clip are blurred in the order of each map: the stage of `judge` in this
-    process. OUT/KIND/judged has a file for each video."""
+    """What the model says when parts of a clip turn to its mean colour, in the order of each map: the stage of `judge`
+    in this process. A blur, which is in proportion of the input, leaves a disc of 20 pixels what it is. OUT/KIND/judged
+    has a file for each video."""
     params = JudgeParams(
-        steps=10, fills=("blur",), variants=("mean_map",), road=False, sensitivity_sets=0, pgd_steps=0, sanity_frames=0
+        steps=10, fills=("mean",), variants=("mean_map",), road=False, sensitivity_sets=0, pgd_steps=0, sanity_frames=0
     )
     for kind in KINDS:
         files = sorted((out / kind / "explained").glob("*.parquet"))
