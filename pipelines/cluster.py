@@ -15,6 +15,7 @@ from pipelines.config import Resources
 from pipelines.errors import UserError
 from pipelines.machine import WAITING, processors
 from pipelines.screen import say
+from pipelines.watch import watched
 
 _VIDEOS_PER_GPU_CALL: Final = 32
 
@@ -46,7 +47,8 @@ def connect(resources: Resources, console: Console | None = None) -> Cluster:
         else:
             # The actor holds logical CPUs for its threads and Ray's checkpoint filter one: with so many more than the
             # machine has, all of its processors decode while there is something to decode, also in a resumed run.
-            ray.init(address="local", num_cpus=2 * processors() + 1, include_dashboard=False, **options)
+            with watched():
+                ray.init(address="local", num_cpus=2 * processors() + 1, include_dashboard=False, **options)
         signal.signal(signal.SIGTERM, terminate)  # Ray's own ends the process with a dump of its stack
         _hush()
     context = DataContext.get_current()

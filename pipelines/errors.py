@@ -10,7 +10,7 @@ from typing import Final
 _MACHINE: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
 )
-_CONTINUES: Final = "what is finished is kept, and the same command continues"
+CONTINUES: Final = "what is finished is kept, and the same command continues"
 #: before the lines of a traceback that say what was raised
 _RAISED: Final = re.compile(r"\n(?=[A-Za-z_][\w.]*: )")
 _MOST: Final = 500
@@ -34,15 +34,15 @@ def told(error: Exception) -> str | None:
     """
     if isinstance(error, OSError) and error.errno in _MACHINE:
         where = f": {error.filename}" if error.filename else ""
-        return f"{error.strerror}{where}; {_CONTINUES}"
+        return f"{error.strerror}{where}; {CONTINUES}"
     if isinstance(error, OSError) and _STORE.search(str(error)):
-        return f"{one_line(error)[:_MOST]}; {_CONTINUES}"
+        return f"{one_line(error)[:_MOST]}; {CONTINUES}"
     if "Parquet" in str(error) and type(error).__module__.partition(".")[0].strip("_") in ("duckdb", "pyarrow"):
         return f"a file is damaged: {one_line(error)}; python -m pipelines verify --lake LAKE names every one"
     if "ray" in sys.modules and isinstance(error, sys.modules["ray"].exceptions.RayError):
         with tempfile.NamedTemporaryFile("w", prefix="viba-", suffix=".log", delete=False, encoding="utf-8") as log:
             log.write(str(error))
-        return f"{_raised(str(error))}; {_CONTINUES}. All that was said of it: {log.name}"
+        return f"{_raised(str(error))}; {CONTINUES}. All that was said of it: {log.name}"
     return None
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from operators.storage import parquet as pq
+from pipelines.cluster import shared_out
 from pipelines.config import of_run
 from pipelines.errors import UserError
 from pipelines.lake import blocks
@@ -19,7 +20,8 @@ from pipelines.lake.layout import Layout
 from pipelines.lake.read import open_lake, runs
 from schemas.tables import EXPLAIN, LAKE_TABLES, VIDEOS
 
-#: how far two runs of one job on one machine are apart, as a share of the wall time, beside what its videos differ by
+#: how far two runs of one job on one machine are taken to be apart, as a share of the wall time, beside what its
+#: videos differ by: an assumption
 _AGAIN: Final = 0.1
 #: half the width of an interval of 95 %, in standard errors
 _Z: Final = 1.96
@@ -116,27 +118,25 @@ def taken(lake: Path, run_id: str | None = None, gpu_speedup: float | None = Non
     if "processors" not in hardware:
         raise UserError(f"run {run_id} does not say on what it ran, as those of before do not: plan from another one")
     resources = of_run(row["config"]).resources
-    gpus = hardware["cluster"].get("GPU", 0)
+    own = shared_out(resources, hardware["cluster"], hardware["processors"], grows=True)
+    gpus, share = own.actors * own.gpus_per_actor, own.gpus_per_actor or 1.0
     if gpus and gpu_speedup is not None:
         raise UserError(f"run {run_id} had GPUs: --gpu-speedup is for one without")
-    per_actor = resources.gpus_per_actor or 1.0
-    actors = resources.actors or (int(gpus / per_actor) if gpus else 1)
-    threads = resources.threads_per_actor or min(hardware["processors"])
-    machines = Machines(sum(hardware["processors"]), actors * per_actor if gpus else 0, per_actor)
+    machines = Machines(sum(hardware["processors"]), gpus, share)
 
-    group = max(resources.videos_per_block, resources.videos_per_call, 32 if gpus else 1)
+    group = max(resources.videos_per_block, own.videos_per_call)
     videos, decode_s, explain_s = _seconds(Layout(lake), run_id, group)
     # what the run itself had: without GPUs its actors' threads are processors, too
-    own_cores = decode_s + (0 if gpus else threads) * explain_s
-    own_gpus = per_actor * explain_s if gpus else 0 * explain_s
-    span_s = float(explain_s.sum()) / (row["busy"] * actors)
+    own_cores = decode_s + (0 if gpus else own.threads_per_actor) * explain_s
+    own_gpus = own.gpus_per_actor * explain_s
+    span_s = float(explain_s.sum()) / (row["busy"] * own.actors)
     slack = span_s / max(machines.seconds(float(own_cores.sum()), float(own_gpus.sum())))
     whole_s = (row["ended_at"] - start["started_at"]).total_seconds()
     cores = decode_s if gpu_speedup else own_cores
     return Taken(
         run_id,
         int(videos.sum()),
-        per_actor,
+        share,
         mean_of(videos, cores),
         mean_of(videos, explain_s / gpu_speedup if gpu_speedup else own_gpus),
         _bytes(Layout(lake), run_id),

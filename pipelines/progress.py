@@ -17,9 +17,10 @@ _LOG_EVERY_S = 15.0
 _POLL_S = 0.5
 
 
-@ray.remote(num_cpus=0)
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
 class _Counter:
-    """Rows that have left each stage, and what its actors have worked."""
+    """Rows that have left each stage, and what its actors have worked. One that dies, alone or with its node, begins
+    anew: what was counted is only shown."""
 
     def __init__(self) -> None:
         self._rows: dict[str, int] = {}

@@ -74,7 +74,7 @@ def secret() -> str:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3]:
-    pytest.importorskip("moto", reason="no S3 server: pip install 'moto[s3]' flask flask-cors")
+    pytest.importorskip("moto", reason="no S3 server: it is in the extra dev")
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)

@@ -151,7 +151,7 @@ class Sandbox:
         status = self._process.wait()
         self._stderr.seek(0)
         said = self._stderr.read().decode(errors="replace").strip()
-        if not started:
+        if not started and status != -signal.SIGKILL:  # which is the kernel's, for want of memory
             raise RuntimeError(f"the child process did not start (status {status}):\n{said}")
         last_line = said.splitlines()[-1] if said else ""
         if any(text in said for text in _NO_MEMORY):

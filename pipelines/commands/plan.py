@@ -6,13 +6,18 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+import pyarrow as pa
 from rich.console import Console
 
+from operators.storage import parquet
 from pipelines import manifest as manifests
 from pipelines.commands.explained import add_explained, explained
 from pipelines.commands.flags import at_least_one, disk_path, path
+from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.explain import explain
+from pipelines.identities import Identities
+from pipelines.lake.layout import Layout
 from pipelines.plan import Machines, Plan, Prices, Taken, plan, rows, sample, sizes, taken
 from pipelines.screen import say
 from pipelines.tables import print_table
@@ -68,8 +73,15 @@ def run(options: argparse.Namespace) -> None:
     if not options.gpus and not options.cpu_nodes:
         raise UserError("say on what to plan: --gpus N, --cpu-nodes K or both")
     cores = options.cpu_nodes * options.cores_per_node + options.gpus * options.cores_per_gpu
-    manifest = manifests.build([options.manifest]).table
-    was = _measured(options, console)
+    if options.lake is not None:
+        was = taken(options.lake, options.run_id, options.gpu_speedup)
+        say(console, f"from run {was.run_id} in {options.lake}: {was.n_videos:,} videos")
+        identities = Identities(Layout(options.lake).identities, console)
+        manifest = manifests.build([options.manifest], identities=identities).table
+    else:
+        config = explained(options, console)
+        manifest = manifests.build([options.manifest], config.classes).table
+        was = _trial(options, config, manifest, console)
     machines = Machines(cores, options.gpus, was.gpus_per_actor)
     prices = Prices(options.gpu_price, options.node_price, options.gb_price)
     found = plan(was, len(manifest), sizes(manifest), machines, options.cpu_nodes, prices)
@@ -79,20 +91,15 @@ def run(options: argparse.Namespace) -> None:
     say(console, _waits(found, machines))
 
 
-def _measured(options: argparse.Namespace, console: Console) -> Taken:
-    """What a run took, or a trial."""
-    if options.lake is not None:
-        was = taken(options.lake, options.run_id, options.gpu_speedup)
-        say(console, f"from run {was.run_id} in {options.lake}: {was.n_videos:,} videos")
-        return was
-    config = explained(options, console)
+def _trial(options: argparse.Namespace, config: Config, manifest: pa.Table, console: Console) -> Taken:
+    """What some of the videos took."""
     with ExitStack() as ended:
         folder = options.trial or Path(tempfile.mkdtemp(prefix="viba-plan-"))
         if options.trial is None:
             ended.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-        chosen = sample(manifests.build([options.manifest], config.classes).table, options.sample)
-        manifests.write_table(chosen, folder / "sample.parquet")
+        chosen = sample(manifest, options.sample)
+        parquet.write_table(chosen, folder / "sample.parquet")
         say(console, f"a trial of {len(chosen):,} videos")
         explain(config, [folder / "sample.parquet"], folder / "lake", console)
         return taken(folder / "lake", config.run_id, options.gpu_speedup)

@@ -7,7 +7,7 @@ with final as (
         first_frame,
         model,
         target,
-        count(distinct (method, layer)) as n_maps
+        count(distinct concat(method, ' ', layer)) as n_maps
     from masks
     where error_code is null
     group by video_id, first_frame, model, target

@@ -14,8 +14,10 @@ from operators.judging.totals import totals
 from operators.models.spec import VGG11_FLOW
 from operators.models.weights import Detector
 from pipelines.config import Config
-from pipelines.judge import _plan, _views, _write_maps
-from schemas.tables import VIDEO_ROW
+from pipelines.errors import UserError
+from pipelines.judge import _begin, _plan, _views, _write_maps
+from pipelines.lake.layout import Layout
+from schemas.tables import JUDGE, VIDEO_ROW
 
 PARAMS = JudgeParams(max_frames=3, nes_frames=1, variants=("mean_map",), steps=4, pgd_steps=2, sanity_frames=0)
 #: (video, frame) -> its maps, as (method, saliency); the last one failed
@@ -47,7 +49,8 @@ def in_order(frames):
 def test_frames_are_chosen_by_a_hash_and_passes_counted_of_those_alone(views):
     explained = in_order([each for each, maps in MAPS.items() if maps[0][1] is not None])
     with views(**tables()) as lake:
-        plan, all_of_them = (_plan(lake, each) for each in (PARAMS, replace(PARAMS, max_frames=99, nes_frames=0)))
+        of_all = replace(PARAMS, max_frames=99, nes_frames=0)
+        plan, all_of_them = (_plan(lake, each, set()) for each in (PARAMS, of_all))
     assert plan.chosen == explained[:3]
     assert all_of_them.chosen == explained
     for found in (plan, all_of_them):
@@ -63,7 +66,7 @@ def test_every_video_is_judged_with_its_own_maps_and_their_sum(views, tmp_path, 
     """Also where not all videos are read at once."""
     monkeypatch.setattr("pipelines.judge._VIDEOS_AT_ONCE", 1)
     with views(**tables()) as lake:
-        whole = _write_maps(lake, _plan(lake, PARAMS), tmp_path / "maps.parquet")
+        whole = _write_maps(lake, _plan(lake, PARAMS, set()), tmp_path / "maps.parquet")
         own = {row["video_id"]: row for row in pq.read_table(tmp_path / "maps.parquet").to_pylist()}
     assert pq.read_schema(tmp_path / "maps.parquet").equals(VIDEO_ROW)
     assert list(own) == ["a", "b"]
@@ -84,6 +87,35 @@ def test_every_video_is_judged_with_its_own_maps_and_their_sum(views, tmp_path, 
         assert (each.n_videos, each.n_standard) == (2, expected[key].n_standard)
         np.testing.assert_allclose(each.relative, expected[key].relative)
     assert whole["m", "iba", "l", "fake"].n_standard == 3  # one map is constant
+
+
+def test_a_run_is_judged_one_way_until_that_is_dropped(views, tmp_path):
+    layout = Layout(tmp_path / "other")
+    with views(**tables()) as lake:
+        plan = _plan(lake, PARAMS, set())
+    written = layout.table("r1", "judged") / "a.parquet"
+    commit = layout.checkpoints(JUDGE, "r1") / "a.parquet"
+
+    def begin(params=PARAMS, plan=plan, again=False):
+        _begin(layout, "r1", params, plan, None, {}, again)
+
+    begin()
+    for path in (written, commit):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    begin()  # the same again continues
+    with pytest.raises(UserError, match=r"run r1 was judged with other steps, road: --again drops that"):
+        begin(replace(PARAMS, steps=5, road=False))
+    with pytest.raises(UserError, match="before it had all of its videos"):
+        begin(plan=replace(plan, videos=["a"]))
+    assert written.exists()
+    assert commit.exists()
+    begin(replace(PARAMS, steps=5), again=True)
+    assert not written.exists()
+    assert not commit.exists()
+    begin(replace(PARAMS, steps=5))
+    with pytest.raises(UserError, match="with other steps"):
+        begin()
 
 
 @pytest.mark.parametrize(

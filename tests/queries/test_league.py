@@ -76,6 +76,22 @@ def test_means_are_over_persons_and_not_over_videos(views):
     assert rows["iba+mean_map"]["seconds"] is None
 
 
+def test_an_attack_gains_what_it_brings_beyond_chance(views):
+    """Frame by frame; by the true gradient, not the estimated one."""
+    attacks = [
+        {"video_id": "a1", "frame": frame, "metric": metric, "fill": fill, "value": value}
+        for frame, fill, drop, chance in ((0, "pgd", 0.5, 0.125), (1, "pgd", 0.25, 0.5), (0, "nes", 0.75, 0.0))
+        for metric, value in (("adv_drop", drop), ("adv_chance", chance))
+    ]
+    other = [
+        {"video_id": "a1", "metric": "srg", "fill": fill, "value": value}
+        for fill, value in (("mean", 0.5), ("zero", 1))
+    ]
+    row = {row["method"]: row for row in made(views, faithfulness=attacks + other)["league"]}["iba"]
+    assert (row["adv_drop"], row["adv_gain"]) == (0.375, (0.375 - 0.25) / 2)
+    assert (row["srg"], row["srg_mean"]) == (None, 0.5)
+
+
 def test_differences_to_iba(views):
     rows = {(row["metric"], row["method"]): row for row in made(views)["league_pairs"]}
     found = rows["srg", "gradcam"]

@@ -166,6 +166,20 @@ def test_child_killed_between_two_calls_is_replaced(sandbox):
     assert sandbox.run(double, 1) == 2
 
 
+def test_child_killed_while_it_starts_is_no_bug(sandbox, monkeypatch):
+    """The kernel does not ask how far it is when memory runs out; a child that ends by itself is another matter."""
+    sandbox.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(sandbox, "_start", lambda: (Sandbox._start(sandbox), sandbox._process.kill()))
+        with pytest.raises(SampleError, match="decode_crash: SIGKILL"):
+            sandbox.run(double, 1)
+    assert sandbox.run(double, 1) == 2
+    sandbox.close()
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(RuntimeError, match="did not start"):
+        sandbox.run(double, 1)
+
+
 def test_sample_error_arrives_as_it_is_and_keeps_the_child(sandbox):
     pid = sandbox.run(child_pid)
     assert _fails(sandbox, "no_frames", bad_sample) == "it has none"
