@@ -68,7 +68,10 @@ def _claimed(folder: Remote, run_id: str) -> Iterator[None]:
         for path, info in claims.items():
             if path == claim:
                 continue
-            pid, node, machine = json.loads(path.read_text())
+            try:
+                pid, node, machine = json.loads(path.read_text())
+            except FileNotFoundError:  # taken back meanwhile
+                continue
             gone = machine == _machine() and not os.path.exists(f"/proc/{pid}")
             if gone or (now - info.mtime).total_seconds() > _DEAD_S:
                 path.unlink(missing_ok=True)
