@@ -74,8 +74,8 @@ class Command:
         return found
 
     def kill(self, wanted: Callable[[int, bytes], bool]) -> int:
-        """`kill -9` of all that are `wanted`, the command itself first, for it would have something to say of the others,
-        and of those that they start meanwhile; how many there were."""
+        """`kill -9` of all that are `wanted`, and of those that they start meanwhile; how many there were. The command
+        itself comes first, for it would have something to say of the others."""
         n = 0
         while left := self.pids(wanted):
             for pid in sorted(left, key=lambda pid: pid != self.process.pid):
