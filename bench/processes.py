@@ -74,10 +74,11 @@ class Command:
         return found
 
     def kill(self, wanted: Callable[[int, bytes], bool]) -> int:
-        """`kill -9` of all that are `wanted`, and of those that they start meanwhile; how many there were."""
+        """`kill -9` of all that are `wanted`, and of those that they start meanwhile; how many there were. The command
+        itself comes first, for it would have something to say of the others."""
         n = 0
         while left := self.pids(wanted):
-            for pid in left:
+            for pid in sorted(left, key=lambda pid: pid != self.process.pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     n += 1

@@ -132,7 +132,7 @@ class Killable:
             time.sleep(jitter.random() / 2)
         alive = self.process.poll() is None
         while left := self._processes():
-            for pid in left:
+            for pid in sorted(left, key=lambda pid: pid != self.process.pid):  # it has a line for a Ray that is killed
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         said = Said(*self.process.communicate())
