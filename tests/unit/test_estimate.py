@@ -34,7 +34,7 @@ def estimate(tmp_path, monkeypatch):
             return {("resnet10t", "layer3"): KNOWN} if max(now) >= blind else {}
 
         monkeypatch.setattr(estimating, "collect", collect)
-        monkeypatch.setattr(estimating, "connect", lambda _resources: SimpleNamespace())
+        monkeypatch.setattr(estimating, "connect", lambda *_: SimpleNamespace())
         estimating.estimate(config, [tmp_path / "m.csv"], tmp_path / "out", Console(quiet=True), label)
         return seen
 
