@@ -100,7 +100,8 @@ def _s3(bucket: str) -> fs.FileSystem:
         with suppress(OSError):  # where it is not told, the SDK's default may do
             options["region"] = fs.resolve_s3_region(bucket)
     return fs.S3FileSystem(
-        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
+        # the SDK's standard one has tokens for some hundred errors in all of a process's life, then it tries nothing again
+        retry_strategy=fs.AwsDefaultS3RetryStrategy(max_attempts=_ATTEMPTS),
         connect_timeout=_CONNECT_S,
         request_timeout=_REPLY_S,
         allow_delayed_open=True,  # a small file is one request, not three

@@ -261,6 +261,16 @@ def test_a_store_that_stays_away_is_a_transient_error(s3):
     remote._system.cache_clear()
 
 
+def test_hundreds_of_failed_requests_do_not_make_the_next_one_final(s3):
+    there = path_of(s3.bucket)
+    (there / "a" / "b.txt").write_bytes(b"x")
+    s3.calm()
+    s3.fail_every = 3
+    for _ in range(250):
+        assert [path.name for path, _ in (there / "a").listed()] == ["b.txt"]
+    assert s3.failed > 100  # so many were enough for the SDK to give up retrying
+
+
 def test_a_slow_store_is_waited_for(s3):
     uri = put(path_of(s3.bucket), "a.mp4", b"slowly")
     s3.delay_s = 4.0  # longer than what the client waits for unless told
