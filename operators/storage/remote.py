@@ -100,7 +100,7 @@ def _s3(bucket: str) -> fs.FileSystem:
         with suppress(OSError):  # where it is not told, the SDK's default may do
             options["region"] = fs.resolve_s3_region(bucket)
     return fs.S3FileSystem(
-        # the SDK's standard one has tokens for some hundred errors in all of a process's life, then it tries nothing again
+        # the SDK's standard one has tokens for a hundred errors in a process's life, and then tries nothing again
         retry_strategy=fs.AwsDefaultS3RetryStrategy(max_attempts=_ATTEMPTS),
         connect_timeout=_CONNECT_S,
         request_timeout=_REPLY_S,
