@@ -10,7 +10,6 @@ import argparse
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -18,13 +17,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.processes import ROOT, Command
 from operators.forging.portrait import make_clips
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import open_lake
 from schemas.tables import EXPLAIN, MASKS
 
-_ROOT = Path(__file__).resolve().parents[1]
 _PORT, _DASHBOARD = 26379, "http://127.0.0.1:28265"
+_AT = ("--address", _DASHBOARD)
 _EXPLAIN = [
     *("--model", "test_resnet", "--layer", "layer3", "--max-keyframes", "2", "--set", "bottleneck.draws=1"),
     *("--set", "bottleneck.steps=3", "--set", "resources.videos_per_block=1"),
@@ -40,25 +40,24 @@ def main() -> None:
     out = parser.parse_args().out.resolve()
     make_clips(out / "videos", n_real=3, n_fake=3, frames_per_clip=8)
     shutil.rmtree(out / "videos/masks")
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    environment |= {"PATH": path, "RAY_AUTH_MODE": "disabled"}  # nobody else reaches this machine's loopback
-    # nodes of one machine would remove each other's working directories from a folder that they share
+    os.environ.pop("RAY_ADDRESS", None)
+    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # nobody else reaches this machine's loopback
     head = ("--head", f"--port={_PORT}", f"--dashboard-port={_DASHBOARD[-5:]}", "--num-cpus=3", "--num-gpus=0")
     node = (f"--address=127.0.0.1:{_PORT}", "--num-cpus=3", "--num-gpus=1")
-    with _node(head, out / "head", environment):
-        first = _submitted("first", out, "first", environment)
-        _until("the job says that it waits for a GPU", lambda: "are waited for" in _said(first, environment))
-        with _node(node, out / "node", environment):
-            _until("a GPU has come and the job has ended", lambda: _status(first, environment) == "SUCCEEDED")
-            second = _submitted("second", out, "second", environment)
+    with _node(head, out / "head"):
+        _submit("first", out, "first")
+        _until("the job says that it waits for a GPU", lambda: "are waited for" in _job("logs", "first"))
+        with _node(node, out / "node"):
+            _until("a GPU has come and the job has ended", lambda: _status("first") == "SUCCEEDED")
+            _submit("second", out, "second")
             layout = Layout(out / "second")
             _until("a video of the second job is committed", lambda: _committed(layout) > 0)
-            _ray(environment, "job", "stop", "--address", _DASHBOARD, second)
-            _until("it is stopped", lambda: _status(second, environment) in ("STOPPED", "FAILED"))
+            _job("stop", "second")
+            _until("it is stopped", lambda: _status("second") in ("STOPPED", "FAILED"))
             print(f"  {_committed(layout)} of 6 videos are committed", flush=True)
-            third = _submitted("third", out, "second", environment)
-            _until("submitted again it has ended", lambda: _status(third, environment) == "SUCCEEDED")
+            _submit("third", out, "second")
+            _until("submitted again it has ended", lambda: _status("third") == "SUCCEEDED")
     tables = [_maps(out / name) for name in ("first", "second")]
     print(f"{'the same' if tables[0] == tables[1] else 'OTHER'} {len(tables[0])} maps in both lakes")
     if tables[0] != tables[1]:
@@ -66,52 +65,36 @@ def main() -> None:
 
 
 @contextmanager
-def _node(flags: tuple[str, ...], temp: Path, environment: dict[str, str]) -> Iterator[None]:
-    """A Ray node of its own on this machine, killed with all that it started."""
-    command = ["ray", "start", *flags, f"--temp-dir={temp}", "--disable-usage-stats", "--block"]
-    with (temp.parent / f"{temp.name}.log").open("w") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+def _node(flags: tuple[str, ...], temp: Path) -> Iterator[None]:
+    """A Ray node of its own on this machine, killed with all that it started.
+
+    Nodes of one machine would remove each other's working directories from a folder that they share: each has `temp`.
+    """
+    own = Command(*flags, f"--temp-dir={temp}", "--disable-usage-stats", "--block", program=("ray", "start"))
     try:
-        time.sleep(20)  # Ray has no event for a node that takes jobs
         yield
     finally:
-        for pid in _children(process.pid):
-            os.kill(pid, signal.SIGKILL)
-        process.wait()
+        own.kill(lambda *_: True)
 
 
-def _children(pid: int) -> list[int]:
-    """A process and all of those below it."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    parents = {int(child): int(parent) for child, parent in (line.split() for line in listed.splitlines())}
-    found = [pid]
-    for each in found:
-        found += [child for child, parent in parents.items() if parent == each]
-    return found[::-1]
-
-
-def _submitted(name: str, out: Path, lake: str, environment: dict[str, str]) -> str:
-    job = f"viba-{name}"
+def _submit(job: str, out: Path, lake: str) -> None:
     command = ["python", "-m", "pipelines", "explain", str(out / "videos"), "--lake", str(out / lake), *_EXPLAIN]
-    submit = ("job", "submit", "--address", _DASHBOARD, "--no-wait", "--submission-id", job)
-    said = _ray(environment, *submit, "--working-dir", str(_ROOT), "--", *command)
-    if "submitted successfully" not in said:
-        sys.exit(f"{name}: {said.splitlines()[-1]}")
-    return job
+    flags = ("--no-wait", "--submission-id", job, "--working-dir", str(ROOT), "--", *command)
+    _until(f"the {job} job is taken", lambda: "submitted successfully" in _ray("job", "submit", *_AT, *flags))
 
 
-def _ray(environment: dict[str, str], *words: str) -> str:
-    found = subprocess.run(["ray", *words], env=environment, capture_output=True, text=True, cwd=_ROOT)
+def _job(verb: str, job: str) -> str:
+    return _ray("job", verb, *_AT, job)
+
+
+def _ray(*words: str) -> str:
+    found = subprocess.run(["ray", *words], capture_output=True, text=True, cwd=ROOT)
     return found.stdout + found.stderr
 
 
-def _status(job: str, environment: dict[str, str]) -> str:
-    said = _ray(environment, "job", "status", "--address", _DASHBOARD, job)
+def _status(job: str) -> str:
+    said = _job("status", job)
     return next((each for each in ("SUCCEEDED", "STOPPED", "FAILED") if re.search(rf"\b{each.lower()}\b", said)), "")
-
-
-def _said(job: str, environment: dict[str, str]) -> str:
-    return _ray(environment, "job", "logs", "--address", _DASHBOARD, job)
 
 
 def _committed(layout: Layout) -> int:

@@ -22,19 +22,23 @@ def is_raylet(_: int, line: bytes) -> bool:
 
 
 class Command:
-    """`python -m pipelines ARGUMENTS`, started at once, with everything it starts; its group is its own.
+    """`python -m pipelines ARGUMENTS`, or another program, started at once, with all it starts; its group is its own.
 
     All of its processes carry a mark in their environment, whoever their parent is by now.
     """
 
     def __init__(
-        self, *arguments: str | Path, env: Mapping[str, str] | None = None, within: tuple[str, ...] = ()
+        self,
+        *arguments: str | Path,
+        program: tuple[str, ...] = (sys.executable, "-m", "pipelines"),
+        env: Mapping[str, str] | None = None,
+        within: tuple[str, ...] = (),
     ) -> None:
         mark = str(uuid.uuid4())
         self._mark = f"{_MARK}={mark}".encode()
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            [*within, sys.executable, "-m", "pipelines", *map(str, arguments)],
+            [*within, *program, *map(str, arguments)],
             cwd=ROOT,
             env=os.environ | {_MARK: mark, "COLUMNS": "200"} | dict(env or {}),
             stdout=subprocess.PIPE,

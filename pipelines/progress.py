@@ -5,12 +5,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import ray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from pipelines.beside import beside
 from pipelines.screen import log, say
 
 _LOG_EVERY_S = 15.0
@@ -44,15 +46,11 @@ class _Counter:
 def progress(stages: list[str], total: int, console: Console) -> Iterator[Any]:
     """Shows the progress of `stages` over `total` videos while the block runs; yields the counter stages report to."""
     counter: Any = _Counter.remote()
-    done = threading.Event()
     show = _bars if console.is_terminal else _lines
-    thread = threading.Thread(target=show, args=(counter, stages, total, console, done), daemon=True)
-    thread.start()
     try:
-        yield counter
+        with beside(partial(show, counter, stages, total, console), "progress"):
+            yield counter
     finally:
-        done.set()
-        thread.join()
         ray.kill(counter)
 
 

@@ -36,6 +36,7 @@ from operators.models.weights import (
 )
 from operators.pictures.curves import draw_curves
 from pipelines import samples as cuttings
+from pipelines.beside import beside
 from pipelines.cluster import connect
 from pipelines.config import Resources
 from pipelines.errors import UserError
@@ -238,9 +239,8 @@ def _note_epoch(state: dict[str, Any], train_loss: float, logits: np.ndarray, la
 @contextmanager
 def _epochs(out: Path, params: TrainParams, console: Console) -> Iterator[None]:
     """Prints each epoch as the checkpoint shows it."""
-    done = threading.Event()
 
-    def watch() -> None:
+    def watch(done: threading.Event) -> None:
         shown = 0
         finished = False
         while not finished:
@@ -253,13 +253,8 @@ def _epochs(out: Path, params: TrainParams, console: Console) -> Iterator[None]:
                 )
                 shown += 1
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
+    with beside(watch, "epochs"):
         yield
-    finally:
-        done.set()
-        thread.join()
 
 
 def _state(out: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 
 from operators.storage import parquet as pq
+from pipelines.beside import beside
 from pipelines.errors import one_line
 from pipelines.lake import blocks
 from pipelines.lake.layout import PENDING, REWRITTEN, Layout
@@ -115,9 +116,8 @@ def sweep(layout: Layout, chain: str, run_id: str, *, older_than_s: float = _KEP
 @contextmanager
 def compacting(layout: Layout, chain: str, run_id: str, console: Console) -> Iterator[None]:
     """Inside, small blocks that the chain commits become large ones beside it. A failure costs nothing but files."""
-    done = threading.Event()
 
-    def work() -> None:
+    def work(done: threading.Event) -> None:
         try:
             while True:
                 ended = done.wait(_EVERY_S)
@@ -128,13 +128,8 @@ def compacting(layout: Layout, chain: str, run_id: str, console: Console) -> Ite
         except (pa.ArrowException, OSError) as error:
             say(console, f"small files stay small: {one_line(error)}", "yellow")
 
-    thread = threading.Thread(target=work, name="compact", daemon=True)
-    thread.start()
-    try:
+    with beside(work, "compact"):
         yield
-    finally:
-        done.set()
-        thread.join()
 
 
 def _gathered(parts: Sequence[Path]) -> Iterator[pa.Table]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from operators.storage.remote import Remote
+from pipelines.beside import beside
 from pipelines.errors import UserError, one_line
 from pipelines.lake.layout import Layout
 
@@ -83,20 +84,16 @@ def _claimed(folder: Remote, run_id: str) -> Iterator[None]:
         if isinstance(error, OSError):
             raise UserError(f"cannot write the lake at {folder}: {one_line(error)}") from error
         raise
-    done = threading.Event()
 
-    def renew() -> None:
+    def renew(done: threading.Event) -> None:
         while not done.wait(_RENEWED_S):
             with suppress(OSError):
                 claim.write_text(who)
 
-    thread = threading.Thread(target=renew, name="lock", daemon=True)
-    thread.start()
     try:
-        yield
+        with beside(renew, "lock"):
+            yield
     finally:
-        done.set()
-        thread.join()
         with suppress(OSError):
             claim.unlink(missing_ok=True)
 

@@ -47,12 +47,14 @@ _LEVELS: Final = 255
 _AT_ONCE: Final = 8
 #: how many videos of each kind come first where not all fit
 _STRATUM: Final = 10
-#: of how many videos, the first by a hash of their ids, the methods are compared before any is chosen
+#: of how many videos, the first by a hash of their ids, the methods are compared before any is chosen; so few fit
+#: nearly always, and are read once
 _COMPARED: Final = 64
 RULE: Final = (
     f"in turn one each of the {_STRATUM} most confidently wrong, the {_STRATUM} least sure, the {_STRATUM} best and "
-    f"the {_STRATUM} worst localised, the {_STRATUM} with most heat outside of the face and, of {_COMPARED} drawn by a "
-    f"hash of their ids, the {_STRATUM} on which the methods disagree most, as far as these are known, then by the hash"
+    f"the {_STRATUM} worst localised, the {_STRATUM} with most heat outside of the face and, where there are more than "
+    f"{_COMPARED}, of so many drawn by a hash of their ids the {_STRATUM} on which the methods disagree most, as far as "
+    "these are known, then by the hash"
 )
 
 Row = dict[str, Any]
@@ -134,7 +136,8 @@ def fill(
         by_video.setdefault(row["video_id"], []).append(row)
     cards: list[Card] = []
     disagreement = {}
-    for video_id, maps, _ in _read(lake, run_id, drawn(rows)[:_COMPARED]):
+    ids = drawn(rows)
+    for video_id, maps, _ in _read(lake, run_id, ids[:_COMPARED] if len(ids) > _COMPARED else []):
         found = [each for model in models if (each := differ(maps, model)) is not None]
         if found:
             disagreement[video_id] = max(found)

@@ -2,14 +2,9 @@
 
 import contextlib
 import io
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,11 +12,11 @@ from typing import NamedTuple
 import pytest
 import ray
 
+from bench.processes import Command
 from operators.forging.portrait import make_clips
 from pipelines.__main__ import main
 from pipelines.lake.layout import Layout
 
-ROOT = Path(__file__).resolve().parents[2]
 #: a small network and few steps: what is tested is the way the data takes, not the attribution
 FAST = [
     *("--model", "test_resnet", "--layer", "layer3", "--max-keyframes", "2"),
@@ -97,27 +92,15 @@ def known(undisturbed: Path) -> Path:
     return layout.statistics(layout.run_ids()[0])
 
 
-class Killable:
-    """`python -m pipelines`; all of its processes carry a mark, so that they can be killed together."""
-
-    def __init__(self, *arguments: str | Path) -> None:
-        name, value = "VIBA_TEST_MARK", str(uuid.uuid4())
-        self.mark = f"{name}={value}".encode()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines", *map(str, arguments)],
-            cwd=ROOT,
-            env=os.environ | {name: value},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+class Killable(Command):
+    """`python -m pipelines`, with all of its processes."""
 
     def end(self) -> str:
         """Waits for it to succeed, with nothing on standard error; what it said."""
-        said = Said(*self.process.communicate(timeout=600))
-        assert self.process.returncode == 0, said
-        assert not said.err
-        return said.out
+        code, out, err = self.ended(600)
+        assert code == 0, out + err
+        assert not err
+        return out
 
     def kill_when(self, reached: Callable[[], bool], jitter: random.Random | None = None) -> None:
         """`kill -9` of driver, Ray and workers as soon as it has `reached` a point, or up to half a second later.
@@ -125,33 +108,16 @@ class Killable:
         Until then nothing may be on standard error: what Ray says there of its own accord stays off the screen.
         """
         deadline = time.monotonic() + 300
-        while not reached() and self.process.poll() is None:
+        while not reached() and self.goes_on():
             assert time.monotonic() < deadline, "no progress"
             time.sleep(0.01)
         if jitter is not None:
             time.sleep(jitter.random() / 2)
-        alive = self.process.poll() is None
-        while left := self._processes():
-            for pid in sorted(left, key=lambda pid: pid != self.process.pid):  # it has a line for a Ray that is killed
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        said = Said(*self.process.communicate())
-        assert alive, f"it was over before it was killed:\n{said.out}{said.err}"
-        assert not said.err
-
-    def _processes(self) -> list[int]:
-        """Every living process with the mark, whoever its parent is by now."""
-        found = []
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit() and int(folder.name) != os.getpid():
-                try:
-                    marked = self.mark in (folder / "environ").read_bytes().split(b"\0")
-                    zombie = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
-                except OSError:
-                    continue
-                if marked and not zombie:
-                    found.append(int(folder.name))
-        return found
+        alive = self.goes_on()
+        self.kill(lambda *_: True)
+        _, out, err = self.ended(60)
+        assert alive, f"it was over before it was killed:\n{out}{err}"
+        assert not err
 
 
 @pytest.fixture(scope="session")
