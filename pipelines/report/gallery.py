@@ -53,8 +53,8 @@ _COMPARED: Final = 64
 RULE: Final = (
     f"in turn one each of the {_STRATUM} most confidently wrong, the {_STRATUM} least sure, the {_STRATUM} best and "
     f"the {_STRATUM} worst localised, the {_STRATUM} with most heat outside of the face and, where there are more than "
-    f"{_COMPARED}, of so many drawn by a hash of their ids the {_STRATUM} on which the methods disagree most, as far as "
-    "these are known, then by the hash"
+    f"{_COMPARED}, of so many drawn by a hash of their ids the {_STRATUM} on which the methods disagree most, as far "
+    "as these are known, then by the hash"
 )
 
 Row = dict[str, Any]
