@@ -16,16 +16,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 
 from bench.processes import Command, is_raylet
 from operators.forging.portrait import make_clips
+from operators.storage import parquet
+from operators.storage.remote import Remote
 from pipelines.lake import blocks
 from pipelines.lake.layout import REWRITTEN, Layout
 from pipelines.lake.read import committed, open_lake
@@ -84,8 +87,8 @@ class Bench:
         layout = Layout(lake)
         return sum(len(layout.committed(EXPLAIN, run_id)) for run_id in layout.run_ids())
 
-    def same(self, lake: Path) -> str:
-        """How the tables are those of the undisturbed run; SystemExit where they are not."""
+    def same(self, lake: Path, but: Collection[str] = ()) -> str:
+        """How the tables are those of the undisturbed run, `but` for some columns; SystemExit where they are not."""
         n, worst = 0, 0.0
         for table in SINK_TABLES:
             found, expected = _rows(lake, table.name), _rows(self.undisturbed, table.name)
@@ -95,7 +98,7 @@ class Bench:
                 counts = f"{table.name}: {len(keys[0])} rows for {len(keys[1])}"
                 raise SystemExit(f"{counts}; lost {sorted(lost)[:3]}, more {sorted(more)[:3]}")
             for a, b in zip(found, expected, strict=True):
-                for name in a.keys() - _SECONDS:
+                for name in a.keys() - _SECONDS - set(but):
                     worst = max(worst, _difference(a[name], b[name], f"{table.name}.{name} of {a['video_id']}"))
             n += len(found)
         return f"the same {n} rows, values within {worst:.1g}"
@@ -462,7 +465,61 @@ def manifest(bench: Bench) -> str:
     return f"{counts} in {run.age_s():.0f} s"
 
 
-_ALL: Final = (kills, node, one_processor, disk, read_only, store, signals, files, inputs, manifest)
+def s3(bench: Bench) -> str:
+    """Videos, manifest and lake on a store that fails one request in ten: killed, continued, and then every command."""
+    from bench.s3 import Server
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    server = Server()
+    os.environ.update(server.environment)
+    there = Remote(server.new_bucket())
+    rows = [{name: row[name] for name in ("video_id", "uri", "label")} for row in _rows(bench.undisturbed, VIDEOS.name)]
+    for row in rows:
+        name = f"videos/{row['video_id']}.mp4"
+        (there / name).write_bytes(Path(row["uri"]).read_bytes())
+        row["uri"] = name
+    parquet.write_table(pa.Table.from_pylist(rows), there / "m.parquet")
+    server.calm()
+    server.fail_every = 10
+    lake = there / "lake"
+    run = bench.explain(lake, videos=there / "m.parquet")
+    _wait(run, lambda: bench.done(lake) > 0)
+    run.kill(lambda *_: True)
+    code, said, err = bench.explain(lake, videos=there / "m.parquet").ended(_HANGS_S * 4)
+    if code:
+        raise SystemExit(f"it ended with {code}: {err}")
+    same = bench.same(lake, but={"uri", "dataset"})
+    said += err
+    at = ("--lake", lake)
+    for arguments in (
+        ("sql", *at, "select count(*) as n from videos", "--format", "csv"),
+        ("judge", *at, "--max-frames", "2", "--set", "judge.steps=4"),
+        ("evaluate", *at),
+        ("verify", *at),
+        ("report", *at),
+        ("render", *at, rows[0]["video_id"]),
+    ):
+        command = Command(*arguments)
+        code, out, err = command.ended(_HANGS_S * 2)
+        print(f"    {arguments[0]}: {code} after {command.age_s():.0f} s", flush=True)
+        if code or err:
+            raise SystemExit(f"{arguments[0]} ended with {code}: {out[-1000:]}{err}")
+        said += out
+    layout = Layout(lake)
+    drawn = [path.suffix for path in layout.renders.iterdir()]
+    if not layout.report.is_file() or sorted(drawn) != [".mp4", ".png"]:
+        raise SystemExit(f"no page, or {drawn}")
+    secret = server.environment["AWS_SECRET_ACCESS_KEY"].encode()
+    written = [path for path, info in there.listed(recursive=True) if info.is_file]
+    if secret in said.encode() or any(secret in path.read_bytes() for path in written):
+        raise SystemExit("a secret was written")
+    if half := [path for path in written if path.suffix in (".part", ".tmp")]:
+        raise SystemExit(f"left behind: {half}")
+    return f"{server.failed} of {len(server.requests)} requests failed; {same}"
+
+
+_ALL: Final = (kills, node, one_processor, disk, read_only, store, signals, files, inputs, manifest, s3)
 SCENARIOS: Final[dict[str, Callable[[Bench], str]]] = {each.__name__: each for each in _ALL}
 
 

@@ -2,11 +2,9 @@
 
 import gc
 import os
-import threading
-import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -28,76 +26,32 @@ def clips() -> Path:
     return folder
 
 
-class S3:
-    """A real S3 server on loopback. It fails each `fail_every`th request, and waits `delay_s` before all of them."""
-
-    def __init__(self) -> None:
-        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-        from werkzeug.serving import make_server
-
-        self._app = DomainDispatcherApplication(create_backend_app)
-        self._lock = threading.Lock()
-        self.calm()
-        self._server = make_server("127.0.0.1", 0, self._serve, threaded=True)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def calm(self) -> None:
-        """No failure, no delay, nothing counted."""
-        self.fail_every, self.delay_s, self.failed = 0, 0.0, 0
-        self.requests: list[str] = []
-
-    def stop(self) -> None:
-        self._server.shutdown()
-
-    def _serve(self, environ, start_response):
-        with self._lock:
-            self.requests.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
-            fails = self.fail_every > 0 and len(self.requests) % self.fail_every == 0
-            self.failed += fails
-        time.sleep(self.delay_s)
-        if fails:
-            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            start_response("503 Service Unavailable", [("Content-Type", "application/xml")])
-            return [b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"]
-        return self._app(environ, start_response)
-
-
-SECRET = "hush0hush1hush2hush3hush4hush5hush6hush7"
-
-
 @pytest.fixture
-def secret() -> str:
+def secret(s3_server) -> str:
     """What must be nowhere."""
-    return SECRET
+    return s3_server.environment["AWS_SECRET_ACCESS_KEY"]
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3]:
+def s3_server() -> Iterator[Any]:
     pytest.importorskip("moto", reason="no S3 server: it is in the extra dev")
+    from bench.s3 import Server
+
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
-        patch.setenv("AWS_ACCESS_KEY_ID", "AKIAVIBATESTTESTTEST")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        server = S3()
-        patch.setenv("AWS_ENDPOINT_URL", server.url)
+        server = Server()
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
         yield server
         server.stop()
 
 
 @pytest.fixture
-def s3(s3_server: S3) -> Iterator[S3]:
+def s3(s3_server) -> Iterator[Any]:
     """The server, calm before and after; `s3.bucket` is the URI of an empty bucket of this test's own."""
-    from pyarrow.fs import S3FileSystem
-
     s3_server.calm()
-    name = f"bucket-{uuid.uuid4().hex[:12]}"
-    host = s3_server.url.removeprefix("http://")
-    options = {"endpoint_override": host, "scheme": "http", "region": "us-east-1", "allow_bucket_creation": True}
-    S3FileSystem(**options).create_dir(name)
-    s3_server.bucket = f"s3://{name}"
+    s3_server.bucket = s3_server.new_bucket()
     s3_server.calm()
     yield s3_server
     s3_server.calm()

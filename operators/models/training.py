@@ -31,6 +31,7 @@ class TrainParams:
     max_epochs: Annotated[int, Ge(1), Le(10_000)] = 50
     patience_epochs: Annotated[int, Ge(1), Le(10_000)] = 7
     augment: bool = False
+    mirror: bool = True  #: half of what is augmented: false where a class is a direction
     seed: Seed = 0
 
 
@@ -95,23 +96,23 @@ def batches(
             for index in units[position]:
                 picture = samples.pixels[index]
                 if params.augment:  # both of a pair alike: what is left between them is the forgery
-                    picture = _augmented(picture, [params.seed, epoch, start + position])
+                    picture = _augmented(picture, [params.seed, epoch, start + position], params.mirror)
                 pictures.append(picture)
                 labels.append(samples.labels[index])
         yield np.stack(pictures), torch.tensor(labels), len(own) * world / len(units)
 
 
-def _augmented(pixels: np.ndarray, seed: list[int]) -> np.ndarray:
+def _augmented(pixels: np.ndarray, seed: list[int], mirror: bool) -> np.ndarray:
     """A picture, or all of a clip alike."""
     if pixels.ndim == 4:
-        return np.stack([augment(each, np.random.default_rng(seed)) for each in pixels])
-    return augment(pixels, np.random.default_rng(seed))
+        return np.stack([augment(each, np.random.default_rng(seed), mirror) for each in pixels])
+    return augment(pixels, np.random.default_rng(seed), mirror)
 
 
-def augment(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Flip, zoom, colour and JPEG of a picture (S, S, 3) uint8 RGB; the same generator state gives the same change."""
+def augment(picture: np.ndarray, rng: np.random.Generator, mirror: bool = True) -> np.ndarray:
+    """Mirror image, zoom, colour and JPEG of a picture (S, S, 3) uint8 RGB; the same generator state gives the same."""
     size = picture.shape[0]
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 and mirror:
         picture = picture[:, ::-1]
     side = int(size * rng.uniform(0.85, 1.0))
     x, y = rng.integers(0, size - side + 1, 2)

@@ -16,13 +16,15 @@ from urllib.parse import quote, urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
+from operators.storage.retried import Retried
+
 #: how often a request is tried, with longer and longer pauses: one in ten may fail all day
 _ATTEMPTS: Final = 10
 _CONNECT_S: Final = 10.0
 _REPLY_S: Final = 60.0
 _READ_BYTES: Final = 1 << 18
 #: stores without folders: making one is a request that helps nobody
-_FLAT: Final = ("s3", "gcs")
+_FLAT: Final = ("py::s3", "gcs")
 _URI: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/]*)/?(.*)", re.DOTALL)
 #: a user's password, or what signs a request
 _SECRET: Final = re.compile(
@@ -74,6 +76,22 @@ def opened(uri: str, *, stream: bool = False) -> pa.NativeFile:
         raise OSError(f"{type(error).__name__}: {error}") from error
 
 
+def digest(uri: str) -> bytes | None:
+    """Size and digest that the store has of a file's content: one request. None where it has no digest, or no file.
+
+    Raises ValueError and ImportError as `located`.
+    """
+    system, path = located(uri)
+    if not (isinstance(system, fs.PyFileSystem) and isinstance(system.handler, Retried)):
+        return None
+    try:
+        with system.handler.system.open_input_file(path) as file:
+            size, found = file.size(), file.metadata().get("ETag")
+    except OSError:
+        return None
+    return str(size).encode() + b"\0" + found if size and found else None
+
+
 @lru_cache(64)
 def _system(scheme: str, authority: str) -> tuple[fs.FileSystem, str]:
     """The file system of a bucket or host, and the path of its root; credentials are those of the environment."""
@@ -99,7 +117,7 @@ def _s3(bucket: str) -> fs.FileSystem:
     elif region is None:
         with suppress(OSError):  # where it is not told, the SDK's default may do
             options["region"] = fs.resolve_s3_region(bucket)
-    return fs.S3FileSystem(
+    system = fs.S3FileSystem(
         # the SDK's standard one has tokens for a hundred errors in a process's life, and then tries nothing again
         retry_strategy=fs.AwsDefaultS3RetryStrategy(max_attempts=_ATTEMPTS),
         connect_timeout=_CONNECT_S,
@@ -107,6 +125,7 @@ def _s3(bucket: str) -> fs.FileSystem:
         allow_delayed_open=True,  # a small file is one request, not three
         **options,
     )
+    return fs.PyFileSystem(Retried(system, _ATTEMPTS))
 
 
 class Remote(PosixPath):

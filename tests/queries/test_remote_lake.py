@@ -164,7 +164,7 @@ def test_a_log_is_kept_after_an_error_and_goes_on(layout):
 def test_what_ray_is_told(layout):
     with checkpointed(layout, EXPLAIN, "r1"):
         config = ray.data.DataContext.get_current().checkpoint_config
-        assert config.filesystem.type_name == "s3"
+        assert config.filesystem.type_name == "py::s3"
         assert f"s3://{config.checkpoint_path}" == str(layout.checkpoints(EXPLAIN, "r1"))
 
 

@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
@@ -269,6 +270,21 @@ def test_hundreds_of_failed_requests_do_not_make_the_next_one_final(s3):
     for _ in range(250):
         assert [path.name for path, _ in (there / "a").listed()] == ["b.txt"]
     assert s3.failed > 100  # so many were enough for the SDK to give up retrying
+
+
+def test_the_store_s_apology_may_be_longer_than_what_was_asked_for(s3):
+    """One in two fails: the SDK alone gives up at the first of them."""
+    there = path_of(s3.bucket)
+    (there / "a.txt").write_bytes(b"short")
+    parquet.write_table(pa.table({"a": ["x"], "b": [1]}), there / "b.parquet", use_dictionary=False)
+    s3.fail_every = 2
+    for _ in range(20):
+        assert (there / "a.txt").read_bytes() == b"short"
+        with on_disk(f"{there}/a.txt", 1) as file:
+            assert Path(file).read_bytes() == b"short"
+        rows = parquet.dataset([there / "b.parquet"], pa.schema({"a": pa.string(), "b": pa.int64()}))
+        assert rows.to_table(columns=["b"]).to_pylist() == [{"b": 1}]
+    assert s3.failed > 20
 
 
 def test_a_slow_store_is_waited_for(s3):

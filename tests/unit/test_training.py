@@ -151,6 +151,19 @@ def test_predictions_are_made_in_eval_mode():
     assert not model.training
 
 
+def test_a_class_that_is_a_direction_keeps_it_where_it_is_told_to():
+    """Ramps that rise to the right: some of what is augmented falls, and nothing with `mirror=False`."""
+    ramp = np.broadcast_to(np.arange(0, 240, 5)[None, :, None], (48, 48, 3)).astype(np.uint8)
+    samples = Samples(np.stack([ramp] * 16), np.arange(16) % 2, np.array([str(n // 2) for n in range(16)], object))
+
+    def falling(params: TrainParams) -> set[bool]:
+        shown = [each for pixels, _, _ in batches(samples, params, 0, 0, 1) for each in pixels.astype(float)]
+        return {bool(each[:, 0].mean() > each[:, -1].mean()) for each in shown}
+
+    assert falling(TrainParams(augment=True)) == {True, False}
+    assert falling(TrainParams(augment=True, mirror=False)) == {False}
+
+
 def test_augmentation_flips_half_zooms_a_little_and_shifts_colours_a_little():
     """A ramp from left to right, 1 level a column, and no other change than is said; the same state gives the same."""
     ramp = np.broadcast_to((60 + np.arange(100))[None, :, None], (100, 100, 3)).astype(np.uint8)
