@@ -235,7 +235,7 @@ def explain(out: Path) -> None:
             rows = [row for _, row in _rows(out / f"{kind}_train_val.parquet", detector)]
             (found,) = Collector((detector,), 16, 0)(pa.concat_tables(rows)).to_pylist()
             statistics.save(from_partial(found), path, {})
-        own = {name: replace(getattr(Budget(), name), areas=(0.05,), steps=100) for name in ("extremal", "fep")}
+        own = {name: replace(getattr(Budget(), name), areas=(0.05, 0.1), steps=200) for name in ("extremal", "fep")}
         made = {method.name: method for method in (Iba(), *replace(Budget(), **own))}
         methods = tuple(made.get(name) or ALL_METHODS[name]() for name in METHODS)
         explainer = Explainer((detector,), methods, (PREDICTED,), Files(known, {}), 4, 0, keep=True)

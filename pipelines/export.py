@@ -19,14 +19,18 @@ from operators.inputs.view import View
 from operators.pictures.overlay import OverlayParams, blend
 from pipelines.errors import UserError
 from pipelines.explained import pictures
-from pipelines.lake.read import open_lake, queries, runs
+from pipelines.lake.layout import Layout
+from pipelines.lake.read import committed_blocks, open_lake, queries, runs
 from pipelines.screen import say
 from schemas.errors import SampleError
+from schemas.tables import EXPLAIN
 
 FORMATS: Final = ("png", "npz", "fiftyone")
 #: of FiftyOne's folder: crops, and below it a folder for each field of maps
 _DATA, _FIELDS = "data", "fields"
 _LEVELS: Final = 255
+#: videos whose maps are in memory together
+_AT_ONCE: Final = 100
 
 Row = dict[str, Any]
 #: model, method, layer, target
@@ -66,11 +70,12 @@ def export(lake: Path, out: Path, to: str, run_id: str | None = None, console: C
             raise UserError(f"run {run_id} has no map to write")
         try:
             out.mkdir(parents=True, exist_ok=True)
-            for video in _read(connection, run_id, videos):
+            for video in _read(connection, lake, run_id, videos):
                 try:
                     written += {"png": _png, "npz": _npz, "fiftyone": _fiftyone}[to](video, out)
                 except SampleError as error:
                     left_out.append(f"{video.row['uri']} ({error.code})")
+            written.sort(key=lambda row: row["video_id"])
             name = "samples" if to == "fiftyone" else "index"
             whole = {"samples": written} if to == "fiftyone" else {"run_id": run_id, "videos": written}
             (out / f"{name}.json").write_text(json.dumps(whole, indent=1), encoding="utf-8")
@@ -90,19 +95,29 @@ def _rows(connection: duckdb.DuckDBPyConnection, query: str, folder: str = "expo
     return connection.sql(queries(folder)[query], params=params).to_arrow_table().to_pylist()
 
 
-def _read(connection: duckdb.DuckDBPyConnection, run_id: str, videos: list[Row]) -> Iterator[_Video]:
+def _read(connection: duckdb.DuckDBPyConnection, lake: Path, run_id: str, videos: list[Row]) -> Iterator[_Video]:
+    """Each of the videos, block by block; some at a time, without the blocks of others."""
     config = json.loads(connection.sql("select config from runs").fetchall()[0][0])
     views = {each["spec"]["name"]: View(**each["spec"]["view"]) for each in config["detectors"]}
     scales = _rows(connection, "scales", "render", run_id=run_id)
     tops = {(row["model"], row["method"], row["layer"]): max(row["top"], 0.0) for row in scales}
     flow = FlowParams(**config["prepare"]["flow"])
-    for row in videos:
-        series: dict[Name, list[Row]] = {}
-        for each in _rows(connection, "maps", "render", run_id=run_id, video_ids=[row["video_id"]]):
-            name = (each["model"], each["method"], each["layer"], each["target"])
-            series.setdefault(name, []).append(each)
-        said = _rows(connection, "said", run_id=run_id, video_id=row["video_id"])
-        yield _Video(row, _file_name(row["video_id"]), series, tops, views, flow, said)
+    known = {row["video_id"]: row for row in videos}
+    for _, ids in committed_blocks(Layout(lake), EXPLAIN, run_id):
+        wanted = [video_id for video_id in ids.to_pylist() if video_id in known]
+        for first in range(0, len(wanted), _AT_ONCE):
+            few = wanted[first : first + _AT_ONCE]
+            maps: dict[str, dict[Name, list[Row]]] = {video_id: {} for video_id in few}
+            said: dict[str, list[Row]] = {video_id: [] for video_id in few}
+            with open_lake(lake, run_id, few) as own:
+                for each in _rows(own, "maps", "render", run_id=run_id, video_ids=few):
+                    name = (each["model"], each["method"], each["layer"], each["target"])
+                    maps[each["video_id"]].setdefault(name, []).append(each)
+                for each in _rows(own, "said", run_id=run_id, video_ids=few):
+                    said[each["video_id"]].append(each)
+            for video_id in few:
+                stem = _file_name(video_id)
+                yield _Video(known[video_id], stem, maps[video_id], tops, views, flow, said[video_id])
 
 
 def _npz(video: _Video, out: Path) -> list[Row]:

@@ -1,13 +1,20 @@
--- What the models themselves say of one video of one run.
--- Grain: one row per (frame, model): its most probable class.
-with final as (
+-- What the models themselves say of some videos of one run.
+-- Grain: one row per (video_id, frame, model): its most probable class.
+with wanted as (
+    select unnest($video_ids) as video_id
+),
+
+final as (
     select
-        frame,
-        model,
-        class,
-        probability
+        predictions.video_id,
+        predictions.frame,
+        predictions.model,
+        predictions.class,
+        predictions.probability
     from predictions
-    where run_id = $run_id and video_id = $video_id and method = '' and rank = 1
+    inner join wanted
+        on predictions.video_id = wanted.video_id
+    where predictions.run_id = $run_id and predictions.method = '' and predictions.rank = 1
 )
 
 select * from final

@@ -75,7 +75,14 @@ final as (
             and masks.layer = empty_maps.layer
             and masks.target = empty_maps.target
     where masks.run_id = $run_id and masks.error_code is null
-    order by masks.video_id, masks.first_frame, masks.frame
+    order by
+        masks.video_id,
+        masks.first_frame,
+        masks.frame,
+        masks.model,
+        masks.method,
+        masks.layer,
+        masks.target
 )
 
 select * from final

@@ -87,6 +87,23 @@ def test_the_folder_for_fiftyone_has_what_its_importer_asks_for(make_lake, table
     assert one["zoo_iba_l_fake"]["full_heat"] == 2.0
 
 
+@pytest.mark.parametrize("to", ["npz", "fiftyone"])
+def test_a_video_at_a_time_is_what_all_at_once_are(make_lake, tables, tmp_path, monkeypatch, to):
+    lake, outs = make_lake(tables), [tmp_path / "all", tmp_path / "one"]
+    for at_once, out in zip((100, 1), outs, strict=True):
+        monkeypatch.setattr("pipelines.export._AT_ONCE", at_once)
+        export(lake, out, to, console=Console(quiet=True))
+    files = [{path.relative_to(out): path for path in out.rglob("*") if path.is_file()} for out in outs]
+    assert len(files[0]) > 4
+    assert files[0].keys() == files[1].keys()
+    for name, path in files[0].items():
+        if path.suffix == ".npz":  # an archive has the time of its writing
+            a, b = np.load(path), np.load(files[1][name])
+            assert {key: a[key].tolist() for key in a} == {key: b[key].tolist() for key in b}
+        else:
+            assert path.read_bytes() == files[1][name].read_bytes()
+
+
 def test_what_cannot_be_cut_again_is_named_and_left_out(make_lake, tables, tmp_path, capsys):
     Path(tables["videos"][0]["uri"]).unlink()
     export(make_lake(tables), tmp_path / "out", "png")
