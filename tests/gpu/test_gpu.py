@@ -1,5 +1,6 @@
 """On a CUDA device: the same maps as on the processor, in batches that its memory decides."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -46,15 +47,20 @@ def explained(tmp_path, batch_samples, how=Bottleneck(draws=2)):  # noqa: B008, 
         images = torch.randn(4, 3, 149, 149, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             save(of_batch(split(detector.load(), "block4", images[:1]).below(images)[0]), path, {})
+    methods = (Iba(how),)
+    explainer = Explainer((detector,), methods, ("predicted",), Files(tmp_path, {}), batch_samples, threads=0)
+    return explainer, explainer(video()).to_pylist()[0]
+
+
+def video() -> pa.Table:
+    """A row of 12 frames."""
     pixels = np.random.default_rng(0).integers(0, 256, (12, 149 * 149 * 3), np.uint8)
-    common = {"view": str(detector.spec.view), "span_frames": 1}
+    common = {"view": str(View(149)), "span_frames": 1}
     common |= {"box_x": 0, "box_y": 0, "box_width": 149, "box_height": 149}
     inputs = [common | {"frame": t, "pixels": each.tobytes()} for t, each in enumerate(pixels)]
     row = dict.fromkeys(VIDEO_ROW.names) | {table.name: [] for table in NESTED}
     row |= {"video_id": "a", "uri": "a", "dataset": "d", "status": "ok", "inputs": inputs}
-    methods = (Iba(how),)
-    explainer = Explainer((detector,), methods, ("predicted",), Files(tmp_path, {}), batch_samples, threads=0)
-    return explainer, explainer(pa.Table.from_pylist([row], schema=VIDEO_ROW)).to_pylist()[0]
+    return pa.Table.from_pylist([row], schema=VIDEO_ROW)
 
 
 def batch(explainer: Explainer) -> int:
@@ -86,6 +92,14 @@ def test_what_runs_unless_told_gives_the_same_maps_in_every_batch(tmp_path):
     assert_same_maps(explained(tmp_path, 0, default)[1], explained(tmp_path, 1, default)[1])
 
 
+def test_two_calls_at_a_time_give_the_maps_of_one(tmp_path):
+    explainer, expected = explained(tmp_path, 4)
+    table = video()
+    with ThreadPoolExecutor(2) as pool:
+        for found in pool.map(explainer, [table] * 4):
+            assert_same_maps(found.to_pylist()[0], expected)
+
+
 def test_a_batch_too_large_for_the_memory_is_made_smaller(tmp_path):
     torch.cuda.reset_peak_memory_stats()
     explainer, expected = explained(tmp_path, 12)
@@ -93,7 +107,7 @@ def test_a_batch_too_large_for_the_memory_is_made_smaller(tmp_path):
     enough = torch.cuda.max_memory_allocated()
     del explainer
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(0.75 * enough / torch.cuda.get_device_properties(0).total_memory)
+    torch.cuda.set_per_process_memory_fraction(0.6 * enough / torch.cuda.get_device_properties(0).total_memory)
     try:
         explainer, found = explained(tmp_path, 12)
     finally:
