@@ -102,10 +102,16 @@ class Killable(Command):
         assert not err
         return out
 
-    def kill_when(self, reached: Callable[[], bool], jitter: random.Random | None = None) -> None:
-        """`kill -9` of driver, Ray and workers as soon as it has `reached` a point, or up to half a second later.
+    def kill_when(
+        self,
+        reached: Callable[[], bool],
+        jitter: random.Random | None = None,
+        wanted: Callable[[int, bytes], bool] = lambda *_: True,
+    ) -> tuple[int, str]:
+        """`kill -9` of those that are `wanted`, else of driver, Ray and workers, as soon as it has `reached` a point,
+        or up to half a second later; how it ended, and what was on standard error.
 
-        Until then nothing may be on standard error: what Ray says there of its own accord stays off the screen.
+        Until then nothing may be there: what Ray says of its own accord stays off the screen.
         """
         deadline = time.monotonic() + 300
         while not reached() and self.goes_on():
@@ -114,10 +120,10 @@ class Killable(Command):
         if jitter is not None:
             time.sleep(jitter.random() / 2)
         alive = self.goes_on()
-        self.kill(lambda *_: True)
-        _, out, err = self.ended(60)
+        self.kill(wanted)
+        code, out, err = self.ended(60)
         assert alive, f"it was over before it was killed:\n{out}{err}"
-        assert not err
+        return code, err
 
 
 @pytest.fixture(scope="session")

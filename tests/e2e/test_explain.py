@@ -4,6 +4,7 @@ import json
 import math
 import random
 import shutil
+import signal
 import time
 import tomllib
 from collections import defaultdict
@@ -17,6 +18,7 @@ import pytest
 import timm
 import torch
 
+from bench.processes import is_raylet
 from operators.forging.portrait import make_clips
 from operators.inputs.view import View
 from operators.models.spec import spec_for
@@ -246,8 +248,9 @@ def test_a_folder_of_videos_with_seventeen_labels(viba, tmp_path):
 def test_killed_and_killed_again_and_resumed_as_if_nothing_had_happened(
     undisturbed, videos, killable, fast, viba, tmp_path
 ):
-    """kill -9 of driver, Ray and workers at random moments between the first commit and the last, a resumed run too;
-    then a table's file and a checkpoint are lost, and another process, on another Ray, ends it."""
+    """kill -9 of driver, Ray and workers at a random moment between the first commit and the last, and of the raylet
+    of the run that goes on; then a table's file and a checkpoint are lost, and another process, on another Ray, ends
+    it."""
     seed = time.time_ns()
     print(f"seed {seed}")
     rng = random.Random(seed)
@@ -260,9 +263,11 @@ def test_killed_and_killed_again_and_resumed_as_if_nothing_had_happened(
     def committed() -> list[Path]:
         return Layout(lake).committed(EXPLAIN, run_id)
 
-    for _ in range(2):
-        before = len(committed())
-        killable(*command).kill_when(lambda before=before: len(committed()) > before, jitter=rng)
+    assert killable(*command).kill_when(lambda: bool(committed()), rng) == (-signal.SIGKILL, "")
+    before = len(committed())
+    code, said = killable(*command).kill_when(lambda: len(committed()) > before, rng, is_raylet)
+    assert (code, said.count("\n")) == (1, 1)
+    assert "viba: Ray was killed (its raylet); what is finished is kept" in said
     assert len(committed()) < len(rows(undisturbed, VIDEOS)), "nothing was left to do"
     without_masks, without_checkpoint = committed()[:2]
     (Layout(lake).table(run_id, MASKS.name) / without_masks.name).unlink()

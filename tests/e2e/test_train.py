@@ -3,6 +3,7 @@ a lake's videos give the crops that were explained."""
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def test_two_workers_through_a_kill_learn_what_one_does(whole, manifest, killabl
     killed = tmp_path / "killed"
     arguments = ("train", *TRAIN, "--workers", "2", "--manifest", manifest, "--out", killed)
     shutil.copytree(whole / "samples", killed / "samples")  # what is killed is the training, not the cutting
-    killable(*arguments).kill_when((killed / "checkpoint.pt").is_file)
+    assert killable(*arguments).kill_when((killed / "checkpoint.pt").is_file) == (-signal.SIGKILL, "")
     reached = torch.load(killed / "checkpoint.pt", weights_only=True)["state"]["epoch"]
     assert 0 < reached < EPOCHS
     assert not (killed / "report.json").is_file()
