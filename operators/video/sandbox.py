@@ -87,6 +87,8 @@ class Sandbox:
         if kind == _RESULT:
             return payload
         if kind == _SAMPLE:
+            if payload.code == "not_found":  # no library has seen anything
+                self._calls -= 1
             raise payload
         self.close()
         if kind == _MEMORY:

@@ -75,6 +75,10 @@ def crash():
     ctypes.string_at(0)
 
 
+def nothing_there():
+    raise SampleError("not_found", "gone")
+
+
 def bad_sample():
     raise SampleError("no_frames", "it has none")
 
@@ -130,6 +134,18 @@ def test_one_child_serves_until_its_calls_are_up():
     sandbox.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pids[3], 0)
+
+
+def test_who_has_opened_nothing_keeps_its_child():
+    """Thousands of files of storage that is away do not start a process for every few of them."""
+    sandbox = Sandbox(Limits(calls_per_child=2))
+    first = sandbox.run(child_pid)
+    for _ in range(3):
+        with pytest.raises(SampleError, match="not_found"):
+            sandbox.run(nothing_there)
+    assert sandbox.run(child_pid) == first
+    assert sandbox.run(child_pid) != first
+    sandbox.close()
 
 
 def test_no_progress_is_a_stall():
