@@ -5,19 +5,20 @@ input that, shown alone, keeps the class. Written anew from the papers' mathemat
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torchvision.transforms.functional import gaussian_blur
 
 from operators.methods import hidden
+from operators.methods.upsampling import Upsampling
 from operators.models.running import memory_format
 
-#: Fong et al.'s: of the smooth maximum, of SGD, and the first weight of the area
-_TEMPERATURE: Final = 1 / 20
+#: Fong et al.'s: of SGD, and what masks begin as
 _MOMENTUM: Final = 0.9
 _DAMPENING: Final = 0.9
 _START: Final = 0.5
@@ -27,10 +28,6 @@ _BLUR: Final = 20.0
 _BLUR_AT: Final = 224
 #: the input that `step_px` and `sigma_px` are pixels of
 _CELLS_AT: Final = 112
-#: the mask is a smooth function: it is evaluated so often per cell along a side, and interpolated between
-_PER_CELL: Final = 2
-#: how far a cell reaches, in standard deviations of its kernel
-_REACH: Final = 3.0
 #: steps between two looks at whether a mask still moves
 _EVERY: Final = 25
 
@@ -66,50 +63,13 @@ class Found:
     steps: Tensor
 
 
-class Upsampling:
-    """Parameters (M, T, h, w) of cells every `step_px` pixels to masks (M, T, H', W') on a lattice of two points to a
-    cell: m(u) = smax_v k(u - v) p(v), smax f = sum f exp(f / T) / sum exp(f / T) (Fong et al., eq. 7).
-
-    k is a Gaussian of `sigma_px` beyond the cell, 1 in it, so that a mask of ones is one everywhere.
-    """
-
-    def __init__(self, height: int, width: int, step_px: int, sigma_px: float, device: torch.device) -> None:
-        self.cells = tuple(-(-side // step_px) for side in (height, width))
-        rows, columns = (
-            _kernel(side, n, step_px, sigma_px) for side, n in zip((height, width), self.cells, strict=True)
-        )
-        near = [max(int((each > 0).sum(1).max()), 1) for each in (rows, columns)]
-        self._which, self._weight = [], []
-        for kernel, n in zip((rows, columns), near, strict=True):
-            weight, which = kernel.topk(n, dim=1)
-            self._which.append(which.to(device))
-            self._weight.append(weight.to(device))
-        self.lattice = len(rows), len(columns)
-
-    def __call__(self, parameters: Tensor) -> Tensor:
-        by_row, by_column = self._which
-        # (M, T, H', near rows, w) -> (M, T, H', near rows, W', near columns)
-        near = parameters[:, :, by_row][..., by_column]
-        weight = self._weight[0][:, :, None, None] * self._weight[1]
-        values = (near * weight).movedim(3, -1).flatten(-2)
-        return (values * (values / _TEMPERATURE).softmax(-1)).sum(-1)
-
-
-def _kernel(side: int, cells: int, step_px: int, sigma_px: float) -> Tensor:
-    """(points, cells): k between the points of the lattice along a side and its cells; 0 beyond its reach."""
-    points = (torch.arange(_PER_CELL * cells) + 0.5) * side / (_PER_CELL * cells)
-    middles = (torch.arange(cells) + 0.5) * side / cells
-    beyond = ((points[:, None] - middles).abs() - step_px / 2).clamp(min=0)
-    return torch.exp(-0.5 * (beyond / sigma_px).square()) * (beyond <= _REACH * sigma_px)
-
-
 class Perturbation:
     """What is left of inputs (N, 3, T, H, W) where a mask hides them: their mean colour, or a blur the stronger the
     more is hidden, interpolated between the levels of a pyramid."""
 
     def __init__(self, inputs: Tensor, kind: Literal["blur", "fade"]) -> None:
         if kind == "fade":
-            self._levels = torch.stack([hidden.colour(inputs).expand_as(inputs), inputs], 1)
+            self._levels = torch.stack([hidden.colour(inputs).expand_as(inputs), inputs])
             return
         size = inputs.shape[-1]
         levels = []
@@ -119,17 +79,36 @@ class Perturbation:
             pictures = inputs.transpose(1, 2).flatten(0, 1)
             blurred = gaussian_blur(pictures, [reach, reach], [sigma, sigma])
             levels.append(blurred.unflatten(0, (len(inputs), -1)).transpose(1, 2))
-        self._levels = torch.stack([*levels, inputs], 1)
+        self._levels = torch.stack([*levels, inputs])
 
     def __call__(self, which: Tensor, masks: Tensor) -> Tensor:
         """Inputs `which` (M,) below masks (M, T, H, W): 1 shows the input."""
-        levels = self._levels.shape[1]
-        place = masks * (levels - 1)
-        shown = torch.zeros_like(self._levels[which, 0])
-        for level in range(levels):
-            share = (1 - (place - level).abs()).clamp(min=0)
-            shown = shown + share.unsqueeze(1) * self._levels[which, level]
+        return cast(Tensor, _Between.apply(masks, self._levels, which))
+
+
+class _Between(torch.autograd.Function):
+    """Levels (L, N, 3, T, H, W) of the inputs `which`, interpolated at masks (L - 1). By hand, for autograd would keep
+    and add up every level, and the slope is the difference of two."""
+
+    @staticmethod
+    def forward(ctx: Any, masks: Tensor, levels: Tensor, which: Tensor) -> Tensor:
+        place = (masks * (len(levels) - 1)).unsqueeze(1)
+        shown = torch.zeros_like(levels[0, which])
+        slope = torch.zeros_like(shown)
+        for number, level in enumerate(levels):
+            own, to = level.index_select(0, which), place - number
+            shown.addcmul_((1 - to.abs()).clamp(min=0), own)
+            slope.addcmul_(((to <= 0) & (to > -1)).to(own) - ((to > 0) & (to < 1)).to(own), own)
+        ctx.save_for_backward(slope)
+        ctx.n_steps = len(levels) - 1
         return shown
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        (gradient,) = gradients
+        (slope,) = ctx.saved_tensors
+        return (slope * gradient).sum(1) * ctx.n_steps, None, None
 
 
 def out_of_area(masks: Tensor, areas: Tensor, constraint: Literal["volume", "frame"]) -> Tensor:
