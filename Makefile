@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup newest lock landmarks demo test test-e2e test-fast mutants check clean
+.PHONY: setup newest lock landmarks demo test test-fast test-e2e test-unit test-queries mutants check clean
 setup: .venv/.done
 
 .venv/.done: requirements.lock
@@ -40,16 +40,22 @@ $(MESH): | setup
 demo: setup
 	$(BIN)/python -m pipelines demo demo
 
-# side by side: what needs Ray, and what does not, with the one thread that its small networks are fastest with
+# two at a time: what needs Ray, and what does not, with the one thread that its small networks are fastest with
 test: setup
-	$(MAKE) --no-print-directory --jobs 2 test-e2e test-fast
+	$(MAKE) --no-print-directory --jobs 2 test-e2e test-unit test-queries
+
+# for every edit
+test-fast: setup
+	$(MAKE) --no-print-directory --jobs 2 test-unit test-queries
 
 test-e2e: setup
 	$(BIN)/python -m pytest tests/e2e
 
-# for every edit
-test-fast: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore tests/e2e
+test-unit: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit tests/gpu
+
+test-queries: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/queries
 
 # careless changes, one at a time: which does no test notice (docs/testing.md); an hour
 mutants: setup
