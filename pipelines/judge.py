@@ -225,13 +225,14 @@ def _begin(
         "params": json.loads(json.dumps(asdict(params) | {"landmarks": source, "permuted": sorted(permuted)})),
         "videos": videos,
     }
-    if path.is_file() and not again:
+    if path.is_file():
         before = json.loads(path.read_text())
-        if before == now:
+        if before == now:  # `again`, too: it may be the same command after a kill
             return
-        changed = [key for key, value in now["params"].items() if before["params"].get(key) != value]
-        what = f"with other {', '.join(changed)}" if changed else "before it had all of its videos"
-        raise UserError(f"run {run_id} was judged {what}: --again drops that and judges it anew")
+        if not again:
+            changed = [key for key, value in now["params"].items() if before["params"].get(key) != value]
+            what = f"with other {', '.join(changed)}" if changed else "before it had all of its videos"
+            raise UserError(f"run {run_id} was judged {what}: --again drops that and judges it anew")
     for table in JUDGE_TABLES:
         remove_tree(layout.table(run_id, table.name))
     remove_tree(layout.checkpoints(JUDGE, run_id))

@@ -103,7 +103,8 @@ def test_a_run_is_judged_one_way_until_that_is_dropped(views, tmp_path):
     for path in (written, commit):
         path.parent.mkdir(parents=True)
         path.touch()
-    begin()  # the same again continues
+    begin()  # the same again continues, also one that was to drop another before it was killed
+    begin(again=True)
     with pytest.raises(UserError, match=r"run r1 was judged with other steps, road: --again drops that"):
         begin(replace(PARAMS, steps=5, road=False))
     with pytest.raises(UserError, match="before it had all of its videos"):
