@@ -44,8 +44,9 @@ def plain(
     times, height, width = clip.shape[1:]
     step, sigma = max(round(how.step_px * width / 112), 1), how.sigma_px * width / 112
     rows, columns = math.ceil(height / step), math.ceil(width / step)
-    along, across = (_kernel(side, n, step, sigma) for side, n in ((height, rows), (width, columns)))
-    kernel = torch.einsum("ya,xb->yxab", along, across).reshape(height * width, rows * columns)
+    more = math.floor((3 * sigma + step / 2) / step + 0.5)  # cells beyond the edge that reach into the picture
+    along, across = (_kernel(side, n, more, step, sigma) for side, n in ((height, rows), (width, columns)))
+    kernel = torch.einsum("ya,xb->yxab", along, across).flatten(2).flatten(0, 1)
     pictures, reach = (
         clip.transpose(0, 1),
         lambda deviation: min(2 * math.ceil(3 * deviation) + 1, 2 * ((width - 1) // 2) + 1),
@@ -59,7 +60,8 @@ def plain(
     reference = (torch.arange(n) >= round(n - area * n)).float()
 
     def mask() -> Tensor:
-        values = kernel * parameters[:, None, :]
+        plane = F.pad(parameters.view(times, 1, rows, columns), (more,) * 4, mode="replicate")
+        values = kernel * plane.flatten(1)[:, None, :]
         return (values * (values * 20).softmax(-1)).sum(-1).view(times, height, width)
 
     for index in range(how.steps):
@@ -84,9 +86,9 @@ def plain(
     return mask().detach()
 
 
-def _kernel(side: int, cells: int, step: int, sigma: float) -> Tensor:
-    """(side, cells): 1 within a cell, a Gaussian beyond it."""
-    points, middles = torch.arange(side) + 0.5, (torch.arange(cells) + 0.5) * side / cells
+def _kernel(side: int, cells: int, more: int, step: int, sigma: float) -> Tensor:
+    """(side, cells and `more` on both ends): 1 within a cell, a Gaussian beyond it."""
+    points, middles = torch.arange(side) + 0.5, (torch.arange(-more, cells + more) + 0.5) * side / cells
     return torch.exp(-0.5 * (((points[:, None] - middles).abs() - step / 2).clamp(min=0) / sigma).square())
 
 

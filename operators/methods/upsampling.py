@@ -21,7 +21,8 @@ class Upsampling:
     cell: m(u) = smax_v k(u - v) p(v) over all cells, smax f = sum f exp(f / T) / sum exp(f / T), T = 1 / 20.
 
     k is a Gaussian of `sigma_px` beyond the cell, 1 in it and 0 beyond its reach, so that a mask of ones is one
-    everywhere.
+    everywhere. The cells at the edge go on beyond it: else points there had fewer cells around them, a uniform mask
+    were largest in its corners, and what is sorted by size would begin with these.
     """
 
     def __init__(self, height: int, width: int, step_px: int, sigma_px: float, device: torch.device) -> None:
@@ -36,9 +37,10 @@ class Upsampling:
 
     def __call__(self, parameters: Tensor) -> Tensor:
         m, t, h, w = parameters.shape
-        padding = tuple(side // 2 for side in self._window)
-        around = F.unfold(parameters.reshape(m * t, 1, h, w), self._window, padding=padding)
-        points: Any = _SmoothMaximum.apply(around, self._weight, h * w)
+        more_h, more_w = (side // 2 for side in self._window)
+        plane = F.pad(parameters.reshape(m * t, 1, h, w), (more_w, more_w, more_h, more_h), mode="replicate")
+        around = F.unfold(plane, self._window)
+        points: Any = _SmoothMaximum.apply(around, self._weight, plane.shape[-2:].numel())
         points = points.view(m, t, _PER_CELL, _PER_CELL, h, w).permute(0, 1, 4, 2, 5, 3)
         return points.reshape(m, t, *self.lattice)
 

@@ -93,19 +93,31 @@ def test_a_mask_of_ones_shows_all_and_one_cell_a_smooth_spot():
     mask = up(spot)[0, 0]
     assert mask[4:6, 6:8].min() > 0.95
     assert mask[4, 6] > mask[4, 4] > mask[4, 2] > mask[4, 0]
-    # the plain transcription: every point against every cell
-    points, middles = ((torch.arange(n) + 0.5) * 32 / n for n in (10, 5))
-    along = torch.exp(-0.5 * (((points[:, None] - middles).abs() - 3.5).clamp(min=0) / 4).square())
-    points, middles = ((torch.arange(n) + 0.5) * 48 / n for n in (14, 7))
-    across = torch.exp(-0.5 * (((points[:, None] - middles).abs() - 3.5).clamp(min=0) / 4).square())
+    # the plain transcription: every point against every cell, and those that go on beyond the edge
+    along, across = (
+        torch.exp(-0.5 * (((points[:, None] - middles).abs() - 3.5).clamp(min=0) / 4).square())
+        for points, middles in (
+            ((torch.arange(2 * n) + 0.5) * side / (2 * n), (torch.arange(-2, n + 2) + 0.5) * side / n)
+            for side, n in ((32, 5), (48, 7))
+        )
+    )
     parameters = torch.rand(5, 7, generator=torch.Generator().manual_seed(0))
-    values = torch.einsum("ya,xb,ab->yxab", along, across, parameters).flatten(2)
-    expected = (values * (values * 20).softmax(-1)).sum(-1)
-    # what a cell has beyond its reach of three deviations is a hundredth
-    torch.testing.assert_close(up(parameters[None, None])[0, 0], expected, rtol=2e-3, atol=2e-3)
-    low = parameters * 0.2
-    expected = (values * 0.2 * (values * 4).softmax(-1)).sum(-1)
-    torch.testing.assert_close(up(low[None, None])[0, 0], expected, rtol=0.02, atol=1e-3)
+    plane = F.pad(parameters[None], (2, 2, 2, 2), mode="replicate")[0]
+    values = torch.einsum("ya,xb,ab->yxab", along, across, plane).flatten(2)
+    for share in (1.0, 0.2):
+        expected = (values * share * (values * share * 20).softmax(-1)).sum(-1)
+        # what a cell has beyond its reach of three deviations is a hundredth
+        torch.testing.assert_close(up(share * parameters[None, None])[0, 0], expected, rtol=0.02, atol=2e-3)
+
+
+def test_a_uniform_mask_has_no_largest_place():
+    """What is sorted by size would else begin with it, whatever the model says."""
+    up = Upsampling(56, 56, 4, 5.5, torch.device("cpu"))
+    for value in (0.05, 0.5, 0.9):
+        mask = up(torch.full((1, 1, 14, 14), value))
+        assert mask.max() - mask.min() < 0.02 * mask.mean()
+        corner, middle = mask[0, 0, :2, :2], mask[0, 0, 12:14, 12:14]
+        torch.testing.assert_close(corner, middle)
 
 
 def test_the_gradient_of_the_smooth_maximum_is_that_of_its_differences():
