@@ -56,8 +56,8 @@ def connect(resources: Resources, console: Console | None = None) -> Cluster:
     # The new reader of Parquet starts 32 processes to read footers. Ours is one file, and to start so many before the
     # first video took as much of the processors as all else together.
     context.use_datasource_v2 = False
-    # A call may take as long as it takes, and a GPU that has still to come likewise: by itself Ray gives up after half an
-    # hour in which nothing left a stage.
+    # A call may take as long as it takes, and so may a GPU that has still to come: by itself Ray gives up after half
+    # an hour in which nothing left a stage.
     context.execution_no_progress_timeout_s = -1
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # an error that ends a run is told once, by `errors.told`
     there, nodes = ray.cluster_resources(), processors_of_nodes()
