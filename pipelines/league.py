@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
+from operators.judging.params import MEAN_MAP, Variant
 from operators.measures.comparison import RESAMPLES, difference, holm, interval, kendall_w, rank_distribution
 from pipelines.lake.read import queries
 from pipelines.reliability import reliability
@@ -16,9 +17,9 @@ from pipelines.splits import groups
 #: the method that others are compared with, the control that knows nothing of the picture, and a method's own mean map
 REFERENCE: Final = "iba"
 CENTRE: Final = "centre"
-MEAN_MAP: Final = "mean_map"
-#: between a method and its variant
-VARIANT: Final = "+"
+#: what `queries/league/values.sql` puts between a method and the variant of its maps; a method's own name may have it
+_AND: Final = "+"
+_VARIANTS: Final = tuple(f"{_AND}{variant}" for variant in get_args(Variant))
 SEED: Final = 0
 #: the table that queries/tables has, and what is said of those that statistics add
 NAME: Final = "league"
@@ -107,6 +108,11 @@ def league(connection: duckdb.DuckDBPyConnection, means: pa.Table) -> dict[str, 
     return tables
 
 
+def is_variant(method: str) -> bool:
+    """Whether a name of the league is that of a variant of a method's maps: `iba+blur8` is, `gradcam++` is not."""
+    return method.endswith(_VARIANTS)
+
+
 def not_better(table: pa.Table) -> list[str]:
     """A line for each method of the league that does not beat the centre or its own mean map."""
     rows = [row for row in table.to_pylist() if row["loses_to"]]
@@ -135,10 +141,10 @@ def _loses_to(found: Persons, model: str, layer: str, method: str) -> str | None
 
     Variants and the controls themselves are asked nothing.
     """
-    if VARIANT in method or method == CENTRE:
+    if is_variant(method) or method == CENTRE:
         return None
     said = []
-    for other, at in ((CENTRE, ""), (f"{method}{VARIANT}{MEAN_MAP}", layer)):
+    for other, at in ((CENTRE, ""), (f"{method}{_AND}{MEAN_MAP}", layer)):
         lost = []
         for metric in _TO_BEAT:
             a, b = found.get((model, layer, method, metric)), found.get((model, at, other, metric))
@@ -163,7 +169,7 @@ def _at(found: Persons, model: str, layer: str, metric: str, variants: bool) -> 
     return {
         key[2]: values
         for key, values in found.items()
-        if key[0] == model and key[1] in (layer, "") and key[3] == metric and (variants or VARIANT not in key[2])
+        if key[0] == model and key[1] in (layer, "") and key[3] == metric and (variants or not is_variant(key[2]))
     }
 
 

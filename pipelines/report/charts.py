@@ -78,16 +78,15 @@ _LEAGUE_METRICS: Final = {"srg": ("SRG (chance 0)", 0), "auroc": ("AUROC on trut
 
 
 def _league(rows: list[Row]) -> Spec:
+    layered = {row["model"] for row in rows if row["layer"]}
+    places = dict.fromkeys((row["model"], row["layer"]) for row in rows if row["layer"] or row["model"] not in layered)
     shown = [
-        {"model": row["model"], "method": _of_layer(row), "kind": "control" if is_control(row["method"]) else "method"}
-        | {
-            "metric": title,
-            "value": row[name],
-            "low": row[f"{name}_low"],
-            "high": row[f"{name}_high"],
-            "chance": chance,
-        }
+        {"place": " ".join(filter(None, (model, layer))), "method": row["method"]}
+        | {"kind": "control" if is_control(row["method"]) else "method", "metric": title, "chance": chance}
+        | {"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
+        for model, layer in places
         for row in rows
+        if row["model"] == model and row["layer"] in (layer, "")  # what needs no layer is beside those of each
         for name, (title, chance) in _LEAGUE_METRICS.items()
         if row[name] is not None
     ]
@@ -109,9 +108,16 @@ def _league(rows: list[Row]) -> Spec:
             },
         },
     ]
+    return _by_place(shown, {"layer": layers, "width": 250})
+
+
+def _by_place(rows: list[Row], inner: Spec) -> Spec:
+    """A panel for each place, its name above it, and metric."""
     titles = [title for title, _ in _LEAGUE_METRICS.values()]
-    facet = {"row": _x("model", None, "nominal"), "column": _x("metric", None, "nominal", sort=titles)}
-    spec = {"data": {"values": shown}, "facet": facet, "spec": {"layer": layers, "width": 250}}
+    header = {"labelOrient": "top", "labelAngle": 0, "labelAnchor": "start"}
+    facet = {"row": _x("place", None, "nominal", sort=None, header=header)}
+    facet["column"] = _x("metric", None, "nominal", sort=titles)
+    spec = {"data": {"values": rows}, "facet": facet, "spec": inner}
     return spec | {"resolve": {"scale": {"x": "independent", "y": "independent"}}}
 
 
@@ -141,15 +147,12 @@ def _ranks(rows: list[Row]) -> Spec:
         if share >= _SEEN
     ]
     encoding = {
-        "x": _x("rank", "rank; darker: more often, when persons are drawn anew", "ordinal", axis={"labelAngle": 0}),
+        "x": _x("rank", "rank; darker: more often", "ordinal", axis={"labelAngle": 0}),
         "y": _x("method", None, "nominal", sort={"field": "mean", "op": "min"}),
         "opacity": _x("share", "share", scale={"domain": [0, 1], "range": [0.08, 1]}, legend=None),
     }
     mark = {"type": "rect", "color": _COLOURS[0]}
-    titles = [title for title, _ in _LEAGUE_METRICS.values()]
-    facet = {"row": _x("place", None, "nominal"), "column": _x("metric", None, "nominal", sort=titles)}
-    spec = {"data": {"values": shown}, "facet": facet, "spec": {"mark": mark, "encoding": encoding, "width": 250}}
-    return spec | {"resolve": {"scale": {"x": "independent", "y": "independent"}}}
+    return _by_place(shown, {"mark": mark, "encoding": encoding, "width": 250})
 
 
 def _ranks_says(rows: list[Row]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pipelines.league import VARIANT
+from pipelines.league import is_variant
 from schemas.methods import CONTROLS, FEW_SAMPLES
 
 #: as many lines as a person reads
@@ -185,7 +185,7 @@ RULES: Final[tuple[Callable[[Tables], Finding | None], ...]] = (
 
 def is_control(method: str) -> bool:
     """Whether a row of the league is no method that is on trial: a control, or a variant of a method's maps."""
-    return method in CONTROLS or VARIANT in method
+    return method in CONTROLS or is_variant(method)
 
 
 def _best(tables: Tables, metric: str, chance: float, praise: str, named: str) -> Finding | None:

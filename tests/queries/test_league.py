@@ -23,7 +23,7 @@ SRG = {
 
 
 def place(name):
-    method, _, variant = name.partition("+")
+    method, variant = (name.removesuffix("+mean_map"), "mean_map") if name.endswith("+mean_map") else (name, "")
     return {"method": method, "layer": "" if method == "centre" else "l", "variant": variant}
 
 
@@ -74,6 +74,15 @@ def test_means_are_over_persons_and_not_over_videos(views):
     assert (rows["iba"]["adv_drop"], rows["iba"]["adv_drop_low"]) == (None, None)
     assert (rows["iba"]["seconds"], rows["iba"]["empty"], rows["iba"]["gini"]) == (2, 0, 0.5)
     assert rows["iba+mean_map"]["seconds"] is None
+
+
+def test_a_method_with_a_plus_in_its_name_is_no_variant(views):
+    names = {"gradcam": "gradcam++", "iba+mean_map": "gradcam+++mean_map"}
+    found = made(views, srg={names.get(name, name): own for name, own in SRG.items()})
+    losers = {row["method"]: row["loses_to"] for row in found["league"]}
+    assert losers["gradcam++"] == "does not beat centre (srg, auroc), gradcam+++mean_map (auroc)"
+    assert losers["gradcam+++mean_map"] is None
+    assert {row["method"] for row in found["league_ranks"]} == {"iba", "gradcam++", "centre"}
 
 
 def test_an_attack_gains_what_it_brings_beyond_chance(views):
