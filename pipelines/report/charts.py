@@ -90,7 +90,7 @@ def _league(rows: list[Row]) -> Spec:
         for name, (title, chance) in _LEAGUE_METRICS.items()
         if row[name] is not None
     ]
-    y = _x("method", None, "nominal", sort=None)
+    y = _x("method", None, "nominal", sort=None, axis=_room(shown))
     colour = _x("kind", None, "nominal", scale={"domain": ["method", "control"], "range": [_COLOURS[0], _QUIET]})
     layers: list[Spec] = [
         {"mark": _CHANCE, "encoding": {"x": _x("chance", _OVER_PERSONS)}},
@@ -109,6 +109,11 @@ def _league(rows: list[Row]) -> Spec:
         },
     ]
     return _by_place(shown, {"layer": layers, "width": 250})
+
+
+def _room(rows: list[Row]) -> Spec:
+    """An axis that has room for the names of methods: Vega reckons with a narrower font than a page may have."""
+    return {"minExtent": 10 + 9 * max((len(row["method"]) for row in rows), default=0)}
 
 
 def _by_place(rows: list[Row], inner: Spec) -> Spec:
@@ -148,7 +153,7 @@ def _ranks(rows: list[Row]) -> Spec:
     ]
     encoding = {
         "x": _x("rank", "rank; darker: more often", "ordinal", axis={"labelAngle": 0}),
-        "y": _x("method", None, "nominal", sort={"field": "mean", "op": "min"}),
+        "y": _x("method", None, "nominal", sort={"field": "mean", "op": "min"}, axis=_room(shown)),
         "opacity": _x("share", "share", scale={"domain": [0, 1], "range": [0.08, 1]}, legend=None),
     }
     mark = {"type": "rect", "color": _COLOURS[0]}
