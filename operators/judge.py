@@ -16,7 +16,7 @@ from operators.inputs.landmarks import VIEW as LANDMARK_VIEW
 from operators.inputs.landmarks import finder
 from operators.judging.asker import Asker
 from operators.judging.faithful import faithful
-from operators.judging.params import BLUR, MEAN_MAP, JudgeParams
+from operators.judging.params import BLUR, JudgeParams
 from operators.judging.retake import Retake
 from operators.judging.sample import Judged, Row, Sample, joined, pixels_of
 from operators.judging.totals import Series, Totals, by_key, series
@@ -30,6 +30,7 @@ from operators.methods.method import Method
 from operators.methods.ready import Files
 from operators.models.weights import Detector, load_model
 from schemas.errors import SampleError
+from schemas.methods import MEAN_MAP
 from schemas.tables import JUDGE_NESTED, JUDGED_ROW, STATUS_ERROR, STATUS_OK
 
 

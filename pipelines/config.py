@@ -432,6 +432,8 @@ def _check_told(spec: ModelSpec, view: Looked | None, classes: tuple[str, ...] |
 #: what --layer takes for the layers the paper compares, and for those that end the stages of a clip model
 _PAPER: Final = "paper"
 _STAGES: Final = "stages"
+#: how many are named where one is asked for that there is not
+_SOME_LAYERS: Final = 6
 
 
 def _with_known_layers(layers: list[str], model: str) -> set[str]:
@@ -463,7 +465,7 @@ def _detectors(
     if stray:
         raise UserError(f"--weights names {stray[0]!r}, which is not among the models {', '.join(names)}")
     detectors = []
-    unplaced = set(layers)
+    unplaced, known = set(layers), ""
     for name in names:
         path = weights.get(name)
         if path is not None and not path.is_file() and name in CLIP_MODELS and path.name == str(path):
@@ -485,6 +487,8 @@ def _detectors(
                     f"--view {CLIP}: {name} looks at pictures; models of clips are {', '.join(CLIP_MODELS)}"
                 )
             modules = layer_names(spec) if layers else []
+            some = list(filter(None, modules))[:: max(len(modules) // _SOME_LAYERS, 1)][:_SOME_LAYERS]
+            known = f"of the {len(modules)} of {name} some are {', '.join(some)}"
         except ValueError as error:
             raise UserError(str(error)) from error
         wanted = _with_known_layers(layers, name)
@@ -492,5 +496,5 @@ def _detectors(
         unplaced -= {_PAPER, _STAGES, *own}
         detectors.append(Detector(spec, own, str(path.resolve()) if path else None, digest(path) if path else None))
     if unplaced:
-        raise UserError(f"no model has a layer named {', '.join(sorted(unplaced))}")
+        raise UserError(f"no model has a layer named {', '.join(sorted(unplaced))}: {known}")
     return tuple(detectors)

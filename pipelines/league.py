@@ -8,11 +8,11 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from operators.judging.params import MEAN_MAP, Variant
 from operators.measures.comparison import RESAMPLES, difference, holm, interval, kendall_w, rank_distribution
 from pipelines.lake.read import queries
 from pipelines.reliability import reliability
 from pipelines.splits import groups
+from schemas.methods import MEAN_MAP, Variant
 
 #: the method that others are compared with, the control that knows nothing of the picture, and a method's own mean map
 REFERENCE: Final = "iba"

@@ -20,6 +20,8 @@ def verify(lake: Path, repair: bool) -> int:
     Raises UserError where there is no lake and, to repair it, where a run is being written.
     """
     layout, console = Layout(lake), Console()
+    if not lake.is_dir():
+        raise UserError(f"no lake at {lake}: make one with python -m pipelines explain PATH --lake {lake}")
     run_ids = layout.run_ids()
     if not run_ids:
         raise UserError(f"no run in {lake}")
@@ -41,7 +43,7 @@ def verify(lake: Path, repair: bool) -> int:
                 path.unlink()
             wrong += 1
     if not wrong:
-        say(console, f"{len(run_ids)} runs: every file is whole")
+        say(console, f"{len(run_ids)} {'run' if len(run_ids) == 1 else 'runs'}: every file is whole")
     elif repair:
         say(console, "all of it is removed: the runs' own commands do these videos again")
     else:

@@ -1,18 +1,16 @@
 """What `judge` measures."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from annotated_types import Ge, Le, MinLen
 
 from operators.measures import adversarial
 from operators.measures.faithfulness import ROAD_SHARES, SET_SIZES, Fill
 from operators.measures.grid import CELLS
+from schemas.methods import Variant
 from schemas.params import Seed, checked
 
-#: the method's mean map over the other videos
-MEAN_MAP: Final = "mean_map"
 BLUR: Final = "blur"
-Variant = Literal["mean_map", "blur8", "blur16"]
 #: random choices of segments that chance is the mean of
 CHANCE_DRAWS: Final = 5
 

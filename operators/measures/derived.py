@@ -12,11 +12,11 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from operators.measures.maps import cells, stored
+from schemas.methods import MEAN_MAP
 
 Row = dict[str, Any]
 Place = tuple[str, str, str, str]
 _PLACE: Final = ("model", "method", "layer", "target")
-MEAN_MAP: Final = "mean_map"
 #: standard deviations in pixels of the model's input
 BLURS_PX: Final = (8, 16)
 #: what a map has told of how it was made, and a derived one has not

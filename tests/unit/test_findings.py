@@ -88,11 +88,12 @@ def test_who_does_not_beat_a_control_is_named():
 
 def test_who_fails_the_gate_is_named():
     gate = [
+        {"model": "m", "layer": "l", "method": "rise", "sanity": "fails: the map stays 1.00 the same"},
         {"model": "m", "layer": "l", "method": "edges", "sanity": "fails: the map stays 1.00 the same"},
         {"model": "m", "layer": "l", "method": "iba", "sanity": "passes"},
         {"model": "m", "layer": "l", "method": "lime", "sanity": "not tested"},
     ]
-    assert rules.insane(tables(gate=gate)).text == "m l edges fails: the map stays 1.00 the same."
+    assert rules.insane(tables(gate=gate)).text == "m l rise fails: the map stays 1.00 the same."
     assert rules.insane(tables(gate=gate[1:])) is None
 
 
