@@ -1,7 +1,7 @@
 """The league of the methods: means with intervals, differences to IBA, ranks, and whether the metrics agree."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, get_args
 
 import duckdb
@@ -157,11 +157,12 @@ def _loses_to(found: Persons, model: str, layer: str, method: str) -> str | None
     return "does not beat " + ", ".join(said) if said else None
 
 
-def _sites(found: Persons) -> list[tuple[str, str]]:
-    """(model, layer) that are compared: those of methods that need a layer, or of models without any."""
-    places = dict.fromkeys((model, layer) for model, layer, _, _ in found)
-    with_layer = {model for model, layer in places if layer}
-    return [(model, layer) for model, layer in places if layer or model not in with_layer]
+def sites(places: Iterable[tuple[str, ...]]) -> list[tuple[str, str]]:
+    """(model, layer) at which methods are compared, from tuples that begin so: the layers of each model, or none for a
+    model without any. What needs no layer, as controls, is beside those of every one."""
+    each = dict.fromkeys((model, layer) for model, layer, *_ in places)
+    with_layer = {model for model, layer in each if layer}
+    return [(model, layer) for model, layer in each if layer or model not in with_layer]
 
 
 def _at(found: Persons, model: str, layer: str, metric: str, variants: bool) -> dict[str, dict[str, float]]:
@@ -175,7 +176,7 @@ def _at(found: Persons, model: str, layer: str, metric: str, variants: bool) -> 
 
 def _pairs(found: Persons) -> pa.Table:
     rows: list[dict[str, Any]] = []
-    for model, layer in _sites(found):
+    for model, layer in sites(found):
         for metric in COMPARED:
             methods = _at(found, model, layer, metric, variants=True)
             reference = methods.pop(REFERENCE, {})
@@ -196,7 +197,7 @@ def _pairs(found: Persons) -> pa.Table:
 
 def _ranks(found: Persons) -> pa.Table:
     rows: list[dict[str, Any]] = []
-    for model, layer in _sites(found):
+    for model, layer in sites(found):
         for metric in COMPARED:
             methods = _at(found, model, layer, metric, variants=False)
             values, persons = _complete(methods)
@@ -213,7 +214,7 @@ def _ranks(found: Persons) -> pa.Table:
 
 def _agreement(found: Persons) -> pa.Table:
     rows = []
-    for model, layer in _sites(found):
+    for model, layer in sites(found):
         means = {}
         for metric in COMPARED:
             methods = _at(found, model, layer, metric, variants=False)

@@ -10,6 +10,7 @@ from pipelines.errors import UserError
 from pipelines.lake import blocks
 from pipelines.lake.layout import Layout, parquet
 from pipelines.lake.lock import locked
+from pipelines.lake.read import existing
 from pipelines.screen import say
 from schemas.tables import CLOSED, LAKE_TABLES, RUNS
 
@@ -19,9 +20,7 @@ def verify(lake: Path, repair: bool) -> int:
 
     Raises UserError where there is no lake and, to repair it, where a run is being written.
     """
-    layout, console = Layout(lake), Console()
-    if not lake.is_dir():
-        raise UserError(f"no lake at {lake}: make one with python -m pipelines explain PATH --lake {lake}")
+    layout, console = existing(lake), Console()
     run_ids = layout.run_ids()
     if not run_ids:
         raise UserError(f"no run in {lake}")

@@ -93,7 +93,7 @@ class _Between(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, masks: Tensor, levels: Tensor, which: Tensor) -> Tensor:
         place = (masks * (len(levels) - 1)).unsqueeze(1)
-        shown = torch.zeros_like(levels[0, which])
+        shown = levels.new_zeros(len(which), *levels.shape[2:])
         slope = torch.zeros_like(shown)
         for number, level in enumerate(levels):
             own, to = level.index_select(0, which), place - number

@@ -53,7 +53,7 @@ class Retried(fs.FileSystemHandler):
         self.system.delete_dir_contents(path, missing_dir_ok=missing_dir_ok)
 
     def delete_root_dir_contents(self) -> None:
-        self.system.delete_dir_contents("", accept_root_dir=True)
+        raise NotImplementedError("all buckets of an account")
 
     def delete_file(self, path: str) -> None:
         self.system.delete_file(path)

@@ -75,11 +75,16 @@ def views(rows: Mapping[Table, ds.Dataset]) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def runs(lake: Path) -> list[str]:
-    """The run ids of a lake, the latest start last. UserError where there is no lake or no run in it."""
+def existing(lake: Path) -> Layout:
+    """Where a lake's files lie. UserError where there is none."""
     if not lake.is_dir():
         raise UserError(f"no lake at {lake}: make one with python -m pipelines explain PATH --lake {lake}")
-    layout = Layout(lake)
+    return Layout(lake)
+
+
+def runs(lake: Path) -> list[str]:
+    """The run ids of a lake, the latest start last. UserError where there is no lake or no run in it."""
+    layout = existing(lake)
     found = layout.run_ids()
     if not found:
         raise UserError(f"no run in {lake}: start one with python -m pipelines explain PATH --lake {lake}")

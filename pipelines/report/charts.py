@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import vl_convert
 
+from pipelines.league import sites
 from pipelines.report.findings import is_control
 
 Row = dict[str, Any]
@@ -78,15 +79,13 @@ _LEAGUE_METRICS: Final = {"srg": ("SRG (chance 0)", 0), "auroc": ("AUROC on trut
 
 
 def _league(rows: list[Row]) -> Spec:
-    layered = {row["model"] for row in rows if row["layer"]}
-    places = dict.fromkeys((row["model"], row["layer"]) for row in rows if row["layer"] or row["model"] not in layered)
     shown = [
         {"place": " ".join(filter(None, (model, layer))), "method": row["method"]}
         | {"kind": "control" if is_control(row["method"]) else "method", "metric": title, "chance": chance}
         | {"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
-        for model, layer in places
+        for model, layer in sites((row["model"], row["layer"]) for row in rows)
         for row in rows
-        if row["model"] == model and row["layer"] in (layer, "")  # what needs no layer is beside those of each
+        if row["model"] == model and row["layer"] in (layer, "")
         for name, (title, chance) in _LEAGUE_METRICS.items()
         if row[name] is not None
     ]
