@@ -245,6 +245,7 @@ def test_a_folder_of_videos_with_seventeen_labels(viba, tmp_path):
     }
 
 
+@pytest.mark.faults
 def test_killed_and_killed_again_and_resumed_as_if_nothing_had_happened(
     undisturbed, videos, killable, fast, viba, tmp_path
 ):
