@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from operators.storage import parquet as pq
+from pipelines.called import called
 from pipelines.errors import UserError, one_line
 from pipelines.lake import blocks
 from pipelines.lake.layout import Layout, parquet
@@ -79,7 +80,7 @@ def views(rows: Mapping[Table, ds.Dataset]) -> duckdb.DuckDBPyConnection:
 def existing(lake: Path) -> Layout:
     """Where a lake's files lie. UserError where there is none."""
     if not lake.is_dir():
-        raise UserError(f"no lake at {lake}: make one with python -m pipelines explain PATH --lake {lake}")
+        raise UserError(f"no lake at {lake}: make one with {called(f'explain PATH --lake {lake}')}")
     return Layout(lake)
 
 
@@ -88,7 +89,7 @@ def runs(lake: Path) -> list[str]:
     layout = existing(lake)
     found = layout.run_ids()
     if not found:
-        raise UserError(f"no run in {lake}: start one with python -m pipelines explain PATH --lake {lake}")
+        raise UserError(f"no run in {lake}: start one with {called(f'explain PATH --lake {lake}')}")
     files = [file for run_id in found for file in parquet(layout.table(run_id, RUNS.name))]
     try:
         rows = pq.dataset(files, RUNS.schema).to_table(columns=["run_id", "started_at"]).to_pylist()
