@@ -63,3 +63,28 @@ def rows(folder, name="{}.mp4"):
             for video, auroc in (("fake-000", 0.25), ("fake-001", 0.75))
         ],
     }
+
+
+def judged(rows):
+    """What `judge` says of these maps: the bottleneck's are worth something, Grad-CAM's nothing, and the centre is a
+    control. One map of the bottleneck is half as hot as the others."""
+    for row in rows["masks"]:
+        if (row["video_id"], row["frame"], row["method"]) == ("fake-001", FRAMES[1], "iba"):
+            row["saliency"] = [each / 2 for each in HOT]
+    figures = {"iba": (0.5, 0.9), "random_smooth+mean_map": (0.0, 0.5), "gradcam": (0.0, 0.5), "centre": (0.1, 0.6)}
+    own = [(row["video_id"], number / 100) for number, row in enumerate(rows["videos"])]
+    at = [
+        {"video_id": video, "frame": 1, "model": model, "target": "fake" if SCORES[video] > 0.5 else "real"}
+        | {"method": name.partition("+")[0], "variant": name.partition("+")[2]}
+        | {"layer": "" if name == "centre" else "l", "srg": srg + shift, "auroc": auroc + shift}
+        for model in ("zoo", "flow")
+        for name, (srg, auroc) in figures.items()
+        for video, shift in own
+    ]
+    keys = ("video_id", "frame", "model", "method", "layer", "target", "variant")
+    ids = [{key: row[key] for key in keys} for row in at]
+    return {
+        "judged": [{"video_id": video} for video, _ in own],
+        "judged_maps": [each | {"auroc": row["auroc"]} for each, row in zip(ids, at, strict=True)],
+        "faithfulness": [each | {"value": row["srg"]} for each, row in zip(ids, at, strict=True)],
+    }

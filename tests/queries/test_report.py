@@ -177,7 +177,7 @@ def test_scores_of_concepts_come_with_those_of_random_sets_layer_by_layer(views)
     halved = next(row for row in rows if row["statistic"] == "magnitude" and row["layer"] == "block")
     assert halved["value"] == pytest.approx(0.45)
     chart = CHARTS["tcav"]
-    drawn = svg(chart.draw(rows), "tcav")
+    drawn = svg(*chart.draw(rows), "tcav")
     assert "dynamic over static" in drawn
     assert "m, fake: ball" in drawn
     assert chart.says(rows).startswith("m, fake: ball counts more moving than still for 90% of the clips at block, the")
@@ -193,11 +193,32 @@ def test_how_often_a_method_has_which_rank_is_drawn():
         at | {"metric": "road", "method": "iba", "mean_rank": 1.0, "first": 1.0, "ranks": [1.0]},
     ]
     chart = CHARTS["league_ranks"]
-    drawn = [(row["method"], row["rank"], row["share"]) for row in chart.draw(rows)["data"]["values"]]
+    (srg,) = chart.draw(rows)
+    drawn = [(row["method"], row["rank"], row["share"]) for row in srg["data"]["values"]]
     iba, cam = [("iba", 1, 0.75), ("iba", 2, 0.25)], [("cam", 1, 0.25), ("cam", 2, 0.749)]
     assert drawn == [*iba, *cam, ("centre", 3, 0.999)]
-    assert "<svg" in svg(chart.draw(rows), "league_ranks")
+    assert "<svg" in svg(srg, "league_ranks")
     assert chart.says(rows) == "m iba is first by SRG in 75% of the draws."
+
+
+def test_a_chart_of_the_league_stands_for_each_metric_and_says_what_controls_score():
+    at = {"model": "m", "layer": "l"}
+    rows = [
+        at | {"method": "iba", "srg": 0.25, "srg_low": 1e-9, "srg_high": 1 / 3, "auroc": None},
+        at | {"method": "centre", "layer": "", "srg": 0.5, "srg_low": 0.25, "srg_high": 0.75, "auroc": None},
+        at | {"model": "n", "method": "centre", "srg": 0.75, "srg_low": 0.5, "srg_high": 1.0, "auroc": None},
+    ]
+    chart = CHARTS["league"]
+    assert [spec["title"] for spec in chart.draw(rows)] == ["SRG (chance 0)"]
+    assert "m iba l has the highest SRG, 0.25, of the controls beside it centre, 0.50;" in chart.says(rows)
+    known = [row | {f"auroc{end}": 0.5 for end in ("", "_low", "_high")} for row in rows]
+    srg, auroc = chart.draw(known)
+    assert len(srg["data"]["values"]) == len(auroc["data"]["values"]) == 3
+    # whoever hears a chart hears no digits that say nothing
+    heard = svg(srg, "league-0")
+    assert "0.3333;" in heard
+    assert "0.33333" not in heard
+    assert "e-9" not in heard
 
 
 def test_a_gallery_is_sorted_by_what_its_videos_say(views):
