@@ -55,7 +55,7 @@ def good():
             {"video_id": "broken", **FAILED, "n_frames": None},
         ],
         "frames": [
-            {"frame": 0},
+            {"frame": 0, "track": [8, 8, 48, 48] * 2},
             {"frame": 8, "has_flow": False},
             {"frame": 4, "status": "no_face", **NO_BOX},
             {"video_id": "faceless", "status": "no_face", **NO_BOX},
@@ -85,7 +85,7 @@ def good():
             {"n_frames": 1, **CAM},
         ],
         # the region leaves the crop in frame 8
-        "truth": [{"frame": 0}, {"frame": 8, "mask": [0, 0], "area": 0.0}],
+        "truth": [{"frame": 0, "areas": [0.5, 0.0]}, {"frame": 8, "mask": [0, 0], "area": 0.0}],
         "localisation_frames": [{"frame": 0, "auroc": 0.5}, {"frame": 0, **CAM}],
         "judged": [{}],
         "judged_maps": [
@@ -318,6 +318,9 @@ DEFECTS = [
     ("ranges_truth", changed("truth", mask=[255, None]), "NULLs", 1),
     ("ranges_truth", changed("truth", area=1.1), "area outside", 1),
     ("ranges_truth", changed("truth", area=np.nan), "area outside", 1),
+    ("ranges_truth", changed("truth", areas=[0.5, None]), "areas have NULLs", 1),
+    ("ranges_truth", changed("truth", areas=[0.5, 1.5]), "areas outside", 1),
+    ("ranges_truth", changed("truth", areas=[0.5]), "as many as the boxes", 1),
     ("ranges_truth", changed("truth", area=0.0), "without area", 1),
     ("ranges_truth", added("truth", frame=4), "frame without a face", 1),
     ("ranges_truth", changed("videos", truth_uri=None), "without a truth_uri", 2),
