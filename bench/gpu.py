@@ -36,6 +36,8 @@ FILE = "subject.pt"
 FAST, REFERENCE = PRESETS["fast"], PRESETS["reference"]
 #: without the compiler's padding, which puts a copy in front of every product
 COMPILED: Final[dict[str, Any]] = {"comprehensive_padding": False}
+#: how many rows a compiled network is to see
+ROWS: Final = (16, 32, 64, 128, 256)
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,36 @@ def line(name: str, subject: Subject, cut: Split, n: int, device: torch.device, 
     print(report.speeds[-1], flush=True)
 
 
+class _FewShapes(nn.Module):
+    """What lies above a cut, shown as many rows as the next of `sizes`: a compiler sees no other number of them."""
+
+    def __init__(self, above: nn.Module, sizes: tuple[int, ...] = ROWS) -> None:
+        super().__init__()
+        self._above, self._sizes = above, sizes
+
+    def forward(self, z: Tensor, crossing: tuple[Tensor, ...]) -> Tensor:
+        n = len(z)
+        more = next((size for size in self._sizes if size >= n), n) - n
+        z, *rest = (torch.cat([each, each[-1:].detach().expand(more, *each.shape[1:])]) for each in (z, *crossing))
+        return self._above(z, tuple(rest))[:n]
+
+
+def second_looks(subject: Subject, cut: Split, device: torch.device) -> None:
+    """Print what it costs to explain a doubtful sample again alone, or with others that were collected."""
+    print("| samples that are explained again together | ms each |\n|---|---|")
+    for n in (1, 2, 4, 8, 12):
+        seconds = timed(fitted(subject, cut, n, FAST.surely), device, times=3)
+        print(f"| {n} | {1e3 * seconds / n:.1f} |", flush=True)
+
+
+def in_few_shapes(subject: Subject, cuts: dict[str, Split], n: int, device: torch.device) -> None:
+    """Print what a whole fit by `fast` takes, with its quiet asks, whose rows vary, and its second looks."""
+    print("| way | samples | ms a map |\n|---|---|---|")
+    for name, cut in cuts.items():
+        seconds = timed(fitted(subject, cut, n, FAST), device, times=3)
+        print(f"| {name} | {n} | {1e3 * seconds / n:.3f} |", flush=True)
+
+
 def profiled(work: Callable[[], Any], device: torch.device) -> None:
     """Print the kernels that take longest, how many there are, and how often the processor waits."""
     kinds = [torch.profiler.ProfilerActivity.CPU]
@@ -324,17 +356,25 @@ def run(folder: Path, device: torch.device, minutes: float, samples: list[int], 
                     report,
                     peak,
                 )
-    with report.block("5 a depthwise convolution alone") as go:
+    with report.block("5 the whole of fast, by number of rows; second looks") as go:
+        if go:
+            cuts = {"as it is": cut, "as it is, few shapes": replace(cut, _above=_FewShapes(cut._above))}
+            if compiled:
+                joined = torch.compile(products._above, options=COMPILED, dynamic=False)
+                cuts["as products, compiled, few shapes"] = replace(products, _above=_FewShapes(joined))
+            in_few_shapes(subject, cuts, most, device)
+            second_looks(subject, cut, device)
+    with report.block("6 a depthwise convolution alone") as go:
         if go:
             depthwise(device, compiled)
-    with report.block("6 fidelity") as go:
+    with report.block("7 fidelity") as go:
         if go:
             n, seeds = (32, 16) if device.type == "cuda" else (2, 2)
             fidelity(subject, {"fast": cut, "fast, as products": products}, n, seeds)
-    with report.block("7 two threads") as go:
+    with report.block("8 two threads") as go:
         if go:
             busy(subject, cut, most, 60 if device.type == "cuda" else 5)
-    print("\n## 8 speeds\n" + heads)
+    print("\n## 9 speeds\n" + heads)
     print("\n".join(report.speeds), flush=True)
 
 
