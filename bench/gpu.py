@@ -321,7 +321,8 @@ def run(folder: Path, device: torch.device, minutes: float, samples: list[int], 
     report, subject, peak = Report(minutes), unpacked(folder, device), float("inf")
     low = torch.bfloat16 if fast_bfloat16(device) else torch.float32
     cut, products = lowered(subject.cut, low), lowered(as_products(subject.cut), low)
-    most = max(samples)
+    joined = torch.compile(products._above, options=COMPILED, dynamic=False) if compiled else cut._above
+    few, most = replace(products, _above=_FewShapes(joined)), max(samples)
     with report.block("1 what runs"):
         name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
         print(f"{name}; torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}")
@@ -358,11 +359,7 @@ def run(folder: Path, device: torch.device, minutes: float, samples: list[int], 
                 )
     with report.block("5 the whole of fast, by number of rows; second looks") as go:
         if go:
-            cuts = {"as it is": cut, "as it is, few shapes": replace(cut, _above=_FewShapes(cut._above))}
-            if compiled:
-                joined = torch.compile(products._above, options=COMPILED, dynamic=False)
-                cuts["as products, compiled, few shapes"] = replace(products, _above=_FewShapes(joined))
-            in_few_shapes(subject, cuts, most, device)
+            in_few_shapes(subject, {"as it is": cut, "few shapes": few}, most, device)
             second_looks(subject, cut, device)
     with report.block("6 a depthwise convolution alone") as go:
         if go:
@@ -370,7 +367,7 @@ def run(folder: Path, device: torch.device, minutes: float, samples: list[int], 
     with report.block("7 fidelity") as go:
         if go:
             n, seeds = (32, 16) if device.type == "cuda" else (2, 2)
-            fidelity(subject, {"fast": cut, "fast, as products": products}, n, seeds)
+            fidelity(subject, {"fast": cut, "fast, as products": products, "fast, few shapes": few}, n, seeds)
     with report.block("8 two threads") as go:
         if go:
             busy(subject, cut, most, 60 if device.type == "cuda" else 5)
