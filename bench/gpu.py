@@ -60,15 +60,18 @@ class Subject:
         return self.targets[torch.arange(n, device=self.targets.device) % len(self.targets)]
 
 
-def pack(folder: Path, weights: Path | None, samples: Path | None, n: int = 32) -> None:
-    """Write what `run` takes: Xception above and below block4, 32 held-out pictures and the layer's statistics."""
+def pack(folder: Path, weights: Path | None, samples: Path | None, size: int, n: int = 32) -> None:
+    """Write what `run` takes: Xception above and below block4, 32 held-out pictures and the layer's statistics.
+
+    Without samples they are random, of `size`.
+    """
     from bench.subjects import load
     from operators.methods import statistics
     from operators.models.cut import folded, split
     from operators.models.spec import XCEPTION
     from operators.models.weights import load_model
 
-    size, spec = XCEPTION.view.size, XCEPTION
+    spec = replace(XCEPTION, view=replace(XCEPTION.view, size=size))
     if samples is not None:
         subject = load("xception", weights, samples, "block4", n, "cpu")
         cut, images, targets, spec = subject.cut, subject.images, subject.targets, subject.spec
@@ -113,9 +116,9 @@ def unpacked(folder: Path, device: torch.device) -> Subject:
 
 
 def timed(work: Callable[[], Any], device: torch.device, times: int = 10) -> float:
-    """Median seconds of the device for `work`, after three that do not count."""
+    """Median seconds of the device for `work`, after three that do not count; of a processor few times will do."""
     found = []
-    for number in range(-3 if device.type == "cuda" else -1, times):
+    for number in range(-3, times) if device.type == "cuda" else range(2):
         if device.type == "cuda":
             first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
             first.record()
@@ -386,9 +389,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 16, 32, 64, 128], metavar="SAMPLES")
     parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--size", type=int, default=299, help="pack: side of random pictures; small to try the program")
     options = parser.parse_args()
     if options.what == "pack":
-        pack(options.folder, options.weights, options.samples)
+        pack(options.folder, options.weights, options.samples, options.size)
     else:
         device = torch.device(options.device)
         run(options.folder, device, options.minutes, options.batches, not options.no_compile)
