@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "worker processes have been started on node")
 
+from pipelines.called import called
 from pipelines.errors import UserError, told
 
 #: every command, in the order a user meets them; pipelines/commands/NAME.py is imported for the one that runs
@@ -68,7 +69,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The flags of one command, and `run`, what it does with them. Raises UserError for what no command takes."""
     if not arguments or arguments[0] not in COMMANDS:
         everything = _Parser(
-            prog="python -m pipelines",
+            prog=called(""),
             description="Explain video classifiers over whole datasets and study them in SQL.",
         )
         commands = everything.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -78,7 +79,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     name, *rest = arguments
     command = import_module(f"pipelines.commands.{name.replace('-', '_')}")
     summary = COMMANDS[name]
-    parser = _Parser(prog=f"python -m pipelines {name}", description=summary[0].upper() + summary[1:] + ".")
+    parser = _Parser(prog=called(name), description=summary[0].upper() + summary[1:] + ".")
     command.flags(parser)
     parser.set_defaults(run=command.run)
     return parser.parse_args(rest)

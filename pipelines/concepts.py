@@ -20,6 +20,7 @@ from operators.stage import Stage
 from operators.tcav.clips import ConceptParams, Found
 from operators.video.sandbox import Limits
 from pipelines import manifest as manifests
+from pipelines.called import called
 from pipelines.cluster import Cluster, connect
 from pipelines.config import Resources
 from pipelines.errors import UserError
@@ -101,7 +102,7 @@ def _stage(
 def read(out: Path, params: ConceptParams | None = None) -> pa.Table:
     """The clips below OUT that are not rejected, in order of their ids; UserError where there are none."""
     if not (out / "clips" / "_done").is_file():
-        raise UserError(f"no concepts at {out}: make them with python -m pipelines concepts make VIDEOS --out {out}")
+        raise UserError(f"no concepts at {out}: make them with {called(f'concepts make VIDEOS --out {out}')}")
     table = pq.read_table(out / "clips", schema=CONCEPT_CLIP)
     rejected = (out / REJECTED).read_text().split() if (out / REJECTED).is_file() else []
     table = table.filter(pa.array([each not in set(rejected) for each in table["clip_id"].to_pylist()], pa.bool_()))

@@ -6,6 +6,8 @@ import sys
 import tempfile
 from typing import Final
 
+from pipelines.called import called
+
 #: what the disk, its owner or its file system says no to: none of it is a bug of ours
 _MACHINE: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
@@ -38,7 +40,7 @@ def told(error: Exception) -> str | None:
     if isinstance(error, OSError) and _STORE.search(str(error)):
         return f"{one_line(error)[:_MOST]}; {CONTINUES}"
     if "Parquet" in str(error) and type(error).__module__.partition(".")[0].strip("_") in ("duckdb", "pyarrow"):
-        return f"a file is damaged: {one_line(error)}; python -m pipelines verify --lake LAKE names every one"
+        return f"a file is damaged: {one_line(error)}; {called('verify --lake LAKE')} names every one"
     if "ray" in sys.modules and isinstance(error, sys.modules["ray"].exceptions.RayError):
         with tempfile.NamedTemporaryFile("w", prefix="viba-", suffix=".log", delete=False, encoding="utf-8") as log:
             log.write(str(error))

@@ -11,11 +11,14 @@ from rich.console import Console
 
 from operators.storage.files import replacing
 from pipelines import league
+from pipelines.called import called
 from pipelines.errors import UserError
 from pipelines.lake import blocks
 from pipelines.lake.checks import checks
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import open_lake, queries, runs
+from pipelines.report.facts import EVALUATED, facts
+from pipelines.report.findings import WORDS, findings
 from pipelines.screen import command, say
 from pipelines.sql import write_csv
 from pipelines.tables import print_table
@@ -26,48 +29,61 @@ _SHOWN_ROWS: Final = 20
 _NOT_PRINTED: Final = ("table3_thresholds", "league_pairs", "league_ranks", "reliability")
 _DUPLICATES: Final = "duplicates"
 _REST: Final = "--wide shows them"
+_COLOURS: Final = {"bad": "red", "warning": "yellow", "good": "green", "note": ""}
 
 
-def evaluate(lake: Path, run_id: str | None = None, wide: bool = False) -> int:
-    """Prints checks and tables of one run, the latest unless told, and writes the tables to LAKE/evaluation.
+def evaluate(lake: Path, run_id: str | None = None, wide: bool = False, brief: bool = False) -> int:
+    """Prints checks, tables and findings of one run, the latest unless told, and writes the tables to LAKE/evaluation.
 
-    What is printed has rows and fits the terminal, or is every column with six digits where `wide`; what is written is
-    everything.
-    0, or 1 where a check found rows; all is printed and written either way. UserError: no lake, no run, no such run.
+    What is printed has rows and fits the terminal, or is every column with six digits where `wide`; where `brief`,
+    checks that fail, warnings and findings alone. What is written is everything. 0, or 1 where a check found rows; all
+    is printed and written either way. UserError: no lake, no run, no such run.
     """
     run_id = runs(lake)[-1] if run_id is None else run_id
     console = Console()
-    say(console, f"run {run_id}")
+    tables = Console(quiet=True) if brief else console
+    say(tables, f"run {run_id}")
     with open_lake(lake, run_id) as connection:
         failed = [name for name, query in checks().items() if not _check(connection, name, query, console, wide)]
         if passed := [name for name in checks() if name not in failed]:
-            say(console, f"checks that passed: {', '.join(passed)}")
+            say(tables, f"checks that passed: {', '.join(passed)}")
         if lost := _lost(Layout(lake), run_id):
             say(console, f"check files: {len(lost)} of finished videos are gone, the first is {lost[0]}")
             say(console, "verify --repair takes these videos back; the run's own explain command does them again")
             failed.append("files")
         league.prepare(connection)
-        empty = []
+        empty, found = [], {}
         for name, query in queries("tables").items():
             table = connection.sql(query).to_arrow_table()
+            found |= {name: table} if name in EVALUATED else {}
             if not len(table):
                 empty.append(name)
             elif name == _DUPLICATES:
                 leaks = f"{len(table)} pairs of videos of different splits look alike (below, and {name}.csv)"
                 say(console, f"{leaks}: figures of one split are flattered by what is known of the other", "yellow")
             if name != league.NAME:
-                _tell(name, _title(name, query), table, run_id, lake, console, wide)
+                _tell(name, _title(name, query), table, run_id, lake, tables, wide)
             else:
-                _league(league.league(connection, table), _title(name, query), run_id, lake, console, wide)
-    console.print()
+                made = league.league(connection, table)
+                found[name] = made[name]
+                _league(made, _title(name, query), run_id, lake, tables, wide)
+        said = findings(facts(connection, lake, run_id, found))
+    tables.print()
     if empty:
-        say(console, f"without a row, and not printed: {', '.join(empty)}")
-    say(console, f"written to {Layout(lake).evaluation} as Parquet and CSV")
+        say(tables, f"without a row, and not printed: {', '.join(empty)}")
+    say(console, f"tables are written to {Layout(lake).evaluation} as Parquet and CSV")
     if failed:
-        say(console, f"checks that failed: {', '.join(failed)}; the tables of this run cannot be trusted")
-    question = "select * from metrics limit 10"
-    say(console, "next: ask the tables a question")
-    command(console, f'python -m pipelines sql --lake {shlex.quote(str(lake))} "{question}"')
+        say(console, f"checks that failed: {', '.join(failed)}; the tables of this run cannot be trusted", "red")
+    console.print()
+    say(console, "findings" if said else "nothing was found, for nothing was explained", "bold")
+    for finding in said:
+        say(console, f"{WORDS[finding.kind]}: {finding.text}", _COLOURS[finding.kind])
+    if not brief:
+        where = shlex.quote(str(lake))
+        console.print()
+        say(console, "next: all of it as a page for a browser, or a question to the tables", "bold")
+        command(console, called(f"report --lake {where} --run {run_id}"))
+        command(console, called(f'sql --lake {where} "select * from metrics limit 10"'))
     return 1 if failed else 0
 
 

@@ -276,4 +276,9 @@ def seen_by(
 
 def as_shown(picture: np.ndarray, found: Map) -> np.ndarray:
     """The picture, grey where its map is empty."""
-    return picture.mean(2, keepdims=True).repeat(3, 2).astype(np.uint8) if found.empty else picture
+    return grey(picture) if found.empty else picture
+
+
+def grey(picture: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) uint8 without its colours, as whatever has no heat is shown."""
+    return picture.mean(2, keepdims=True).repeat(3, 2).astype(np.uint8)

@@ -18,7 +18,7 @@ from operators.inputs.flow import FlowParams
 from operators.inputs.view import View
 from operators.pictures.overlay import OverlayParams, blend
 from pipelines.errors import UserError
-from pipelines.explained import pictures
+from pipelines.explained import grey, pictures
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import committed_blocks, open_lake, queries, runs
 from pipelines.screen import say
@@ -53,7 +53,8 @@ class _Video:
 def export(lake: Path, out: Path, to: str, run_id: str | None = None, console: Console | None = None) -> None:
     """Write every map of one run, the latest unless told, into the empty folder `out`.
 
-    png: what the model saw with the heat over it, one scale for all maps of a method and layer, and index.json. npz: a
+    png: what the model saw with the heat over it (grey where the map is empty), one scale for all maps of a method and
+    layer, and index.json. npz: a
     file for each video, arrays (frames, height, width) float32 in the map's unit, and index.json. fiftyone: crops, maps
     as grey pictures and samples.json, which `fiftyone.Dataset.from_dir(OUT, fiftyone.types.FiftyOneDataset)` reads.
     A video whose file is gone or has changed is named and left out, but for npz, which asks no video. UserError: no
@@ -139,9 +140,9 @@ def _png(video: _Video, out: Path) -> list[Row]:
         top, files = video.tops.get(name[:3], 0.0), []
         for row in rows:
             picture = seen[_place(video, name[0], row)]
-            heat = _heat(row, picture.shape)
             path = out / video.stem / f"{row['frame']:06}_{_file_name(' '.join(filter(None, name)))}.png"
-            _write(path, blend(picture, heat, top, OverlayParams().max_opacity))
+            heated = grey(picture) if row["empty"] else _heated(picture, row, top)
+            _write(path, heated)
             files.append(path.relative_to(out).as_posix())
         told.append(_about(name, rows) | {"full_heat": top, "files": files})
     return [video.row | {"series": told}]
@@ -169,12 +170,12 @@ def _fiftyone(video: _Video, out: Path) -> list[Row]:
         field = _field(" ".join(filter(None, name)))
         for row in rows:
             sample = samples[_place(video, name[0], row)]
-            grey = np.clip(_saliency(row) / top, 0, 1) if top > 0 else np.zeros((row["height"], row["width"]))
+            heat = np.clip(_saliency(row) / top, 0, 1) if top > 0 else np.zeros((row["height"], row["width"]))
             path = out / _FIELDS / field / Path(sample["filepath"]).name
-            _write(path, np.rint(grey * _LEVELS).astype(np.uint8))
+            _write(path, np.rint(heat * _LEVELS * (not row["empty"])).astype(np.uint8))
             about = {key: row[key] for key in ("target", "probability", "unit", "empty", "total_bits")}
-            heat = {"_cls": "Heatmap", "map_path": path.relative_to(out).as_posix(), "range": [0, _LEVELS]}
-            sample[field] = heat | about | {"full_heat": top}
+            drawn = {"_cls": "Heatmap", "map_path": path.relative_to(out).as_posix(), "range": [0, _LEVELS]}
+            sample[field] = drawn | about | {"full_heat": top}
             if (found := said.get((row["frame"], name[0]))) is not None:
                 verdict = {"_cls": "Classification", "label": found["class"], "confidence": found["probability"]}
                 sample[_field(name[0])] = verdict
@@ -223,10 +224,10 @@ def _saliency(row: Row) -> np.ndarray:
     return np.asarray(row["saliency"], np.float32).reshape(row["height"], row["width"]) * np.float32(row["scale"])
 
 
-def _heat(row: Row, shape: tuple[int, ...]) -> np.ndarray:
-    """The map over a picture of `shape`; no heat where it is empty."""
-    grid = np.zeros((1, 1), np.float32) if row["empty"] else _saliency(row)
-    return cv2.resize(grid, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+def _heated(picture: np.ndarray, row: Row, top: float) -> np.ndarray:
+    """The map's heat over all of a picture (H, W, 3)."""
+    heat = cv2.resize(_saliency(row), (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_LINEAR)
+    return blend(picture, heat, top, OverlayParams().max_opacity)
 
 
 def _write(path: Path, picture: np.ndarray) -> None:

@@ -13,6 +13,7 @@ from operators.stage import Stage
 from operators.video.identity import video_id
 from operators.video.sandbox import Limits
 from pipelines import manifest as manifests
+from pipelines.called import called
 from pipelines.cluster import connect
 from pipelines.config import Resources
 from pipelines.errors import UserError
@@ -63,7 +64,7 @@ def forge(paths: list[Path], out: Path, per_video: int, params: ForgeriesParams,
     n_forged = sum(map(len, made.values()))
     say(console, f"{len(made)} genuine and {n_forged} forged videos in {out / MANIFEST_NAME}")
     say(console, "next: explain them")
-    command(console, f"python -m pipelines explain {shlex.quote(str(out / MANIFEST_NAME))} --lake LAKE")
+    command(console, called(f"explain {shlex.quote(str(out / MANIFEST_NAME))} --lake LAKE"))
 
 
 def stage(out: Path, per_video: int, params: ForgeriesParams) -> Stage:

@@ -26,6 +26,7 @@ from operators.stage import Stage
 from operators.storage import parquet as pq
 from operators.storage.files import remove_tree
 from operators.storage.remote import path_of
+from pipelines.called import called
 from pipelines.cluster import Cluster, connect
 from pipelines.config import Config, Resources, of_run
 from pipelines.errors import UserError
@@ -299,4 +300,4 @@ def _show(lake: Path, run_id: str, console: Console) -> None:
         ).fetchall()
     say(console, f"{n_videos:,} videos judged, {failed:,} failed: {passes:,} passes in {seconds:,.0f} s of all workers")
     say(console, "next: the league of the methods", "bold")
-    command(console, f"python -m pipelines evaluate --lake {shlex.quote(str(lake))} --run {run_id}")
+    command(console, called(f"evaluate --lake {shlex.quote(str(lake))} --run {run_id}"))

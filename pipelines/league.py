@@ -20,6 +20,7 @@ CENTRE: Final = "centre"
 #: what `queries/league/values.sql` puts between a method and the variant of its maps; a method's own name may have it
 _AND: Final = "+"
 _VARIANTS: Final = tuple(f"{_AND}{variant}" for variant in get_args(Variant))
+_LOSES: Final = "does not beat "
 SEED: Final = 0
 #: the table that queries/tables has, and what is said of those that statistics add
 NAME: Final = "league"
@@ -113,6 +114,24 @@ def is_variant(method: str) -> bool:
     return method.endswith(_VARIANTS)
 
 
+def not_beaten(row: Mapping[str, Any], metric: str) -> list[str]:
+    """The controls over which a row of the league has no advantage in a metric, by what its `loses_to` says."""
+    said = (row["loses_to"] or "").removeprefix(_LOSES)
+    lost = [each.rpartition(" (") for each in said.split("), ") if each]
+    return [control for control, _, metrics in lost if metric in metrics.rstrip(")").split(", ")]
+
+
+def has_control(row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], metric: str) -> bool:
+    """Whether rows of the league have the metric of the centre, or of the mean map of the row's own method."""
+    own = f"{row['method']}{_AND}{MEAN_MAP}"
+    return any(
+        other[metric] is not None
+        and other["model"] == row["model"]
+        and (other["method"] == CENTRE or (other["method"] == own and other["layer"] == row["layer"]))
+        for other in rows
+    )
+
+
 def not_better(table: pa.Table) -> list[str]:
     """A line for each method of the league that does not beat the centre or its own mean map."""
     rows = [row for row in table.to_pylist() if row["loses_to"]]
@@ -154,7 +173,7 @@ def _loses_to(found: Persons, model: str, layer: str, method: str) -> str | None
                     lost.append(metric)
         if lost:
             said.append(f"{other} ({', '.join(lost)})")
-    return "does not beat " + ", ".join(said) if said else None
+    return _LOSES + ", ".join(said) if said else None
 
 
 def sites(places: Iterable[tuple[str, ...]]) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pipelines.called import called
 from pipelines.lake.read import open_lake, queries
 from pipelines.screen import command, say
 from pipelines.tables import print_table
@@ -41,10 +42,10 @@ def show(lake: Path, run_id: str, console: Console) -> None:
     where = shlex.quote(str(lake))
     console.print()
     say(console, "next: check the run and make its tables", "bold")
-    command(console, f"python -m pipelines evaluate --lake {where}")
+    command(console, called(f"evaluate --lake {where}"))
     if example is not None:
         say(console, "look at a video", "bold")
-        command(console, f"python -m pipelines render --lake {where} {example}")
+        command(console, called(f"render --lake {where} {example}"))
     if STATUS_ERROR in counts:
         say(console, "list what failed", "bold")
-        command(console, f"python -m pipelines sql --lake {where} {shlex.quote(_FAILED)}")
+        command(console, called(f"sql --lake {where} {shlex.quote(_FAILED)}"))

@@ -40,7 +40,7 @@ def weights(options: argparse.Namespace, flag: str = "weights") -> dict[str, Pat
     found = {}
     for given in getattr(options, flag):
         model, separator, file = given.partition("=")
-        if not separator:
+        if not (model and separator and file):
             raise UserError(f"--{flag.replace('_', '-')} {given}: write MODEL=FILE")
         found[model] = path(file)
     return found

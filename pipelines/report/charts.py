@@ -134,7 +134,16 @@ def _league_says(rows: list[Row]) -> str:
     if not tried:
         return "No method was judged by removal; controls and variants are grey."
     best = max(tried, key=lambda row: row["srg"])
-    return f"{best['model']} {_of_layer(best)} has the highest SRG, {best['srg']:.2f}; controls and variants are grey."
+    beside = [
+        row
+        for row in rows
+        if row["srg"] is not None and is_control(row["method"]) and row["model"] == best["model"]
+        if row["layer"] in (best["layer"], "")
+    ]
+    control = max(beside, key=lambda row: row["srg"], default=None)
+    than = "" if control is None else f", of the controls beside it {control['method']}, {control['srg']:.2f}"
+    said = f"Of the methods {best['model']} {_of_layer(best)} has the highest SRG, {best['srg']:.2f}{than}"
+    return f"{said}; controls and variants are grey."
 
 
 #: a share of which nothing is seen

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pipelines.league import is_variant
+from pipelines.league import has_control, is_variant, not_beaten
 from schemas.methods import CONTROLS, FEW_SAMPLES
 
 #: as many lines as a person reads
@@ -15,10 +15,11 @@ _MANY_EMPTY: Final = 0.5
 _LEAST: Final = 0.005
 #: how often chance alone may bring what is called better than chance
 _ALPHA: Final = 0.05
-#: as many differences as one line names
+#: as many differences, or methods with what is wrong with them, as one line names
 _SHOWN: Final = 4
-#: the worst first
-ORDER: Final = ("bad", "warning", "good", "note")
+#: kinds, the worst first, and what they are called
+WORDS: Final = {"bad": "Bad", "warning": "Careful", "good": "Good", "note": "Note"}
+ORDER: Final = tuple(WORDS)
 
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
@@ -57,9 +58,13 @@ def detectors(tables: Tables) -> Finding | None:
 
 def below_controls(tables: Tables) -> Finding | None:
     """Methods whose advantage over the centre or their own mean map is not above 0 with its interval."""
-    lost = [row for row in tables["league"] if row["loses_to"]]
+    tried = [row for row in tables["league"] if not is_control(row["method"])]
+    lost = [row for row in tried if row["loses_to"]]
     if not lost:
         return None
+    if len(lost) > _SHOWN:
+        more = f"{len(lost)} of {len(tried)} are not shown to be better than a control in SRG or AUROC"
+        return Finding("bad", f"{more} (loses_to says which): {_by_place(lost)}.", "league")
     said = "; ".join(f"{_name(row)} {row['loses_to']}" for row in lost)
     return Finding("bad", f"Not shown to be better than a control: {said}.", "league")
 
@@ -70,16 +75,21 @@ def insane(tables: Tables) -> Finding | None:
     failed = [row for row in tried if row["sanity"].startswith("fails")]
     if not failed:
         return None
+    if len(failed) > _SHOWN:
+        text = f"{len(failed)} of {len(tried)} fail a sanity test (the table says which): {_by_place(failed)}."
+        return Finding("bad", text, "sanity")
     return Finding("bad", "; ".join(f"{_name(row)} {row['sanity']}" for row in failed) + ".", "sanity")
 
 
 def best_by_removal(tables: Tables) -> Finding | None:
-    """Per model the method with the most SRG, if its interval lies visibly above 0, which a random order scores."""
+    """Per model the method with the most SRG of those that beat their controls in it, if its interval lies visibly
+    above 0, which a random order scores."""
     return _best(tables, "srg", 0.0, "What it calls relevant is relevant to the detector", "SRG")
 
 
 def best_on_truth(tables: Tables) -> Finding | None:
-    """Per model the method with the highest AUROC on the true mask, if its interval lies visibly above .5."""
+    """Per model the method with the highest AUROC on the true mask of those that beat their controls in it, if its
+    interval lies visibly above .5."""
     return _best(tables, "auroc", 0.5, "Best at finding the forged region", "AUROC on the true mask")
 
 
@@ -191,19 +201,35 @@ def is_control(method: str) -> bool:
 
 def _best(tables: Tables, metric: str, chance: float, praise: str, named: str) -> Finding | None:
     rows = [row for row in tables["league"] if row[metric] is not None and not is_control(row["method"])]
-    good, bad = [], []
-    for model in dict.fromkeys(row["model"] for row in rows):
-        best = max((row for row in rows if row["model"] == model), key=lambda row: row[metric])
-        said = f"{_name(best)}, {named} {_interval(best, metric)}"
-        low = best[f"{metric}_low"]
-        (good if low is not None and low - chance >= _LEAST else bad).append(said)
-    unclear = f"no method is told from chance ({chance:g}), the highest is {'; '.join(bad)}"
     if not rows:
         return None
-    if not good:
-        return Finding("warning", f"By {named} {unclear}.", "league")
-    more = f"; otherwise {unclear}" if bad else ""
-    return Finding("good", f"{praise}: {'; '.join(good)}{more}.", "league")
+    praised, controlled, unclear = [], [], []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        own = sorted((row for row in rows if row["model"] == model), key=lambda row: -row[metric])
+        above = [row for row in own if (low := row[f"{metric}_low"]) is not None and low - chance >= _LEAST]
+        why = [_unpraised(row, tables["league"], metric) for row in above]
+        best = next((row for row, but in zip(above, why, strict=True) if not but), (above or own)[0])
+        said = f"{_name(best)}, {named} {_interval(best, metric)}"
+        if not above:
+            unclear.append(said)
+        elif all(why):
+            controlled.append(f"{said} ({why[0]})")
+        else:
+            higher = f" (higher, but {why[0]}: {_name(above[0])} {above[0][metric]:.2f})" if why[0] else ""
+            praised.append(said + higher)
+    rest = [f"no method is told from chance ({chance:g}), the highest is {'; '.join(unclear)}"] if unclear else []
+    if controlled:
+        rest.insert(0, f"no method is shown to be better than its controls, the highest is {'; '.join(controlled)}")
+    if not praised:
+        return Finding("warning", f"By {named} {'; '.join(rest)}.", "league")
+    return Finding("good", f"{praise}: {'; '.join([*praised, *(f'otherwise {each}' for each in rest)])}.", "league")
+
+
+def _unpraised(row: Row, league: list[Row], metric: str) -> str:
+    """Why a method is not to be praised for a figure that lies above chance; empty where it beats its controls."""
+    if lost := not_beaten(row, metric):
+        return f"does not beat {', '.join(lost)}"
+    return "" if has_control(row, league, metric) else "no control was judged beside it"
 
 
 def _interval(row: Row, metric: str) -> str:
@@ -211,6 +237,14 @@ def _interval(row: Row, metric: str) -> str:
     if low is None:
         return f"{row[metric]:z.2f} (no interval of one person)"
     return f"{row[metric]:z.2f} [{low:z.2f}, {high:z.2f}]"
+
+
+def _by_place(rows: list[Row]) -> str:
+    """The methods of each model and layer."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(" ".join(filter(None, (row["model"], row["layer"]))), []).append(row["method"])
+    return "; ".join(f"{place} {', '.join(methods)}" for place, methods in found.items())
 
 
 def _name(row: Row) -> str:

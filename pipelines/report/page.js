@@ -54,7 +54,7 @@ if (matchMedia("(max-width: 46rem)").matches) $("contents").open = false;
 addEventListener("beforeprint", () => all("details").forEach((each) => (each.open = true)));
 
 // ---- gallery
-const { lake, videos } = JSON.parse($("data").textContent);
+const { render, videos } = JSON.parse($("data").textContent);
 const STEP = 24;
 const SORTS = { loss: -1, sure: 1, localisation: 1, differ: -1, outside: -1 };
 const cards = videos.map((video, number) => ({ video, element: $(`card-${number}`), number, chosen: false }));
@@ -177,7 +177,7 @@ async function openVideo(card, want = {}) {
   $("seek").max = video.frames.length - 1;
   $("play").hidden = !urls.length || video.frames.length < 2;
   $("outline").parentElement.hidden = !video.truth.length;
-  $("render").textContent = `python -m pipelines render --lake ${lake} ${video.id}`;
+  $("render").textContent = `${render} ${video.id}`;
   const model = $("model").value;
   const wanted = { model: model in video.models ? model : undefined, ...want };
   select(best(video.series, wanted));

@@ -21,7 +21,8 @@ class Ask:
 
 @dataclass(frozen=True)
 class Missing:
-    """What is said where the table `name` has no row, and the command that makes it; LAKE in it stands for the lake."""
+    """What is said where the table `name` has no row, and the arguments of the command that makes it; LAKE in them
+    stands for the lake."""
 
     name: str
     text: str
@@ -39,7 +40,7 @@ class Section:
     missing: tuple[Missing, ...] = ()
 
 
-_JUDGE: Final = "python -m pipelines judge --lake LAKE"
+_JUDGE: Final = "judge --lake LAKE"
 _NONE: Final = "no chance: these are counts"
 
 RUN: Final = Section(
@@ -52,7 +53,7 @@ RUN: Final = Section(
         Ask("summary", "layers", "no chance: own_pearson is what the reference reaches", folded=True),
         Ask("summary", "seconds", _NONE, folded=True),
     ),
-    (Missing("explained", "No map was made.", "python -m pipelines explain VIDEOS --lake LAKE"),),
+    (Missing("explained", "No map was made.", "explain VIDEOS --lake LAKE"),),
 )
 TESTED: Final = (
     Section(
@@ -106,7 +107,7 @@ TESTED: Final = (
                 "detectors",
                 "No video labelled real or fake was shown to a detector of fakes: a manifest labels videos, or a "
                 "folder of that name above them.",
-                "python -m pipelines explain MANIFEST --lake LAKE",
+                "explain MANIFEST --lake LAKE",
             ),
         ),
     ),
@@ -118,7 +119,7 @@ TESTED: Final = (
             Ask("tables", "table3_thresholds", "iou_adjusted 0; iou depends on the area of the masks"),
             Ask("tables", "table3", "iou_adjusted 0; iou depends on the area of the masks"),
         ),
-        (Missing("table3", "No video has a map to measure.", "python -m pipelines explain VIDEOS --lake LAKE"),),
+        (Missing("table3", "No video has a map to measure.", "explain VIDEOS --lake LAKE"),),
     ),
     Section(
         "regions",
@@ -135,7 +136,7 @@ TESTED: Final = (
             Missing(
                 "table4",
                 "No person was asked where forged videos with such a map look manipulated.",
-                "python -m pipelines annotate export --lake LAKE --out pages/",
+                "annotate export --lake LAKE --out pages/",
             ),
         ),
     ),
@@ -152,9 +153,9 @@ TESTED: Final = (
         (
             Missing(
                 "localisation",
-                "No video of the split test has a known forged region.",
-                "python -m pipelines forge GENUINE --out forged/; "
-                "python -m pipelines explain forged/manifest.parquet --lake LAKE",
+                "No video of the split test has a known forged region; those that forge makes have one, and a manifest "
+                "to explain.",
+                "forge GENUINE --out forged/",
             ),
         ),
     ),
@@ -174,7 +175,7 @@ TESTED: Final = (
             Missing(
                 "tcav",
                 "No model of clips was asked about a concept.",
-                "python -m pipelines tcav VIDEOS --concepts DIR --model NAME --class CLASS --lake LAKE",
+                "tcav VIDEOS --concepts DIR --model NAME --class CLASS --lake LAKE",
             ),
         ),
     ),

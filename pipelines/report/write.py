@@ -12,11 +12,9 @@ import jinja2
 import pyarrow as pa
 from markupsafe import Markup
 from rich.console import Console
-from safetensors import safe_open
 
-from operators.storage.files import local
-from operators.storage.remote import path_of
 from pipelines import league
+from pipelines.called import called
 from pipelines.errors import UserError
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import QUERIES, open_lake, queries, runs
@@ -24,12 +22,12 @@ from pipelines.reliability import reliability
 from pipelines.report import against as compared
 from pipelines.report import gallery
 from pipelines.report.charts import CHARTS, svg, width
-from pipelines.report.findings import findings
+from pipelines.report.facts import statistics
+from pipelines.report.findings import WORDS, findings
 from pipelines.report.gallery import Card
 from pipelines.report.sections import FAILURES, RUN, TESTED, Ask, Section
 from pipelines.report.tables import SHOWN_ROWS, Header, Shown, header, show
 from pipelines.screen import command, say
-from schemas.methods import STATISTICS_KEY
 
 _HERE: Final = Path(__file__).parent
 #: what the league's query and its statistics make
@@ -86,7 +84,7 @@ def report(
         row = connection.sql("from runs").to_arrow_table().to_pylist()[0]
         config = json.loads(row["config"])
         rows = {name: table.to_pylist() for name, table in found.items()}
-        rows["statistics"] = _statistics(lake, run_id, config)
+        rows["statistics"] = statistics(lake, run_id, config)
         told = {
             "run": _run(row, config, rows, lake, against),
             "findings": findings(rows),
@@ -140,23 +138,6 @@ def _unjudged(means: pa.Table) -> dict[str, pa.Table]:
     return dict.fromkeys(_LEAGUE, empty)
 
 
-def _statistics(lake: Path, run_id: str, config: dict[str, Any]) -> list[dict[str, Any]]:
-    """(model, layer, n samples) of the statistics that the run's bottlenecks had, as far as their files are there."""
-    own, given = Layout(lake).statistics(run_id), config.get("statistics", {}).get("folder")
-    found = []
-    for detector in config["detectors"]:
-        for layer in detector.get("layers", ()):
-            model = detector["spec"]["name"]
-            for folder in (own, *([path_of(given)] if given else [])):
-                path = folder / model / f"{layer}.safetensors"
-                if path.is_file():
-                    with safe_open(local(path), framework="np") as file:
-                        n = json.loads(file.metadata()[STATISTICS_KEY])["n"]
-                    found.append({"model": model, "layer": layer, "n": int(n)})
-                    break
-    return found
-
-
 def _run(
     row: dict[str, Any], config: dict[str, Any], rows: dict[str, list[dict[str, Any]]], lake: Path, against: str | None
 ) -> dict[str, Any]:
@@ -177,9 +158,11 @@ def _run(
         "config": json.dumps(config, indent=1),
         "versions": json.loads(first["versions"]) if first else {},
         "hardware": json.loads(first["hardware"]) if first else {},
-        "again": f"python -m pipelines report --lake {shlex.quote(str(lake))} --run {row['run_id']}"
-        + (f" --against {shlex.quote(against)}" if against else ""),
-        "lake": shlex.quote(str(lake)),
+        "again": called(
+            f"report --lake {shlex.quote(str(lake))} --run {row['run_id']}"
+            + (f" --against {shlex.quote(against)}" if against else "")
+        ),
+        "render": called(f"render --lake {shlex.quote(str(lake))}"),
         "several": len(runs(lake)) > 1,
     }
 
@@ -193,12 +176,12 @@ def _block(ask: Ask, table: pa.Table, lake: Path) -> Block:
     where = shlex.quote(str(lake))
     sql = queries(ask.folder)[ask.name].strip() if ask.folder else ""
     if ask.name in (*_LEAGUE, "gate"):
-        shell = f"python -m pipelines evaluate --lake {where}"
+        shell = called(f"evaluate --lake {where}")
     elif ask.name in (compared.NAME, compared.CONFIGS):
-        shell = f"python -m pipelines report --lake {where} --against RUN"
+        shell = called(f"report --lake {where} --against RUN")
     else:
         file = (QUERIES / ask.folder / f"{ask.name}.sql").relative_to(QUERIES.parent)
-        shell = f'python -m pipelines sql --lake {where} "$(cat {file})"'
+        shell = called(f'sql --lake {where} "$(cat {file})"')
     said = header(sql) if sql else Header(ask.title, ask.grain, "")
     picture = None
     if ask.name in CHARTS:
@@ -213,7 +196,11 @@ def _block(ask: Ask, table: pa.Table, lake: Path) -> Block:
 def _missing(section: Section, found: dict[str, pa.Table], lake: Path) -> list[tuple[str, str]]:
     """What is said, and the command, of each table that is needed and has no row."""
     where = shlex.quote(str(lake))
-    return [(each.text, each.command.replace("LAKE", where)) for each in section.missing if not len(found[each.name])]
+    return [
+        (each.text, each.command and called(each.command.replace("LAKE", where)))
+        for each in section.missing
+        if not len(found[each.name])
+    ]
 
 
 def _page(told: dict[str, Any], cards: list[Card], n_videos: int) -> str:
@@ -233,6 +220,6 @@ def _page(told: dict[str, Any], cards: list[Card], n_videos: int) -> str:
         shown_rows=SHOWN_ROWS,
         css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
-        words={"bad": "Bad", "warning": "Careful", "good": "Good", "note": "Note"},
+        words=WORDS,
         signs={"bad": "✕", "warning": "!", "good": "✓", "note": "•"},
     )

@@ -1,15 +1,24 @@
 """`evaluate` checks, prints and writes; the exit code tells whether the checks held."""
 
 import csv
+import html
+import json
+import re
 from datetime import UTC, datetime
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
+from pipelines.called import called
 from pipelines.errors import UserError
 from pipelines.evaluate import evaluate
 from pipelines.lake.checks import checks
 from pipelines.lake.read import queries
+from pipelines.report.findings import WORDS
+from pipelines.report.write import report
+from tests.queries import report_lake
+from tests.queries.test_league import lake_of
 
 #: what is written of a run that was not judged
 WRITTEN = set(queries("tables")) - {"league"}
@@ -34,7 +43,10 @@ def test_a_good_run(make_lake, capsys):
     assert out.startswith("run r1\n")
     assert f"checks that passed: {', '.join(checks())}\n" in out.replace(",\n", ", ")
     assert "\ntable1: the videos a run was given\n" in out
-    assert out.splitlines()[-1] == f'  python -m pipelines sql --lake {lake} "select * from metrics limit 10"'
+    assert out.splitlines()[-2:] == [
+        f"  {called(f'report --lake {lake} --run r1')}",
+        f'  {called(f"sql --lake {lake}")} "select * from metrics limit 10"',
+    ]
     # nobody was asked: what would compare maps with people is written, and one line says that it has no rows
     assert "\ntable4" not in out
     assert "without a row, and not printed: agreement, duplicates, figure2, league, localisation, table4\n" in out
@@ -105,6 +117,35 @@ def test_the_latest_run_or_the_one_that_is_named(make_lake):
     assert pq.read_table(lake / "evaluation/table1.parquet")["dataset"].to_pylist() == ["late"]
     evaluate(lake, "b")
     assert pq.read_table(lake / "evaluation/table1.parquet")["dataset"].to_pylist() == ["early"]
+
+
+def findings_of(page):
+    """What the page says, and what the terminal is to say."""
+    items = re.findall(r'<li class="(\w+)"><span class="kind">.*?</span>\n(.*?) <a ', page, re.DOTALL)
+    return [f"{WORDS[kind]}: {html.unescape(text)}" for kind, text in items]
+
+
+@pytest.mark.parametrize("brief", [False, True])
+def test_who_has_no_browser_reads_the_findings_of_the_page(make_lake, capsys, monkeypatch, brief):
+    lake = make_lake(lake_of() | {"runs": [{"config": json.dumps(report_lake.CONFIG)}]})
+    page = report(lake, media="none", console=Console(quiet=True)).read_text(encoding="utf-8")
+    evaluate(lake, brief=brief)
+    out = capsys.readouterr().out.splitlines()
+    found = out[out.index("findings") + 1 :]
+    found = found[: found.index("")] if "" in found else found
+    assert found == findings_of(page)
+    assert 3 <= len(found) <= 8
+    assert any("gradcam does not beat centre" in line for line in found)
+    # in short there are no tables, but what is written is the same
+    assert ("checks that passed" in "".join(out)) != brief
+    assert (lake / "evaluation/league.csv").is_file()
+    # in a terminal no line is wider than it
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    evaluate(lake, brief=True)
+    lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in capsys.readouterr().out.splitlines()]
+    assert all(len(line) <= 80 for line in lines if str(lake) not in line)
+    assert " ".join(lines).count("does not beat centre") == " ".join(found).count("does not beat centre")
 
 
 @pytest.mark.parametrize("run_id", [None, "r9"])

@@ -56,6 +56,10 @@ def test_pictures_are_hot_where_the_map_is(make_lake, tables, tmp_path):
     (empty,) = [each for each in index["videos"][3]["series"] if (each["model"], each["method"]) == ("zoo", "iba")]
     full, nothing = (read(tmp_path / "out" / each).astype(int) for each in empty["files"])
     assert full[4:20, 4:20, 1].mean() > nothing[4:20, 4:20, 1].mean() + 40
+    # an empty map is no picture without heat, which could be a fit that failed: it is grey
+    assert np.ptp(full, axis=2).mean() > 10
+    assert np.ptp(nothing, axis=2).max() == 0
+    assert nothing.std() > 10
 
 
 def test_the_folder_for_fiftyone_has_what_its_importer_asks_for(make_lake, tables, tmp_path):
@@ -85,6 +89,11 @@ def test_the_folder_for_fiftyone_has_what_its_importer_asks_for(make_lake, table
     assert one["zoo"] == {"_cls": "Classification", "label": "fake", "confidence": 0.75}
     assert read(out / one["zoo_iba_l_fake"]["map_path"]).tolist() == [[255, 0], [0, 0]]
     assert one["zoo_iba_l_fake"]["full_heat"] == 2.0
+    # what is left in an empty map is no heat
+    own = [each for each in samples if (each["video_id"], each["frame_number"]) == ("real-001", 4)]
+    (none,) = [each["zoo_iba_l_real"] for each in own if "zoo_iba_l_real" in each]
+    assert none["empty"]
+    assert not read(out / none["map_path"]).any()
 
 
 @pytest.mark.parametrize("to", ["npz", "fiftyone"])

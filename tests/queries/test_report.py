@@ -19,6 +19,7 @@ from scipy.optimize import brentq
 from operators.inputs.flow import FlowParams
 from operators.inputs.view import View
 from pipelines import league
+from pipelines.called import called
 from pipelines.errors import UserError
 from pipelines.lake.read import QUERIES, open_lake, queries
 from pipelines.report import against, gallery
@@ -315,7 +316,7 @@ def test_the_page_of_a_run(page, tmp_path):
     assert "All 4 videos with a map." in text
     # its own sections say what is not there, and how to have it
     assert "This run was not judged." in text
-    assert f"python -m pipelines judge --lake {tmp_path / 'lake'}" in text
+    assert called(f"judge --lake {tmp_path / 'lake'}") in text
     # nothing is fetched: the only addresses are names of XML
     assert set(re.findall(r"https?://[^\"'\s<]+", text)) <= {
         "http://www.w3.org/2000/svg",

@@ -4,6 +4,7 @@ import io
 
 from rich.console import Console
 
+from pipelines.called import called
 from pipelines.summary import show
 from schemas.tables import TRIED
 
@@ -58,11 +59,11 @@ def test_what_happened_and_what_to_do_next_in_80_columns(make_lake):
         "actors explained 91% of the time, and waited for videos the rest of it",
         "",
         "next: check the run and make its tables",
-        f"  python -m pipelines evaluate --lake {lake}",
+        f"  {called(f'evaluate --lake {lake}')}",
         "look at a video",
-        f"  python -m pipelines render --lake {lake} a",
+        f"  {called(f'render --lake {lake} a')}",
         "list what failed",
-        f"  python -m pipelines sql --lake {lake} 'select uri, error_detail from videos where error_code is not null'",
+        f"  {called(f'sql --lake {lake}')} 'select uri, error_detail from videos where error_code is not null'",
     ]
 
 

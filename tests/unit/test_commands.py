@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from pipelines.__main__ import COMMANDS, main, parse
+from pipelines.called import called
 from pipelines.errors import UserError
 
 
@@ -15,7 +16,7 @@ def test_every_command_says_what_it_takes(name, capsys):
         parse([name, "--help"])
     assert ended.value.code == 0
     said = capsys.readouterr().out
-    assert said.startswith(f"usage: python -m pipelines {name} ")
+    assert said.startswith(f"usage: {called(name)} ")
     assert COMMANDS[name][1:] in " ".join(said.split())
 
 
@@ -34,6 +35,8 @@ def test_help_names_every_command(capsys):
         (["explain", "videos"], "--lake"),
         (["explain", "videos", "--lake", "l", "--preset", "quick"], "invalid choice: 'quick'"),
         (["explain", "videos", "--lake", "l", "--weights", "file.pth"], "write MODEL=FILE"),
+        (["explain", "videos", "--lake", "l", "--weights", "xception="], "--weights xception=: write MODEL=FILE"),
+        (["explain", "videos", "--lake", "l", "--weights", "=file.pth"], "--weights =file.pth: write MODEL=FILE"),
         (["sql", "--lake", "l", "select 1", "--format", "xml"], "invalid choice: 'xml'"),
         (["forge", "videos", "--out", "o", "--per-video", "0"], "'0' is no whole number from 1 on"),
         (["train", "--model", "xception", "--out", "o", "--frames", "many"], "'many' is no whole number from 1 on"),
@@ -78,8 +81,28 @@ assert not {"torch", "ray", "cv2"} & set(sys.modules), sorted({"torch", "ray", "
 
 
 def test_errors_are_ours_to_raise():
-    with pytest.raises(UserError, match="see python -m pipelines sql --help"):
+    with pytest.raises(UserError) as raised:
         parse(["sql"])
+    assert str(raised.value).endswith(f"see {called('sql --help')}")
+
+
+def test_what_is_to_be_typed_next_is_typed_as_this_was(monkeypatch, tmp_path):
+    own = tmp_path / "of mine/.venv/bin/python"
+    monkeypatch.setattr(sys, "executable", str(own))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    for folder, said in (
+        (tmp_path / "of mine", ".venv/bin/python"),
+        (tmp_path, "'of mine/.venv/bin/python'"),
+        (tmp_path / "elsewhere", f"'{own}'"),
+    ):
+        folder.mkdir(exist_ok=True)
+        monkeypatch.chdir(folder)
+        assert called("sql --lake l") == f"{said} -m pipelines sql --lake l"
+    # one that its name alone finds is called by its name
+    own.parent.mkdir(parents=True)
+    own.touch(0o755)
+    monkeypatch.setenv("PATH", str(own.parent))
+    assert called("") == "python -m pipelines"
 
 
 def test_who_only_reads_a_lake_waits_for_no_network_to_load():

@@ -49,6 +49,9 @@ def test_without_both_labels_nothing_is_said_of_a_detector():
     assert rules.detectors(tables(detectors=[auc(None, value=None)])) is None
 
 
+CENTRE = scores("centre", (0.1, 0.0, 0.2), (0.6, 0.5, 0.7), layer="")
+
+
 def test_the_best_method_is_told_with_its_interval_and_controls_are_none():
     league = [
         scores("centre", (0.9, 0.8, 1.0), layer=""),
@@ -61,21 +64,62 @@ def test_the_best_method_is_told_with_its_interval_and_controls_are_none():
     assert found.text == "What it calls relevant is relevant to the detector: m l iba, SRG 0.40 [0.20, 0.60]."
 
 
+def test_who_does_not_beat_a_control_is_not_praised_and_who_does_is():
+    loser = scores("gradcam", (0.6, 0.5, 0.7), (0.9, 0.8, 1.0), "does not beat centre (srg), gradcam+mean_map (srg)")
+    winner = scores("iba", (0.4, 0.2, 0.6), (0.8, 0.7, 0.9), "does not beat centre (auroc), iba+mean_map (auroc)")
+    found = rules.best_by_removal(tables(league=[CENTRE, loser, winner]))
+    assert found.text == (
+        "What it calls relevant is relevant to the detector: m l iba, SRG 0.40 [0.20, 0.60] (higher, but does not beat "
+        "centre, gradcam+mean_map: m l gradcam 0.60)."
+    )
+    # in the metric that is praised, not in another one
+    assert "region: m l gradcam, AUROC" in rules.best_on_truth(tables(league=[CENTRE, loser, winner])).text
+    alone = rules.best_by_removal(tables(league=[CENTRE, loser]))
+    assert alone.kind == "warning"
+    assert alone.text == (
+        "By SRG no method is shown to be better than its controls, the highest is m l gradcam, SRG 0.60 [0.50, 0.70] "
+        "(does not beat centre, gradcam+mean_map)."
+    )
+    plus = scores("gradcam++", auroc=(0.9, 0.8, 1.0), loses_to="does not beat gradcam+++mean_map (srg, auroc)")
+    assert "(does not beat gradcam+++mean_map)" in rules.best_on_truth(tables(league=[CENTRE, plus])).text
+
+
+def test_a_method_beside_which_no_control_was_judged_is_not_praised():
+    league = [scores("iba", (0.4, 0.2, 0.6)), scores("centre", (0.1, 0.0, 0.2), layer="", model="other")]
+    found = rules.best_by_removal(tables(league=league))
+    assert found.kind == "warning"
+    assert "(no control was judged beside it)" in found.text
+    own = scores("iba+mean_map", (0.1, 0.0, 0.2))
+    assert rules.best_by_removal(tables(league=[*league, own])).kind == "good"
+    assert rules.best_by_removal(tables(league=[*league, own | {"layer": "another"}])).kind == "warning"
+
+
 def test_what_cannot_be_told_from_chance_is_not_praised():
     for figure in ((0.3, -0.1, 0.6), (0.3, None, None), (4e-7, 3e-7, 5e-7)):
-        found = rules.best_by_removal(tables(league=[scores("iba", figure)]))
+        found = rules.best_by_removal(tables(league=[CENTRE, scores("iba", figure)]))
         assert found.kind == "warning"
         assert "no method is told from chance (0)" in found.text
-    found = rules.best_on_truth(tables(league=[scores("iba", auroc=(0.8, 0.5, 0.9))]))
+    found = rules.best_on_truth(tables(league=[CENTRE, scores("iba", auroc=(0.8, 0.5, 0.9))]))
     assert found.kind == "warning"
     assert "-0.00" not in rules.best_by_removal(tables(league=[scores("iba", (1e-9, -1e-9, 2e-9))])).text
 
 
-def test_of_two_models_one_may_be_told_from_chance():
-    league = [scores("iba", auroc=(0.8, 0.7, 0.9)), scores("iba", auroc=(0.6, 0.4, 0.8), model="n")]
+def test_of_three_models_one_may_be_told_from_chance_and_from_its_controls():
+    league = [
+        CENTRE,
+        scores("iba", auroc=(0.8, 0.7, 0.9)),
+        scores("iba", auroc=(0.6, 0.4, 0.8), model="n"),
+        CENTRE | {"model": "o"},
+        scores("iba", auroc=(0.9, 0.7, 1.0), model="o", loses_to="does not beat centre (auroc)"),
+    ]
     found = rules.best_on_truth(tables(league=league))
     assert found.kind == "good"
-    assert "m l iba, AUROC on the true mask 0.80 [0.70, 0.90]; otherwise no method is told from chance" in found.text
+    assert found.text == (
+        "Best at finding the forged region: m l iba, AUROC on the true mask 0.80 [0.70, 0.90]; otherwise no method is "
+        "shown to be better than its controls, the highest is o l iba, AUROC on the true mask 0.90 [0.70, 1.00] (does "
+        "not beat centre); otherwise no method is told from chance (0.5), the highest is n l iba, AUROC on the true "
+        "mask 0.60 [0.40, 0.80]."
+    )
 
 
 def test_who_does_not_beat_a_control_is_named():
@@ -84,6 +128,20 @@ def test_who_does_not_beat_a_control_is_named():
     assert found.kind == "bad"
     assert found.text.endswith(": m rise does not beat centre (srg).")
     assert rules.below_controls(tables(league=league[:1])) is None
+
+
+def test_controls_are_not_told_that_they_do_not_beat_one_and_many_methods_are_named_alone():
+    said = "does not beat centre (srg)"
+    league = [scores("random", loses_to=said, layer=""), scores("iba", loses_to=said)]
+    assert rules.below_controls(tables(league=league)).text == (
+        "Not shown to be better than a control: m l iba does not beat centre (srg)."
+    )
+    many = [scores(name, loses_to=said) for name in ("iba", "gradcam", "rise", "lime")]
+    other = [scores("ig", loses_to=said, layer=""), scores("occlusion", layer="")]
+    assert rules.below_controls(tables(league=[*many, *other, league[0]])).text == (
+        "5 of 6 are not shown to be better than a control in SRG or AUROC (loses_to says which): m l iba, gradcam, "
+        "rise, lime; m ig."
+    )
 
 
 def test_who_fails_the_gate_is_named():
@@ -95,6 +153,10 @@ def test_who_fails_the_gate_is_named():
     ]
     assert rules.insane(tables(gate=gate)).text == "m l rise fails: the map stays 1.00 the same."
     assert rules.insane(tables(gate=gate[1:])) is None
+    many = [gate[0] | {"layer": str(number)} for number in range(5)]
+    assert rules.insane(tables(gate=[*many, gate[2]])).text == (
+        "5 of 6 fail a sanity test (the table says which): m 0 rise; m 1 rise; m 2 rise; m 3 rise; m 4 rise."
+    )
 
 
 @pytest.mark.parametrize(("n_empty", "n_failed", "kind"), [(5, 0, "note"), (6, 0, "warning"), (0, 1, "warning")])
@@ -147,7 +209,7 @@ def test_people_who_agree_by_chance_are_called_out():
 def test_the_worst_come_first_and_no_more_than_eight():
     told = tables(
         detectors=[auc(0.7)],
-        league=[scores("iba", (0.4, 0.2, 0.6), (0.8, 0.7, 0.9), "does not beat centre (srg)")],
+        league=[CENTRE, scores("iba", (0.4, 0.2, 0.6), (0.8, 0.7, 0.9), "does not beat centre (srg)")],
         gate=[{"model": "m", "layer": "l", "method": "iba", "sanity": "fails: x"}],
         explained=[{"n_maps": 4, "n_empty": 1, "n_failed": 0}],
         statistics=[{"model": "m", "layer": "l", "n": 1}],
@@ -158,4 +220,4 @@ def test_the_worst_come_first_and_no_more_than_eight():
     assert len(found) == rules.MOST == 8
     kinds = [rules.ORDER.index(finding.kind) for finding in found]
     assert kinds == sorted(kinds)
-    assert (kinds.count(0), kinds.count(1), kinds.count(2)) == (2, 3, 3)
+    assert (kinds.count(0), kinds.count(1), kinds.count(2)) == (2, 4, 2)
