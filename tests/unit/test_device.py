@@ -102,7 +102,7 @@ def test_the_noise_of_a_layer_is_made_and_sent_to_the_device_once(cut):
 
 
 def test_what_a_batch_gives_comes_back_in_one_copy_for_each_method_and_layer(tmp_path):
-    """And one of the logits, which say what is explained; seven to ten of each before."""
+    """And one of the logits, which say what is explained; of the bottleneck they were nine."""
     spec = replace(spec_for("resnet10t"), view=View(64))
     detector, layers = Detector(spec, ()), ("layer2", "layer3")
     model, pictures = detector.load().requires_grad_(False), example(spec, 4)
