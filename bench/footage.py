@@ -67,7 +67,7 @@ def main() -> None:
     cut = cut_for(subject.model, subject.layer, subject.images[:1], PRESETS["reference"])
     runs = [maps(subject, cut, replace(PRESETS["reference"], seed=seed)) for seed in range(1, options.seeds + 1)]
     references, seconds = np.stack([bits for bits, _, _ in runs]), sum(each for _, _, each in runs)
-    empty = np.stack([each for _, each, _ in runs]).all(0)
+    empty = np.asarray(np.stack([each for _, each, _ in runs]).all(0))
     plain, n = plain_s(subject), len(empty)
     print(
         f"{options.model} {options.layer}, {subject.spec.view}: {options.real} genuine and {options.fake} forged "

@@ -324,8 +324,8 @@ def run(folder: Path, device: torch.device, minutes: float, samples: list[int], 
     report, subject, peak = Report(minutes), unpacked(folder, device), float("inf")
     low = torch.bfloat16 if fast_bfloat16(device) else torch.float32
     cut, products = lowered(subject.cut, low), lowered(as_products(subject.cut), low)
-    joined = torch.compile(products._above, options=COMPILED, dynamic=False) if compiled else cut._above
-    few, most = replace(products, _above=_FewShapes(joined)), max(samples)
+    shown: Any = torch.compile(products._above, options=COMPILED, dynamic=False) if compiled else cut._above
+    few, most = replace(products, _above=_FewShapes(shown)), max(samples)
     with report.block("1 what runs"):
         name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
         print(f"{name}; torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}")

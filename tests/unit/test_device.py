@@ -110,13 +110,15 @@ def test_what_a_batch_gives_comes_back_in_one_copy_for_each_method_and_layer(tmp
         save(of_batch(split(model, layer, pictures).below(pictures)[0]), path_in(tmp_path, spec.name, layer), {})
     methods = (Iba(replace(PRESETS["fast"], quiet=0.0, sure_draws=0)), GradCam())
     ready = ReadyMethods(spec, model, layers, methods, partial(Files(tmp_path, {}).of, spec.name))
+    assert ready._plain._together is not None
     ready._plain._together.to("meta")
     ready.each = [(method, layer, _on_the_meta_device(each)) for method, layer, each in ready.each]
     explainer = Explainer((detector,), methods, ("predicted",), Files(tmp_path, {}), 4, threads=0)
     explainer._device = torch.device("meta")
     batch = [({"label": None}, {"frame": i, "pixels": bytes(64 * 64 * 3)}) for i in range(3)]
+    loaded: Any = SimpleNamespace(spec=spec, ready=ready, picture=None)
     with Log() as log:
-        found = explainer._explain_batch(SimpleNamespace(spec=spec, ready=ready, picture=None), batch)
+        found = explainer._explain_batch(loaded, batch)
     assert [(method.name, layer) for method, layer, _, _ in found.maps] == [
         (name, layer) for name in ("iba", "gradcam") for layer in layers
     ]
