@@ -367,16 +367,22 @@ def _scores(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
 
 
 def draw_concepts(scores: list[dict[str, Any]], path: Path) -> None:
-    """The page's chart of TCAV, in its light colours."""
-    drawn = svg(CHARTS["tcav"].draw(scores), "tcav")
+    """The page's charts of TCAV, in its light colours, one above the other."""
     style = (Path(charts.__file__).parent / "page.css").read_text(encoding="utf-8")
-    light = style[: style.index("}")]
-    for name, colour in re.findall(r"(--[\w-]+): ([^;]+);", light):
-        drawn = drawn.replace(f"var({name})", colour)
-    drawn = vl_convert.svg_to_png(drawn.replace("<svg ", f'<svg xmlns="{_SVG}" ', 1), scale=1.3)
-    picture = Image.open(io.BytesIO(drawn))
-    white = Image.new("RGBA", picture.size, "white")
-    Image.alpha_composite(white, picture).quantize(64).save(path, optimize=True)
+    colours = re.findall(r"(--[\w-]+): ([^;]+);", style[: style.index("}")])
+    pictures = []
+    for number, spec in enumerate(CHARTS["tcav"].draw(scores)):
+        drawn = svg(spec, f"tcav-{number}")
+        for name, colour in colours:
+            drawn = drawn.replace(f"var({name})", colour)
+        drawn = vl_convert.svg_to_png(drawn.replace("<svg ", f'<svg xmlns="{_SVG}" ', 1), scale=1.3)
+        pictures.append(Image.open(io.BytesIO(drawn)))
+    size = (max(each.width for each in pictures), sum(each.height for each in pictures))
+    page, top = Image.new("RGBA", size, "white"), 0
+    for each in pictures:
+        page.alpha_composite(each.convert("RGBA"), (0, top))
+        top += each.height
+    page.quantize(64).save(path, optimize=True)
 
 
 def _print_league(values: dict[tuple[str, str], list[float]], maps: list[Planted], kind: str) -> None:

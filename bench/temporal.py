@@ -113,7 +113,7 @@ def forge(out: Path) -> None:
 def _split(out: Path, split: str) -> None:
     """A manifest of one split of the forged, and the genuine they are of."""
     table = pq.read_table(out / "forged" / "manifest.parquet")
-    rows = table.filter(pc.equal(table["split"], split)).to_pylist()
+    rows = table.filter(pc.field("split") == split).to_pylist()
     for row in rows:
         for name in ("uri", "truth_uri"):
             row[name] = row[name] and str((out / "forged" / row[name]).resolve())
