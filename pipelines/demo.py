@@ -1,7 +1,11 @@
 """The demo: clips of one portrait with forgeries of known mask, two detectors trained on them, what they look at."""
 
+import shlex
+import sys
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from typing import Final
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -13,6 +17,7 @@ from operators.judging.params import JudgeParams
 from operators.models.spec import VGG11_FLOW, XCEPTION, ModelSpec
 from operators.models.training import XCEPTION_PARAMS, TrainParams
 from pipelines import config as configs
+from pipelines.called import called
 from pipelines.estimate import estimate
 from pipelines.evaluate import evaluate
 from pipelines.explain import explain
@@ -21,10 +26,12 @@ from pipelines.lake.read import open_lake
 from pipelines.render import render
 from pipelines.report.write import report
 from pipelines.samples import cut_samples, from_manifest
-from pipelines.screen import say
+from pipelines.screen import command, log, logged, say
 from pipelines.train import train
 
-#: Small enough for five minutes on two cores: half-size inputs and few, short clips. The detectors are the real ones.
+#: measured; what is set up or downloaded comes before
+_MINUTES: Final = "about six"
+#: Small enough for them on two cores: half-size inputs and few, short clips. The detectors are the real ones.
 _CLIPS = 20
 _FRAMES = 24
 _FRAMES_PER_CLIP = 6
@@ -50,40 +57,75 @@ _JUDGED = JudgeParams(
 def demo(out: Path, console: Console) -> int:
     """Clips, training, explanation, judgement, evaluation, pictures and the report below `out`.
 
-    Returns the exit code of the evaluation. What is there already is kept: the same command again continues.
+    A line for each step, what failed, the findings, and what to type next; the rest of what commands say is in
+    OUT/demo.log. Returns the exit code of the evaluation. What is there already is kept: the same command again
+    continues.
     """
+    with logged(out / "demo.log"):
+        say(console, f"this takes {_MINUTES} minutes on two cores that do nothing else; {out / 'demo.log'} says more")
+        return _steps(out, console, Console(quiet=True))
+
+
+def _steps(out: Path, console: Console, quiet: Console) -> int:
     clips, lake = out / "clips", out / "lake"
+    numbers = count(1)
+
+    def begin(step: str) -> None:
+        say(console, f"{next(numbers)}/{6 + len(_DETECTORS)} {step}")
+
+    begin(f"making {2 * _CLIPS} clips of the portrait photograph, genuine and forged")
     if not (clips / "manifest.parquet").is_file():
-        say(console, f"making {2 * _CLIPS} clips of the portrait photograph, genuine and forged, in {clips}")
         make_clips(clips, n_real=_CLIPS, n_fake=_CLIPS, frames_per_clip=_FRAMES)
         pq.write_table(manifest_rows(clips, test_share=0.25), clips / "manifest.parquet")
-    say(console, "cutting faces and flow maps to train on")
+    begin("cutting faces and flow maps to train on")
     views = tuple(spec.view for spec, _ in _DETECTORS)
     source, samples = from_manifest(clips / "manifest.parquet", views, _FRAMES_PER_CLIP), out / "training" / "samples"
-    cut_samples(source, samples, console)
+    cut_samples(source, samples, quiet)
     weights = {}
     for spec, params in _DETECTORS:
-        say(console, f"training {spec.name} on {spec.view.size}x{spec.view.size} inputs")
+        begin(f"training {spec.name} on {spec.view.size}x{spec.view.size} inputs, one or two minutes")
         folder = out / "training" / spec.name
-        train(spec, params, source, folder, 1, console, samples=samples, lake=lake)
+        train(spec, params, source, folder, 1, quiet, samples=samples, lake=lake)
         weights[spec.name] = folder / "model.safetensors"
     settings = {"prepare": {"keyframes": {"max_keyframes": 2}}, "methods": _METHODS}
-    say(console, "estimating what genuine clips look like to both detectors")
+    begin("estimating what genuine clips look like to both detectors")
     statistics = out / "training" / "statistics"
     genuine = configs.build(settings, list(weights), [], weights)
-    estimate(genuine, [clips / "manifest.parquet"], statistics, console, label="real")
+    estimate(genuine, [clips / "manifest.parquet"], statistics, quiet, label="real")
     config = configs.build(settings, list(weights), [], weights, statistics)
     held_out = clips / "held_out.parquet"
     rows = pq.read_table(clips / "manifest.parquet")
     pq.write_table(rows.filter(pc.field("split") == "test"), held_out)
-    explain(config, [held_out], lake, console)
-    judge(lake, None, _JUDGED, {}, {}, None, False, configs.Resources(), console)
-    code = evaluate(lake)
+    begin(f"explaining the clips that they have not seen by {', '.join(_METHODS)}, one minute")
+    explain(config, [held_out], lake, quiet)
+    begin("judging the maps, half a minute")
+    judge(lake, None, _JUDGED, {}, {}, None, False, configs.Resources(), quiet)
+    begin("drawing two videos, the page and the tables")
     for video_id in _examples(lake):
         for path in render(lake, video_id, methods=_METHODS[:1]):
-            say(console, f"picture: {path}")
-    report(lake, console=console)
+            log(f"picture: {path}")
+    page = report(lake, console=quiet)
+    _tell_failed(lake, console)
+    console.print()
+    code = evaluate(lake, brief=True)
+    console.print()
+    say(console, "look at all of it in a browser", "bold")
+    command(console, f"{'open' if sys.platform == 'darwin' else 'xdg-open'} {shlex.quote(str(page))}")
+    say(console, "explain videos of your own with these detectors, VIDEOS being a folder of them", "bold")
+    own = " ".join(f"--weights {name}={shlex.quote(str(path))}" for name, path in weights.items())
+    command(console, called(f"explain VIDEOS --lake lake {own}"))
     return code
+
+
+def _tell_failed(lake: Path, console: Console) -> None:
+    """What no step ended for, and nobody saw: videos that could not be explained or judged."""
+    with open_lake(lake) as connection:
+        for table, done in (("videos", "explained"), ("judged", "judged")):
+            ((n,),) = connection.sql(f"select count(*) from {table} where status = 'error'").fetchall()
+            if n:
+                say(console, f"{n} videos could not be {done}:", "red")
+                what = f"select video_id, error_detail from {table} where status = 'error'"
+                command(console, called(f"sql --lake {shlex.quote(str(lake))} {shlex.quote(what)}"))
 
 
 def _examples(lake: Path) -> list[str]:

@@ -52,10 +52,12 @@ def evaluate(lake: Path, run_id: str | None = None, wide: bool = False, brief: b
             say(console, "verify --repair takes these videos back; the run's own explain command does them again")
             failed.append("files")
         league.prepare(connection)
-        empty, found = [], {}
+        empty: list[str] = []
+        found: dict[str, pa.Table] = {}
         for name, query in queries("tables").items():
             table = connection.sql(query).to_arrow_table()
-            found |= {name: table} if name in EVALUATED else {}
+            if name in EVALUATED:
+                found[name] = table
             if not len(table):
                 empty.append(name)
             elif name == _DUPLICATES:

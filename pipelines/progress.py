@@ -10,13 +10,23 @@ from typing import Any, cast
 
 import ray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from pipelines.beside import beside
 from pipelines.screen import log, say
 
 _LOG_EVERY_S = 15.0
 _POLL_S = 0.5
+#: below it a bar and the figures of a million videos do not fit
+_NARROW = 110
 
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
@@ -101,12 +111,18 @@ def _line(found: dict[str, Pace], total: int, elapsed_s: float) -> str:
     return f"{elapsed_s:5.0f} s, videos: {counts}"
 
 
+def _columns(width: int) -> list[ProgressColumn]:
+    """What stands beside each stage; where a terminal has no room for all of it, figures rather than a bar."""
+    name, done, pace = TextColumn("{task.description:>10}"), MofNCompleteColumn(), TextColumn("{task.fields[pace]}")
+    times = [TimeElapsedColumn(), TimeRemainingColumn()]
+    if width < _NARROW:
+        return [name, done, *times, pace]
+    return [name, BarColumn(bar_width=12), done, TextColumn("videos"), *times, pace]
+
+
 def _bars(counter: Any, stages: list[str], total: int, console: Console, done: threading.Event) -> None:
     started = noted = time.monotonic()
-    name, bar = TextColumn("{task.description:>10}"), BarColumn(bar_width=12)
-    columns = (name, bar, MofNCompleteColumn(), TextColumn("videos"))
-    ends = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[pace]}"))
-    with Progress(*columns, *ends, console=console) as bars:
+    with Progress(*_columns(console.width), console=console) as bars:
         tasks = {stage: bars.add_task(stage, total=total, pace="") for stage in stages}
         finished = False
         while not finished:

@@ -16,6 +16,7 @@ from rich.text import Text
 from pipelines.screen import plain, wrap
 
 _LIST_ITEMS: Final = 3
+_SMALL: Final = 0.0001
 #: text wider than this goes below its row before a column is left out
 _LONG: Final = 24
 #: of a name, with the underscore or space that ends it
@@ -182,7 +183,8 @@ def readable(field: pa.Field, values: pa.ChunkedArray, wide: bool) -> Column:
 
 
 def _figures(values: list[float | None], name: str) -> list[str]:
-    """The decimals that the largest of a column asks for; what is not zero never reads as zero."""
+    """The decimals that the largest of a column asks for; what is not zero never reads as zero, but as less than
+    `_SMALL` where it is: a reader of 3e-08 counts digits."""
     largest = max((abs(value) for value in values if value is not None and math.isfinite(value)), default=0.0)
     places = 3 if largest < 10 else 2 if largest < 100 else 1 if largest < 1000 else 0
     if name.endswith("_s"):  # seconds
@@ -196,7 +198,11 @@ def _figure(value: float | None, places: int) -> str:
     if value is None or not math.isfinite(value) or abs(value) >= 1e15:
         return _cell(value)
     rounded = round(value, places)
-    return f"{value:.2g}" if value and not rounded else f"{rounded + 0.0:,.{places}f}"
+    if rounded or not value:
+        return f"{rounded + 0.0:,.{places}f}"
+    if abs(value) >= _SMALL:
+        return f"{value:.2g}"
+    return f"<{_SMALL:g}" if value > 0 else f">-{_SMALL:g}"
 
 
 def _cell(value: object, grouped: bool = False) -> str:
@@ -209,7 +215,9 @@ def _cell(value: object, grouped: bool = False) -> str:
     if isinstance(value, int | Decimal):
         return f"{value:,}" if grouped else str(value)
     if isinstance(value, list):
-        shown = [_cell(item) for item in value[:_LIST_ITEMS]]
+        shown = [
+            _figure(item, 3) if grouped and isinstance(item, float) else _cell(item) for item in value[:_LIST_ITEMS]
+        ]
         more = [f"... {len(value)} in all"] if len(value) > _LIST_ITEMS else []
         return f"[{', '.join(shown + more)}]"
     if isinstance(value, dict):

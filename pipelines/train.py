@@ -21,7 +21,12 @@ from ray.train.torch import TorchTrainer, get_device, prepare_model
 from rich.console import Console
 from torch import nn
 
-from operators.measures.calibration import best_threshold, expected_calibration_error, fit_temperature
+from operators.measures.calibration import (
+    balanced_accuracy,
+    best_threshold,
+    expected_calibration_error,
+    fit_temperature,
+)
 from operators.models import training
 from operators.models.running import placed, to_input, trains_in_bfloat16
 from operators.models.spec import ModelSpec
@@ -49,6 +54,8 @@ from schemas.tables import CLASS_FAKE, CURVES, LABELS
 
 #: instead of a file of weights: those timm has
 IMAGENET: Final = "imagenet"
+#: a threshold this near to 0 or 1 reads as one in two decimals, or nearly
+_NEAR: Final = 0.01
 
 
 def train(
@@ -302,11 +309,28 @@ def _report(spec: ModelSpec, out: Path, samples: Path, seed: int, origin: str, c
         "ece_with_temperature": expected_calibration_error(calibrated, labels),
     }
     (out / "report.json").write_text(json.dumps(report, indent=1))
+    helped = report["ece_with_temperature"] < report["ece"]
     say(
         console,
         f"{spec.name}: best epoch {report['best_epoch'] + 1} of {report['epochs']}, accuracy "
-        f"{report['val_accuracy']:.2f} on {report['n_val']} samples of the split val, ECE {report['ece']:.3f} "
-        f"({report['ece_with_temperature']:.3f} at temperature {temperature:.2f}), best threshold "
-        f"{report['threshold']:.2f}",
+        f"{report['val_accuracy']:.2f} on {report['n_val']} samples of the split val, ECE {report['ece']:.3f}"
+        + (f" ({report['ece_with_temperature']:.3f} at temperature {temperature:.2f})" if helped else "")
+        + f", {threshold_says(report['threshold'], probabilities[:, CLASS_FAKE], labels, temperature)}",
     )
     return report
+
+
+def threshold_says(threshold: float, prob_fake: np.ndarray, labels: np.ndarray, temperature: float) -> str:
+    """What the best threshold brings beside .5, and why it lies at an end, where it does."""
+    best, usual = (balanced_accuracy(prob_fake, labels, each) for each in (threshold, 0.5))
+    if best <= 0.5:
+        return "no threshold tells forged from genuine"
+    if best <= usual:
+        return "no threshold better than 0.5"
+    end = round(threshold)
+    near = abs(threshold - end)
+    said = f"{threshold:.2f}" if near >= _NEAR else f"{near:.1g}" if end == 0 else f"1 - {near:.1g}"
+    told = f"best threshold {said} (balanced accuracy {best:.2f}, at 0.5 {usual:.2f})"
+    if near < _NEAR and temperature > 1:
+        told += f": so near {end}, for the detector is surer of itself than it is right (temperature {temperature:.2f})"
+    return told

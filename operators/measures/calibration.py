@@ -47,6 +47,15 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp((low + high) / 2))
 
 
+def balanced_accuracy(prob_fake: np.ndarray, labels: np.ndarray, threshold: float) -> float:
+    """The mean of the shares of both classes that a threshold on the probability of class 1 gets right.
+
+    prob_fake (N,), labels (N,) of 0 and 1, each at least once.
+    """
+    predicted = prob_fake > threshold
+    return float((predicted[labels == 1].mean() + (~predicted[labels == 0]).mean()) / 2)
+
+
 def best_threshold(prob_fake: np.ndarray, labels: np.ndarray) -> float:
     """The threshold on the probability of class 1 with the highest balanced accuracy; the middle of the best gap.
 
@@ -57,10 +66,6 @@ def best_threshold(prob_fake: np.ndarray, labels: np.ndarray) -> float:
     values = np.unique(prob_fake)
     edges = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2, [1.0]])
 
-    def balanced(threshold: float) -> float:
-        predicted = prob_fake > threshold
-        return float((predicted[labels == 1].mean() + (~predicted[labels == 0]).mean()) / 2)
-
-    scores = np.array([balanced(edge) for edge in edges])
+    scores = np.array([balanced_accuracy(prob_fake, labels, edge) for edge in edges])
     best = edges[scores >= scores.max() - 1e-12]
     return float(best[np.abs(best - 0.5).argmin()])

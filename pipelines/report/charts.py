@@ -1,5 +1,6 @@
 """Charts over the page's tables: what each draws, and the one sentence that it shows."""
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _CONFIG: Final = {
     "axis": _TEXT | {"gridColor": _LINE, "domainColor": _QUIET, "tickColor": _QUIET, "titleFontWeight": "normal"},
     "legend": _TEXT
     | {"orient": "bottom", "titleFontWeight": "normal", "columns": 2, "columnPadding": 40, "symbolLimit": 40},
+    "title": {"color": _INK, "fontSize": 13, "anchor": "start"},
     "header": _TEXT | {"labelFontWeight": "bold", "labelAnchor": "start"},
     "range": {"category": _COLOURS},
     "rule": {"color": _QUIET},
@@ -32,6 +34,8 @@ _CONFIG: Final = {
     "line": {"strokeWidth": 2},
 }
 _WIDTH: Final = 420
+#: what is smaller is no pixel of any chart's scale
+_DRAWN: Final = 1e-6
 #: a line that is told in words: a reader of the screen passes over it
 _CHANCE: Final = {"type": "rule", "strokeDash": [4, 3], "aria": False}
 _OVER_PERSONS: Final = "mean over persons, 95 % interval"
@@ -39,18 +43,28 @@ _OVER_PERSONS: Final = "mean over persons, 95 % interval"
 
 @dataclass(frozen=True)
 class Chart:
-    """`draw` gives the Vega-Lite of a table's rows, `says` the sentence under it."""
+    """`draw` gives the Vega-Lite of a table's rows, of charts that stand side by side where there is room; `says` the
+    sentence under them."""
 
-    draw: Callable[[list[Row]], Spec]
+    draw: Callable[[list[Row]], list[Spec]]
     says: Callable[[list[Row]], str]
 
 
 def svg(spec: Spec, name: str) -> str:
-    """A chart as SVG for a page, its ids its own; `name` is that of its table."""
-    drawn = vl_convert.vegalite_to_svg(spec | {"config": _CONFIG}, vl_version="6.4", show_warnings=False)
+    """A chart as SVG for a page, its ids its own, which begin with `name`; figures have the digits a reader hears."""
+    values = [{key: _short(value) for key, value in row.items()} for row in spec["data"]["values"]]
+    told = spec | {"data": {"values": values}, "config": _CONFIG}
+    drawn = vl_convert.vegalite_to_svg(told, vl_version="6.4", show_warnings=False)
     drawn = re.sub(r'\bid="([\w-]+)"', rf'id="{name}-\1"', drawn)
     drawn = re.sub(r"url\(#([\w-]+)\)", rf"url(#{name}-\1)", drawn)
     return re.sub(r'^<svg[^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" preserveAspectRatio="xMinYMin">', drawn)
+
+
+def _short(value: Any) -> Any:
+    """A figure of four digits, or none where it is too small to be drawn."""
+    if not isinstance(value, float) or not math.isfinite(value):
+        return value
+    return float(f"{value:.4g}") if abs(value) >= _DRAWN else 0.0
 
 
 def width(drawn: str) -> float:
@@ -59,11 +73,11 @@ def width(drawn: str) -> float:
     return float(found[1]) if found else _WIDTH
 
 
-def _chart(rows: list[Row], layers: list[Spec], height: int | None = 200, **scales: str) -> Spec:
+def _chart(rows: list[Row], layers: list[Spec], height: int | None = 200, **scales: str) -> list[Spec]:
     inner: Spec = {"layer": layers, "width": _WIDTH} | ({} if height is None else {"height": height})
     facet = _x("model", None, "nominal", header={"labelOrient": "top", "labelAngle": 0})
     spec: Spec = {"data": {"values": rows}, "facet": {"row": facet}, "spec": inner}
-    return spec | ({"resolve": {"scale": scales}} if scales else {})
+    return [spec | ({"resolve": {"scale": scales}} if scales else {})]
 
 
 def _x(field: str, title: str | None, type_: str = "quantitative", **more: Any) -> Spec:
@@ -78,7 +92,7 @@ def _from_0(**more: Any) -> Spec:
 _LEAGUE_METRICS: Final = {"srg": ("SRG (chance 0)", 0), "auroc": ("AUROC on truth (chance .5)", 0.5)}
 
 
-def _league(rows: list[Row]) -> Spec:
+def _league(rows: list[Row]) -> list[Spec]:
     shown = [
         {"place": " ".join(filter(None, (model, layer))), "method": row["method"]}
         | {"kind": "control" if is_control(row["method"]) else "method", "metric": title, "chance": chance}
@@ -107,7 +121,7 @@ def _league(rows: list[Row]) -> Spec:
             },
         },
     ]
-    return _by_place(shown, {"layer": layers, "width": 250})
+    return _by_metric(shown, {"layer": layers, "width": 250})
 
 
 def _room(rows: list[Row]) -> Spec:
@@ -115,14 +129,15 @@ def _room(rows: list[Row]) -> Spec:
     return {"minExtent": 10 + 9 * max((len(row["method"]) for row in rows), default=0)}
 
 
-def _by_place(rows: list[Row], inner: Spec) -> Spec:
-    """A panel for each place, its name above it, and metric."""
-    titles = [title for title, _ in _LEAGUE_METRICS.values()]
+def _by_metric(rows: list[Row], inner: Spec) -> list[Spec]:
+    """A chart for each metric, in it a panel for each place, its name above it."""
     header = {"labelOrient": "top", "labelAngle": 0, "labelAnchor": "start"}
     facet = {"row": _x("place", None, "nominal", sort=None, header=header)}
-    facet["column"] = _x("metric", None, "nominal", sort=titles)
-    spec = {"data": {"values": rows}, "facet": facet, "spec": inner}
-    return spec | {"resolve": {"scale": {"x": "independent", "y": "independent"}}}
+    spec = {"facet": facet, "spec": inner, "resolve": {"scale": {"x": "independent", "y": "independent"}}}
+    titles = [title for title, _ in _LEAGUE_METRICS.values() if any(row["metric"] == title for row in rows)]
+    return [
+        spec | {"title": title, "data": {"values": [row for row in rows if row["metric"] == title]}} for title in titles
+    ]
 
 
 def _of_layer(row: Row) -> str:
@@ -150,7 +165,7 @@ def _league_says(rows: list[Row]) -> str:
 _SEEN: Final = 0.005
 
 
-def _ranks(rows: list[Row]) -> Spec:
+def _ranks(rows: list[Row]) -> list[Spec]:
     shown = [
         {"place": " ".join(filter(None, (row["model"], row["layer"]))), "method": row["method"], "rank": number}
         | {"metric": _LEAGUE_METRICS[row["metric"]][0], "share": share, "mean": row["mean_rank"]}
@@ -165,7 +180,7 @@ def _ranks(rows: list[Row]) -> Spec:
         "opacity": _x("share", "share", scale={"domain": [0, 1], "range": [0.08, 1]}, legend=None),
     }
     mark = {"type": "rect", "color": _COLOURS[0]}
-    return _by_place(shown, {"mark": mark, "encoding": encoding, "width": 250})
+    return _by_metric(shown, {"mark": mark, "encoding": encoding, "width": 250})
 
 
 def _ranks_says(rows: list[Row]) -> str:
@@ -177,7 +192,7 @@ def _ranks_says(rows: list[Row]) -> str:
     return f"{'; '.join(said)}." if said else "No method was judged by removal."
 
 
-def _scores(rows: list[Row]) -> Spec:
+def _scores(rows: list[Row]) -> list[Spec]:
     shown = [row | {"end": row["bin"] + 0.1} for row in rows]
     encoding = {
         "x": _x("bin", "score (mean probability of fake)", scale=_from_0(), bin="binned"),
@@ -194,7 +209,7 @@ def _scores_says(rows: list[Row]) -> str:
     return f"{wrong:,} of {n:,} scores lie on the wrong side of .5."
 
 
-def _thresholds(rows: list[Row]) -> Spec:
+def _thresholds(rows: list[Row]) -> list[Spec]:
     shown = [
         {"model": row["model"], "threshold": row["threshold"], "share": row[name], "of": of}
         for row in rows
@@ -220,7 +235,7 @@ def _thresholds_says(rows: list[Row]) -> str:
     return "; ".join(said) + " (chosen on these videos, so flattering)."
 
 
-def _reliability(rows: list[Row]) -> Spec:
+def _reliability(rows: list[Row]) -> list[Spec]:
     scale = _from_0()
     x = _x("probability", "probability of fake", scale=scale)
     ends = {"x": {"datum": 0}, "y": {"datum": 0}, "x2": {"datum": 1}, "y2": {"datum": 1}}
@@ -242,7 +257,7 @@ def _reliability_says(rows: list[Row]) -> str:
     return f"Mean distance from the diagonal, on which a calibrated detector lies: {', '.join(said)}."
 
 
-def _steadiness(rows: list[Row]) -> Spec:
+def _steadiness(rows: list[Row]) -> list[Spec]:
     shown = [
         row | {"map": f"{_of_layer(row)}, {row['target']}", "value": row[name], "figure": title}
         for row in rows
@@ -267,7 +282,7 @@ def _steadiness_says(rows: list[Row]) -> str:
     return f"At .5 the mean IoU of consecutive masks is {raw:.2f}, over chance {adjusted:.2f} (0: as if by chance)."
 
 
-def _regions(rows: list[Row]) -> Spec:
+def _regions(rows: list[Row]) -> list[Spec]:
     shown = [row | {"map": f"{_of_layer(row)}, {row['target']}"} for row in rows]
     y = _x("region", None, "nominal")
     tick = {"type": "tick", "color": _INK, "thickness": 2, "size": 18}
@@ -287,7 +302,7 @@ def _regions_says(rows: list[Row]) -> str:
     )
 
 
-def _figure2(rows: list[Row]) -> Spec:
+def _figure2(rows: list[Row]) -> list[Spec]:
     shown = [
         {
             "model": f"{row['model']} {_of_layer(row)}, {row['target']}",
@@ -315,7 +330,7 @@ def _figure2_says(rows: list[Row]) -> str:
     )
 
 
-def _localisation(rows: list[Row]) -> Spec:
+def _localisation(rows: list[Row]) -> list[Spec]:
     said = {True: "right", False: "wrong", None: "unknown"}
     shown = [
         row | {"map": f"{_of_layer(row)}, {row['target']}", "model is": said[row["rightly"]]}
@@ -345,7 +360,7 @@ def _localisation_says(rows: list[Row]) -> str:
     )
 
 
-def _curves(rows: list[Row]) -> Spec:
+def _curves(rows: list[Row]) -> list[Spec]:
     shown = [row | {"map": _of_layer(row)} for row in rows if row["fill"] == rows[0]["fill"]]
     encoding = {
         "x": _x("removed", "share of the cells removed", scale=_from_0()),
@@ -368,7 +383,7 @@ def _curves_says(rows: list[Row]) -> str:
     return f"Filled by {rows[0]['fill']}, the curves of {model} {name} lie furthest apart: {gap / n:.2f} on average."
 
 
-def _sanity(rows: list[Row]) -> Spec:
+def _sanity(rows: list[Row]) -> list[Spec]:
     shown = [
         row | {"map": _of_layer(row)} for row in rows if row["test"] == "weights" and row["similarity"] is not None
     ]
@@ -389,7 +404,7 @@ def _sanity_says(rows: list[Row]) -> str:
     )
 
 
-def _tcav(rows: list[Row]) -> Spec:
+def _tcav(rows: list[Row]) -> list[Spec]:
     shown = [
         row | {"of": f"{row['model']}, {row['class']}: {_thing(row)}", "kind": _kind(row)}
         for row in rows
@@ -420,7 +435,7 @@ def _tcav(rows: list[Row]) -> Spec:
     ]
     facet = {"row": _x("of", None, "nominal"), "column": _x("statistic", None, "nominal", sort=["share", "magnitude"])}
     spec = {"data": {"values": shown}, "facet": facet, "spec": {"layer": marks, "width": 260, "height": 150}}
-    return spec | {"resolve": {"scale": {"y": "independent"}}}
+    return [spec | {"resolve": {"scale": {"y": "independent"}}}]
 
 
 #: what a vector points to, and away from
@@ -449,7 +464,7 @@ def _tcav_says(rows: list[Row]) -> str:
     )
 
 
-def _against(rows: list[Row]) -> Spec:
+def _against(rows: list[Row]) -> list[Spec]:
     shown = [
         {"of": " ".join(filter(None, (row["model"], _of_layer(row)))), "metric": row["metric"]}
         | {"value": row["difference"], "low": row["difference_low"], "high": row["difference_high"]}
@@ -465,7 +480,7 @@ def _against(rows: list[Row]) -> Spec:
     ]
     facet = _x("metric", None, "nominal", sort=None)
     spec = {"data": {"values": shown}, "facet": facet, "columns": 2, "spec": {"layer": layers, "width": 220}}
-    return spec | {"resolve": {"scale": {"x": "independent", "y": "independent"}}}
+    return [spec | {"resolve": {"scale": {"x": "independent", "y": "independent"}}}]
 
 
 def _against_says(rows: list[Row]) -> str:

@@ -217,7 +217,6 @@ function select(series) {
     });
     $(`by-${facet}`).replaceChildren(...buttons);
   });
-  $("scale").textContent = `Brightest: ${series.top} ${series.unit}, one scale for all maps of the run by this method`;
   if (series.view !== shown.view && shown.urls.length) {
     shown.view = series.view;
     $("clip").src = shown.urls[series.view];
@@ -284,16 +283,23 @@ function paint() {
   $("where").textContent = `Keyframe ${k + 1} of ${card.video.frames.length}, frame ${frame.frame}, ${frame.time.toFixed(2)} s: ${says}`;
   $("seek").setAttribute("aria-valuetext", $("where").textContent);
   if (map && !map.empty) heat(context, canvas, map);
+  const top = map && !map.empty ? (series.top * brightest(map)) / 255 : series.top;
+  const scale = $("own").value ? "a scale of this map's own: compare no two of them" : "one scale for all maps of the run by this method";
+  $("scale").textContent = `Brightest: ${Number(top.toPrecision(3))} ${series.unit}, ${scale}`;
   const truth = card.video.truth.find((each) => each.k === k);
   if (truth && $("outline").checked) outline(context, canvas, truth);
 }
+
+// the level that is drawn brightest: the method's, or the map's own
+const brightest = (map) => ($("own").value && Math.max(...cells(map))) || 255;
 
 function heat(context, canvas, map) {
   const small = new OffscreenCanvas(map.w, map.h);
   const image = new ImageData(map.w, map.h);
   const [opacity, threshold] = [Number($("opacity").value), Number($("threshold").value)];
+  const most = brightest(map);
   cells(map).forEach((level, i) => {
-    const value = level / 255;
+    const value = level / most;
     const alpha = value < threshold ? 0 : 255 * opacity * value;
     image.data.set([...palette(value), alpha], 4 * i);
   });
@@ -363,6 +369,7 @@ if ($("player")) {
   $("play").addEventListener("click", play);
   $("seek").addEventListener("input", () => { $("clip").pause(); $("play").textContent = "Play"; step(Number($("seek").value)); });
   for (const id of ["opacity", "threshold", "outline"]) $(id).addEventListener("input", paint);
+  $("own").addEventListener("change", paint);
 }
 
 addEventListener("keydown", (event) => {

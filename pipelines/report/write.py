@@ -36,10 +36,9 @@ _LEAGUE: Final = (league.NAME, *league.TITLES)
 
 @dataclass(frozen=True)
 class Picture:
-    """A chart: its SVG, its width in pixels, and the sentence that it shows."""
+    """A chart: its SVGs, side by side where there is room, with their widths in pixels; and the sentence they show."""
 
-    svg: Markup
-    width: float
+    parts: list[tuple[Markup, float]]
     says: str
 
 
@@ -186,10 +185,10 @@ def _block(ask: Ask, table: pa.Table, lake: Path) -> Block:
     picture = None
     if ask.name in CHARTS:
         chart, rows = CHARTS[ask.name], table.to_pylist()
-        spec = chart.draw(rows)
-        if spec["data"]["values"]:
-            drawn = svg(spec, ask.name)
-            picture = Picture(Markup(drawn), width(drawn), chart.says(rows))
+        specs = [spec for spec in chart.draw(rows) if spec["data"]["values"]]
+        drawn = [svg(spec, f"{ask.name}-{number}") for number, spec in enumerate(specs)]
+        if drawn:
+            picture = Picture([(Markup(each), width(each)) for each in drawn], chart.says(rows))
     return Block(ask, said, show(table), sql, shell, picture)
 
 

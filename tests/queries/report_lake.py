@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict
 
-from operators.forging.portrait import make_clips
 from operators.inputs.flow import FlowParams
 from operators.inputs.view import View
 from schemas.tables import LABELS
@@ -26,13 +25,14 @@ BITS = {"zoo": 9.0, "flow": 100.0}
 HOT = [1.0, 0.0, 0.0, 0.0]
 
 
-def rows(folder, name="{}.mp4"):
-    """Tables of a run that explained two forged and two genuine clips in `folder`, renamed as `name` says."""
-    make_clips(folder, n_real=2, n_fake=2, frames_per_clip=6)
+def rows(folder, clips, name="{}.mp4"):
+    """Tables of a run that explained the clips of the fixture `portraits`, in `folder` and named as `name` says."""
     uris = {}
-    for file in sorted(folder.glob("*/*.mp4")):
-        video = f"{file.parent.name}-{file.stem}"
-        uris[video] = str(file.rename(file.with_name(name.format(file.stem))))
+    for (label, number), content in clips.items():
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        file = folder / label / name.format(number)
+        file.write_bytes(content)
+        uris[f"{label}-{number}"] = str(file)
     ids = [{"video_id": video, "frame": frame, "first_frame": frame} for video in uris for frame in FRAMES]
     face = {"face_x": 60, "face_y": 20, "face_width": 160, "face_height": 160}
     box = {"box_x": 60, "box_y": 20, "box_width": 160, "box_height": 160, "input_size": 64, "height": 2, "width": 2}
@@ -62,4 +62,29 @@ def rows(folder, name="{}.mp4"):
             {"video_id": video, "frame": 1, "model": "zoo", "target": "real", "auroc": auroc}
             for video, auroc in (("fake-000", 0.25), ("fake-001", 0.75))
         ],
+    }
+
+
+def judged(rows):
+    """What `judge` says of these maps: the bottleneck's are worth something, Grad-CAM's nothing, and the centre is a
+    control. One map of the bottleneck is half as hot as the others."""
+    for row in rows["masks"]:
+        if (row["video_id"], row["frame"], row["method"]) == ("fake-001", FRAMES[1], "iba"):
+            row["saliency"] = [each / 2 for each in HOT]
+    figures = {"iba": (0.5, 0.9), "random_smooth+mean_map": (0.0, 0.5), "gradcam": (0.0, 0.5), "centre": (0.1, 0.6)}
+    own = [(row["video_id"], number / 100) for number, row in enumerate(rows["videos"])]
+    at = [
+        {"video_id": video, "frame": 1, "model": model, "target": "fake" if SCORES[video] > 0.5 else "real"}
+        | {"method": name.partition("+")[0], "variant": name.partition("+")[2]}
+        | {"layer": "" if name == "centre" else "l", "srg": srg + shift, "auroc": auroc + shift}
+        for model in ("zoo", "flow")
+        for name, (srg, auroc) in figures.items()
+        for video, shift in own
+    ]
+    keys = ("video_id", "frame", "model", "method", "layer", "target", "variant")
+    ids = [{key: row[key] for key in keys} for row in at]
+    return {
+        "judged": [{"video_id": video} for video, _ in own],
+        "judged_maps": [each | {"auroc": row["auroc"]} for each, row in zip(ids, at, strict=True)],
+        "faithfulness": [each | {"value": row["srg"]} for each, row in zip(ids, at, strict=True)],
     }

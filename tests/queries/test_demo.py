@@ -1,6 +1,10 @@
 """The demo's own code: who is given what. What the commands make of it is tested with each of them."""
 
+import io
+import re
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +17,7 @@ from operators.models.spec import spec_for
 from operators.models.training import TrainParams
 from operators.models.weights import load_model, save_model
 from pipelines import demo as demos
+from pipelines.called import called
 from tests.queries.conftest import write_lake
 
 FACES, MOTION = (replace(spec_for("test_resnet"), name=name) for name in ("faces", "motion"))
@@ -55,7 +60,8 @@ def told(monkeypatch) -> dict[str, list]:
     told_to("evaluate", lambda _lake: 0)
     told_to("render", lambda _lake, video_id: (f"{video_id}.mp4",))
     told_to("estimate", noise)
-    for name in ("cut_samples", "judge", "report"):
+    told_to("report", lambda folder: folder / "report.html")
+    for name in ("cut_samples", "judge"):
         told_to(name)
     return found
 
@@ -103,3 +109,38 @@ def test_the_demo_again_keeps_its_clips(told, tmp_path):
     demos.demo(tmp_path, Console(quiet=True))
     assert clips
     assert all(path.stat().st_mtime_ns == before for path, before in clips.items() if path.is_file())
+
+
+def said_by(tmp_path, run):
+    out = io.StringIO()
+    run(tmp_path / "demo", Console(file=out, width=80, force_terminal=True, color_system=None))
+    return out.getvalue().splitlines()
+
+
+def test_the_demo_is_a_line_a_step_and_ends_in_what_to_type(told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "platform", "linux")
+    lines = said_by(Path(), demos.demo)
+    assert "six minutes on two cores" in lines[0]
+    steps = [line for line in lines if re.match(r"\d/\d ", line)]
+    assert [line[:3] for line in steps] == [f"{number}/8" for number in range(1, 9)]
+    assert len(lines) <= 25
+    assert lines[-3] == "  xdg-open demo/lake/report.html"
+    weights = " ".join(f"--weights {spec.name}=demo/training/{spec.name}/model.safetensors" for spec, _ in DETECTORS)
+    assert lines[-1] == f"  {called(f'explain VIDEOS --lake lake {weights}')}"
+    # what commands say is kept, and tables are for who asks for them
+    assert "1/8 making" in Path("demo/demo.log").read_text()
+    assert all(arguments[-1].quiet for arguments, _ in (*told["explain"], *told["judge"], *told["estimate"]))
+    assert told["evaluate"] == [((Path("demo/lake"),), {"brief": True})]
+
+
+def test_a_video_that_failed_is_said_where_it_is_seen(told, tmp_path, monkeypatch):
+    def lake(_config, _manifests, folder, _console):
+        videos = [{"video_id": name, "label": name, "status": "ok"} for name in ("real", "fake")]
+        write_lake({"runs": [{}], "videos": [*videos, {"video_id": "bad", "status": "error"}]}, lake=folder)
+
+    monkeypatch.setattr(demos, "explain", lake)
+    lines = said_by(tmp_path, demos.demo)
+    at = lines.index("1 videos could not be explained:")
+    assert lines[at + 1].startswith(f"  {called('sql --lake ')}")
+    assert "1 videos could not be judged:" not in lines

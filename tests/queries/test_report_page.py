@@ -22,9 +22,10 @@ NAME = "<script>alert(1)<" + "b>{}.mp4"
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def page(portraits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
-    lake = write_lake(report_lake.rows(folder / "clips", NAME), lake=folder / "lake")
+    rows = report_lake.rows(folder / "clips", portraits, NAME)
+    lake = write_lake(rows | report_lake.judged(rows), lake=folder / "lake")
     return report(lake, out=folder / "page.html", console=Console(quiet=True))
 
 
@@ -205,6 +206,64 @@ def alerted(chrome):
     return True
 
 
+def test_a_weak_map_is_seen_on_a_scale_of_its_own(opened):
+    chrome, _ = opened
+    chrome.get(chrome.current_url.partition("#")[0] + "#v=fake-001&f=4&model=zoo&method=iba")
+    until(lambda: find(chrome, "#player").is_displayed(), "opened")
+    # half as hot as the run's hottest: half of the opacity
+    assert 80 < pixel(chrome, 0.1, 0.1) < 120
+    assert "Brightest: 2 bits per pixel, one scale" in find(chrome, "#scale").text
+    choose(chrome, "own", "map")
+    assert pixel(chrome, 0.1, 0.1) > 190
+    assert "Brightest: 1 bits per pixel, a scale of this map's own" in find(chrome, "#scale").text
+    # an empty map has no scale
+    chrome.get(chrome.current_url.partition("#")[0] + "#v=real-001&f=4&model=zoo&method=iba")
+    until(lambda: "empty map" in find(chrome, "#where").text, "said")
+    assert "Brightest: 2 bits per pixel" in find(chrome, "#scale").text
+
+
+def boxes(chrome, selector):
+    script = (
+        "return [...document.querySelectorAll(arguments[0])].map((each) => each.getBoundingClientRect())"
+        ".map((box) => [box.left, box.top, box.right, box.bottom])"
+    )
+    return chrome.execute_script(script, selector)
+
+
+def charts(chrome):
+    """Of every chart: its width, what there is to scroll to, and the smallest text in it, all in pixels."""
+    script = """return [...document.querySelectorAll(".chart")].map((chart) => {
+        const sizes = [...chart.querySelectorAll("svg")].map((svg) => {
+            const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+            const texts = [...svg.querySelectorAll("text")].map((text) => parseFloat(text.getAttribute("font-size")));
+            return scale * Math.min(...texts);
+        });
+        return [chart.clientWidth, chart.scrollWidth, getComputedStyle(chart).overflowX, Math.min(...sizes)];
+    })"""
+    return chrome.execute_script(script)
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_every_chart_can_be_read_on_a_phone_and_on_a_screen(opened, width):
+    chrome, _ = opened
+    screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 400}
+    chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    try:
+        chrome.refresh()
+        found = charts(chrome)
+        assert len(found) > 5
+        for own, all_of_it, overflow, text in found:
+            assert text >= 9
+            assert all_of_it <= own or (overflow == "auto" and width < 400)
+        # the figures of the league are beside each other where there is room, else below
+        label = "[aria-labelledby=h-league].chart > div"
+        (_, top, right, bottom), (left, other_top, other_right, _) = boxes(chrome, label)
+        assert (other_top >= bottom) == (width == 360)
+        assert (left >= right and other_top == top and other_right <= width) == (width == 1280)
+    finally:
+        chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 @pytest.mark.parametrize("width", [360, 1280])
 def test_the_page_fits_and_every_control_has_a_name(opened, width):
     chrome, _ = opened
@@ -234,6 +293,15 @@ def test_the_page_is_printed_with_everything_that_is_folded(opened):
     assert printed.startswith(b"%PDF-")
     assert not chrome.find_elements("css selector", "details:not([open])")
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) > 5
+    # on paper nothing scrolls
+    chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    screen = {"width": 700, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    try:
+        assert all(right <= 700 for _, _, right, _ in boxes(chrome, ".chart svg"))
+    finally:
+        chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
     assert not severe(chrome)
 
 

@@ -6,11 +6,12 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
 from pipelines.config import build
 from pipelines.explain import _check_labels
 from pipelines.manifest import Manifest
-from pipelines.progress import paces
+from pipelines.progress import Pace, _columns, paces
 from pipelines.screen import command, log, logged, say, wrap
 from schemas.tables import MANIFEST
 
@@ -78,6 +79,19 @@ def test_what_is_said_is_kept_with_its_time_whether_or_not_it_is_printed(tmp_pat
         "7 s",
     ]
     assert all(line[:2] == "20" and line[13] == line[16] == ":" for line in lines)
+
+
+@pytest.mark.parametrize("width", [80, 110, 200])
+def test_no_figure_of_a_million_videos_is_cut(width):
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    bars = Progress(*_columns(width), console=console)
+    pace = Pace(123456, 1234.5, 23456, 0.875)
+    bars.add_task("explain", total=1_000_000, completed=123456, pace=str(pace))
+    console.print(bars.get_renderable())
+    said = console.file.getvalue()
+    assert "123456/1000000" in said
+    assert "1234.5/min, 23456 wait, busy 88%" in said
+    assert said.count("\n") == 1
 
 
 def test_the_stage_that_holds_up_the_others_is_the_one_that_most_wait_for():

@@ -16,6 +16,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from operators.inputs.view import View
+from operators.measures.calibration import best_threshold
 from operators.models.spec import spec_for
 from operators.models.training import TrainParams
 from pipelines import train
@@ -125,3 +126,30 @@ def test_a_killed_training_goes_on_to_the_same_weights(config, monkeypatch):
     assert gone_on["state"] == whole["state"]
     assert "optimizer" not in whole  # of 130 million weights one gigabyte that nothing asks for any more
     assert all(torch.equal(value, gone_on["model"][name]) for name, value in whole["model"].items())
+
+
+SURE = "surer of itself than it is right (temperature 5.50)"
+
+
+@pytest.mark.parametrize(
+    ("prob_fake", "temperature", "says"),
+    [
+        ([0.1, 0.3, 0.35, 0.9], 1.0, "best threshold 0.32 (balanced accuracy 1.00, at 0.5 0.75)"),
+        (
+            [1e-9, 2e-6, 4e-4, 1.0],
+            5.5,
+            f"best threshold 0.0002 (balanced accuracy 1.00, at 0.5 0.75): so near 0, for the detector is {SURE}",
+        ),
+        (
+            [1e-9, 1 - 4e-4, 1 - 2e-6, 1.0],
+            5.5,
+            f"best threshold 1 - 0.0002 (balanced accuracy 1.00, at 0.5 0.75): so near 1, for the detector is {SURE}",
+        ),
+        ([1e-9, 2e-6, 4e-4, 1.0], 0.5, "best threshold 0.0002 (balanced accuracy 1.00, at 0.5 0.75)"),
+        ([0.1, 0.2, 0.7, 0.9], 1.0, "no threshold better than 0.5"),
+        ([0.9, 0.8, 0.2, 0.1], 1.0, "no threshold tells forged from genuine"),
+    ],
+)
+def test_the_best_threshold_is_told_with_what_it_brings(prob_fake, temperature, says):
+    values, labels = np.array(prob_fake), np.array([0, 0, 1, 1])
+    assert train.threshold_says(best_threshold(values, labels), values, labels, temperature) == says
