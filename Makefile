@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup newest lock landmarks demo test test-fast test-e2e test-unit test-queries mutants check clean
+.PHONY: setup newest lock landmarks demo test test-fast test-faults test-e2e test-unit test-queries mutants check clean
 setup: .venv/.done
 
 .venv/.done: requirements.lock
@@ -48,8 +48,12 @@ test: setup
 test-fast: setup
 	$(MAKE) --no-print-directory --jobs 2 test-unit test-queries
 
+# what kills processes and has a store fail: three tests, five minutes
+test-faults: setup
+	$(BIN)/python -m pytest tests/e2e -m faults
+
 test-e2e: setup
-	$(BIN)/python -m pytest tests/e2e
+	$(BIN)/python -m pytest tests/e2e -m "not faults"
 
 test-unit: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit tests/gpu

@@ -3,15 +3,21 @@
 Explains N short clips of the portrait (50 of them, under N names) by Grad-CAM of a small network, for each N in a lake
 of its own, and prints the peaks of anonymous memory of the driver, of Ray's workers and of the decoding processes, of
 what the object store holds, the seconds to the first and the last video, and those of the same command once more, when
-nothing is left to do. One row for each N, as CSV.
+nothing is left to do. One row for each N, as CSV, which OUT/memory.csv keeps of all calls; OUT/memory.png draws them.
 """
 
 import argparse
+import csv
 import os
 import shutil
 import time
 from pathlib import Path
 from typing import Final
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
 
 from bench.processes import Command, is_raylet
 from operators.forging.portrait import make_clips
@@ -83,6 +89,25 @@ def measure(out: Path, n: int) -> dict[str, float]:
     return peaks | {"first_s": first_s, "whole_s": whole_s, "again_s": again.age_s()}
 
 
+def draw(rows: list[dict[str, float]], path: Path) -> None:
+    """Peaks of memory and seconds after the first video by the number of videos."""
+    rows = sorted(rows, key=lambda row: row["videos"])
+    n = [row["videos"] for row in rows]
+    figure, (memory, seconds) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    for kind, named in zip(_KINDS, ("driver", "workers", "decoding processes", "Ray", "object store"), strict=True):
+        memory.plot(n, [row[kind] for row in rows], marker="o", label=named)
+    memory.set(xlabel="videos", ylabel="GB at the peak", xscale="log", ylim=(0, None))
+    memory.legend(fontsize=8, loc="center right")
+    took = [row["whole_s"] - row["first_s"] for row in rows]
+    seconds.plot(n, took, marker="o", label="all after the first")
+    seconds.plot(n, [each * took[-1] / n[-1] for each in n], color="grey", linestyle=":", label="in proportion")
+    seconds.plot(n, [row["again_s"] for row in rows], marker="o", label="the same command again")
+    seconds.set(xlabel="videos", ylabel="s", xscale="log", yscale="log")
+    seconds.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def main() -> None:
     """One row for each number of videos."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -90,11 +115,21 @@ def main() -> None:
     parser.add_argument("--videos", type=int, nargs="+", default=[50, 500])
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    for position, n in enumerate(options.videos):
-        found = measure(options.out, n)
-        if not position:
-            print("videos", *found, sep=",", flush=True)
-        print(n, *(f"{value:.2f}" for value in found.values()), sep=",", flush=True)
+    kept = options.out / "memory.csv"
+    for n in options.videos:
+        found = {"videos": n} | {name: round(value, 2) for name, value in measure(options.out, n).items()}
+        new = not kept.is_file()
+        with kept.open("a", newline="") as file:
+            writer = csv.DictWriter(file, found)
+            if new:
+                writer.writeheader()
+            writer.writerow(found)
+        print(*(f"{name}={value:g}" for name, value in found.items()), flush=True)
+    with kept.open(newline="") as file:
+        draw(
+            [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)],
+            kept.with_suffix(".png"),
+        )
 
 
 if __name__ == "__main__":

@@ -85,11 +85,21 @@ def _explain(
     kept = kept_for(layout, config)
     _announce_kept(kept, manifest, finished, console)
     keep = _keeps(layout, config, keep, bool(finished), console)
+    todo = len(set(manifest.table["video_id"].to_pylist()) - finished)
+    if not todo and runs.config_of(layout, run_id) is not None:
+        runs.end(config, layout, None)
+    else:
+        _run(config, layout, kept, keep, todo, console)
+    summary.show(layout.root, run_id, console)
+
+
+def _run(config: Config, layout: Layout, kept: tuple[Kept, ...], keep: bool, todo: int, console: Console) -> None:
+    """Start or join Ray, and do what is `todo`."""
+    run_id = config.run_id
     cuts = probe(config)
     for (model, _), cut in cuts.items():
         if cut.slower is not None:
             say(console, f"{model} {cut.slower}", "yellow")
-
     cluster = connect(config.resources, console)
     runs.begin(config, layout, cuts)
     if any(STATISTICS in method.needs for method in config.made_methods):
@@ -98,7 +108,6 @@ def _explain(
     choices = keep_choices(config, layout.manifest(run_id), layout.statistics(run_id), kept, cluster, console)
     runs.choose(config, layout, choices)
 
-    todo = len(set(manifest.table["video_id"].to_pylist()) - finished)
     chain = stages(config, layout.statistics(run_id), kept, keep, cluster)
     shares: dict[str, float] = {}
     if todo:
@@ -111,7 +120,6 @@ def _explain(
             videos.write_datasink(LakeSink(layout, run_id, (*SINK_TABLES, INPUTS) if keep else SINK_TABLES))
 
     runs.end(config, layout, shares.get("explain"))
-    summary.show(layout.root, run_id, console)
 
 
 def stages(config: Config, kept_statistics: Path, kept: tuple[Kept, ...], keep: bool, cluster: Cluster) -> list[Stage]:

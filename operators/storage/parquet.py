@@ -60,6 +60,8 @@ def write_table(table: pa.Table, path: Path, **options: Any) -> None:
 
 
 def dataset(files: list[Path], schema: pa.Schema) -> ds.Dataset:
-    """The rows of files that lie on one store."""
+    """The rows of files that lie on one store; what the schema has as a dictionary is one from the file on."""
     system = where(files[0])[1] if files else None
-    return ds.dataset([where(file)[0] for file in files], schema=schema, format="parquet", filesystem=system)
+    names = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+    form = ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(dictionary_columns=names))
+    return ds.dataset([where(file)[0] for file in files], schema=schema, format=form, filesystem=system)

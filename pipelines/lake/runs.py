@@ -61,10 +61,14 @@ def _draws(config: Config) -> int | None:
 
 
 def end(config: Config, layout: Layout, busy: float | None) -> None:
-    """Note that everything the run was given is finished, and how busy its actors were, None where none had to."""
+    """Note that everything the run was given is finished, and how busy its actors were.
+
+    None where none had to be: then a run that has ended keeps its end, and one that was killed just before has it now.
+    """
     row = _read(layout, config.run_id)
     assert row is not None, "ended before it began"
-    _write(layout, row | {"ended_at": datetime.now(UTC)} | ({} if busy is None else {"busy": busy}))
+    if busy is not None or row["ended_at"] is None:
+        _write(layout, row | {"ended_at": datetime.now(UTC)} | ({} if busy is None else {"busy": busy}))
 
 
 def config_of(layout: Layout, run_id: str) -> str | None:

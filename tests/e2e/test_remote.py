@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
 from operators.storage import parquet
 from operators.storage.remote import path_of
@@ -45,6 +46,7 @@ with locked(layout, EXPLAIN, "r1"):
 """
 
 
+@pytest.mark.faults
 def test_what_fails_is_done_again_and_nothing_is_written_twice(s3, secret):
     layout = Layout(path_of(s3.bucket) / "lake")
     empty = dict.fromkeys(VIDEO_ROW.names) | {table.name: [] for table in NESTED} | {"inputs": []}

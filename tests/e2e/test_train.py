@@ -80,6 +80,7 @@ def test_what_a_training_leaves(whole):
     assert found.to_pydict() == curves(whole)
 
 
+@pytest.mark.faults
 def test_two_workers_through_a_kill_learn_what_one_does(whole, manifest, killable, viba, tmp_path):
     killed = tmp_path / "killed"
     arguments = ("train", *TRAIN, "--workers", "2", "--manifest", manifest, "--out", killed)

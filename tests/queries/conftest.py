@@ -85,7 +85,7 @@ def views_of(tables: Rows, run_id: str = "r1") -> "duckdb.DuckDBPyConnection":
     """The views of `open_lake` over the rows of one run."""
     return read.views(
         {
-            table: ds.dataset(_table(table, run_id, tables.get(table.name, []), read.readable(table.schema)))
+            table: ds.dataset(_table(table, run_id, tables.get(table.name, []), read.readable(table)))
             for table in (*LAKE_TABLES, CURVES, ANNOTATIONS, *TCAV_TABLES)
         }
     )

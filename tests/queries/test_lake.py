@@ -54,6 +54,23 @@ def test_saliency_comes_back_as_written(views):
         assert lake.sql("select saliency from masks").fetchall() == [([0.25, 3.5],)]
 
 
+def test_texts_of_every_block_come_back_as_written(make_lake):
+    """They are read as dictionaries, and every block has one of its own: other values, in another order."""
+    written = []
+    for block, names in {"a": ["iba", "", "rise"], "b": ["rise", "iba"], "c": ["centre"]}.items():
+        rows = [{"video_id": f"{block}{n}", "method": name} for name in names for n in range(2)]
+        written += [(row["video_id"], row["method"]) for row in rows]
+        lake = make_lake({**(at(1) if block == "a" else {"runs": []}), "masks": rows}, name=block)
+    with open_lake(lake) as connection:
+        assert sorted(connection.sql("select video_id, method from masks").fetchall()) == sorted(written)
+        found = connection.sql("select video_id from masks where method = 'rise' and video_id like 'b%'").fetchall()
+        assert sorted(found) == [("b0",), ("b1",)]
+        assert (
+            dict(connection.sql("select column_name, column_type from (describe masks)").fetchall())["method"]
+            == "VARCHAR"
+        )
+
+
 def test_the_tables_are_all_there_is(views):
     with views() as lake:
         assert {name for (name,) in lake.sql("show tables").fetchall()} == {
