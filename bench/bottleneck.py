@@ -131,7 +131,7 @@ def _occlusion(subject: Subject) -> torch.Tensor:
         )
 
 
-def _subject(options: argparse.Namespace, n: int, **more: int) -> Subject:
+def _subject(options: argparse.Namespace, n: int, **more: Any) -> Subject:
     return load(options.model, options.weights, options.samples, options.layer, n, options.device, **more)
 
 

@@ -36,6 +36,8 @@ FILE = "subject.pt"
 FAST, REFERENCE = PRESETS["fast"], PRESETS["reference"]
 #: without the compiler's padding, which puts a copy in front of every product
 COMPILED: Final[dict[str, Any]] = {"comprehensive_padding": False}
+#: how many rows a compiled network is to see
+ROWS: Final = (16, 32, 64, 128, 256)
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,18 @@ class Subject:
         return self.targets[torch.arange(n, device=self.targets.device) % len(self.targets)]
 
 
-def pack(folder: Path, weights: Path | None, samples: Path | None, n: int = 32) -> None:
-    """Write what `run` takes: Xception above and below block4, 32 held-out pictures and the layer's statistics."""
+def pack(folder: Path, weights: Path | None, samples: Path | None, size: int, n: int = 32) -> None:
+    """Write what `run` takes: Xception above and below block4, 32 held-out pictures and the layer's statistics.
+
+    Without samples they are random, of `size`.
+    """
     from bench.subjects import load
     from operators.methods import statistics
     from operators.models.cut import folded, split
     from operators.models.spec import XCEPTION
     from operators.models.weights import load_model
 
-    size, spec = XCEPTION.view.size, XCEPTION
+    spec = replace(XCEPTION, view=replace(XCEPTION.view, size=size))
     if samples is not None:
         subject = load("xception", weights, samples, "block4", n, "cpu")
         cut, images, targets, spec = subject.cut, subject.images, subject.targets, subject.spec
@@ -111,9 +116,9 @@ def unpacked(folder: Path, device: torch.device) -> Subject:
 
 
 def timed(work: Callable[[], Any], device: torch.device, times: int = 10) -> float:
-    """Median seconds of the device for `work`, after three that do not count."""
+    """Median seconds of the device for `work`, after three that do not count; of a processor few times will do."""
     found = []
-    for number in range(-3 if device.type == "cuda" else -1, times):
+    for number in range(-3, times) if device.type == "cuda" else range(2):
         if device.type == "cuda":
             first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
             first.record()
@@ -192,6 +197,36 @@ def line(name: str, subject: Subject, cut: Split, n: int, device: torch.device, 
     said = f"| {name} | {n} | " + " | ".join(f"{1e3 * each / n:.3f}" for each in cells)
     report.speeds.append(f"{said} | {n / whole:.1f} | {flop * n / whole / peak:.0%} |")
     print(report.speeds[-1], flush=True)
+
+
+class _FewShapes(nn.Module):
+    """What lies above a cut, shown as many rows as the next of `sizes`: a compiler sees no other number of them."""
+
+    def __init__(self, above: nn.Module, sizes: tuple[int, ...] = ROWS) -> None:
+        super().__init__()
+        self._above, self._sizes = above, sizes
+
+    def forward(self, z: Tensor, crossing: tuple[Tensor, ...]) -> Tensor:
+        n = len(z)
+        more = next((size for size in self._sizes if size >= n), n) - n
+        z, *rest = (torch.cat([each, each[-1:].detach().expand(more, *each.shape[1:])]) for each in (z, *crossing))
+        return self._above(z, tuple(rest))[:n]
+
+
+def second_looks(subject: Subject, cut: Split, device: torch.device) -> None:
+    """Print what it costs to explain a doubtful sample again alone, or with others that were collected."""
+    print("| samples that are explained again together | ms each |\n|---|---|")
+    for n in (1, 2, 4, 8, 12):
+        seconds = timed(fitted(subject, cut, n, FAST.surely), device, times=3)
+        print(f"| {n} | {1e3 * seconds / n:.1f} |", flush=True)
+
+
+def in_few_shapes(subject: Subject, cuts: dict[str, Split], n: int, device: torch.device) -> None:
+    """Print what a whole fit by `fast` takes, with its quiet asks, whose rows vary, and its second looks."""
+    print("| way | samples | ms a map |\n|---|---|---|")
+    for name, cut in cuts.items():
+        seconds = timed(fitted(subject, cut, n, FAST), device, times=3)
+        print(f"| {name} | {n} | {1e3 * seconds / n:.3f} |", flush=True)
 
 
 def profiled(work: Callable[[], Any], device: torch.device) -> None:
@@ -289,7 +324,8 @@ def run(folder: Path, device: torch.device, minutes: float, samples: list[int], 
     report, subject, peak = Report(minutes), unpacked(folder, device), float("inf")
     low = torch.bfloat16 if fast_bfloat16(device) else torch.float32
     cut, products = lowered(subject.cut, low), lowered(as_products(subject.cut), low)
-    most = max(samples)
+    shown: Any = torch.compile(products._above, options=COMPILED, dynamic=False) if compiled else cut._above
+    few, most = replace(products, _above=_FewShapes(shown)), max(samples)
     with report.block("1 what runs"):
         name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
         print(f"{name}; torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}")
@@ -324,17 +360,21 @@ def run(folder: Path, device: torch.device, minutes: float, samples: list[int], 
                     report,
                     peak,
                 )
-    with report.block("5 a depthwise convolution alone") as go:
+    with report.block("5 the whole of fast, by number of rows; second looks") as go:
+        if go:
+            in_few_shapes(subject, {"as it is": cut, "few shapes": few}, most, device)
+            second_looks(subject, cut, device)
+    with report.block("6 a depthwise convolution alone") as go:
         if go:
             depthwise(device, compiled)
-    with report.block("6 fidelity") as go:
+    with report.block("7 fidelity") as go:
         if go:
             n, seeds = (32, 16) if device.type == "cuda" else (2, 2)
-            fidelity(subject, {"fast": cut, "fast, as products": products}, n, seeds)
-    with report.block("7 two threads") as go:
+            fidelity(subject, {"fast": cut, "fast, as products": products, "fast, few shapes": few}, n, seeds)
+    with report.block("8 two threads") as go:
         if go:
             busy(subject, cut, most, 60 if device.type == "cuda" else 5)
-    print("\n## 8 speeds\n" + heads)
+    print("\n## 9 speeds\n" + heads)
     print("\n".join(report.speeds), flush=True)
 
 
@@ -349,9 +389,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 16, 32, 64, 128], metavar="SAMPLES")
     parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--size", type=int, default=299, help="pack: side of random pictures; small to try the program")
     options = parser.parse_args()
     if options.what == "pack":
-        pack(options.folder, options.weights, options.samples)
+        pack(options.folder, options.weights, options.samples, options.size)
     else:
         device = torch.device(options.device)
         run(options.folder, device, options.minutes, options.batches, not options.no_compile)

@@ -9,11 +9,13 @@ moving, and methods and controls explain clips that nothing was learned from; `j
 their heat is compared with the disc that was planted, in space and in time.
 
 Steps are videos, train, concepts, tcav, explain, judge and tables, all of them unless named; each goes on where it
-stopped. `tables` prints what is in docs/clip_models.md and draws OUT/maps.png.
+stopped. `tables` prints what is in docs/clip_models.md and draws OUT/maps.png and OUT/concepts.png.
 """
 
 import argparse
 import csv
+import io
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -29,6 +31,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import vl_convert
+from PIL import Image
 
 from operators.collect import Collector, from_partial
 from operators.explain import PREDICTED, Explainer
@@ -53,8 +57,10 @@ from operators.video.sandbox import Limits
 from pipelines import config as configs
 from pipelines import manifest as manifests
 from pipelines.__main__ import main as viba
-from pipelines.lake.read import open_lake
+from pipelines.lake.read import open_lake, queries
 from pipelines.manifest import write_table
+from pipelines.report import charts
+from pipelines.report.charts import CHARTS, svg
 from schemas.conform import conform
 from schemas.tables import JUDGED_ROW, MANIFEST, VIDEO_ROW
 
@@ -68,6 +74,7 @@ _STEP: Final = 2
 KINDS: Final = ("motion", "appearance")
 METHODS: Final = ("iba", "gradcam", "extremal", "fep", "centre", "random", "random_smooth")
 _CRF: Final = 12
+_SVG: Final = "http://www.w3.org/2000/svg"
 
 
 @dataclass(frozen=True)
@@ -328,12 +335,15 @@ def figures(out: Path, kind: str) -> dict[tuple[str, str], list[float]]:
 
 
 def tables(out: Path) -> None:
-    """What was found, as Markdown, and OUT/maps.png."""
+    """What was found, as Markdown, OUT/maps.png and OUT/concepts.png."""
+    scores: list[dict[str, Any]] = []
     for kind in KINDS:
         with open_lake(out / kind / "lake") as connection:
             _print_tcav(connection, kind)
+            scores += [row | {"model": kind} for row in _scores(connection)]
         _print_league(figures(out, kind), list(planted(out, kind)), kind)
     draw({kind: list(planted(out, kind)) for kind in KINDS}, out / "maps.png")
+    draw_concepts(scores, out / "concepts.png")
 
 
 def _print_tcav(connection: duckdb.DuckDBPyConnection, kind: str) -> None:
@@ -348,6 +358,31 @@ def _print_tcav(connection: duckdb.DuckDBPyConnection, kind: str) -> None:
         ):
             said = ["none" if each is None else f"{each:.3g}" for each in (value, chance, effect, p, accuracy)]
             print(f"| {concept} | {against or 'random'} | {layer} | {' | '.join(said)} |")
+
+
+def _scores(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """What the page of `report` draws, which asks for the models of a run; here is none."""
+    connection.execute("create temp view predictions as select distinct model from tcav_scores")
+    return connection.sql(queries("report")["tcav"]).to_arrow_table().to_pylist()
+
+
+def draw_concepts(scores: list[dict[str, Any]], path: Path) -> None:
+    """The page's charts of TCAV, in its light colours, one above the other."""
+    style = (Path(charts.__file__).parent / "page.css").read_text(encoding="utf-8")
+    colours = re.findall(r"(--[\w-]+): ([^;]+);", style[: style.index("}")])
+    pictures = []
+    for number, spec in enumerate(CHARTS["tcav"].draw(scores)):
+        drawn = svg(spec, f"tcav-{number}")
+        for name, colour in colours:
+            drawn = drawn.replace(f"var({name})", colour)
+        drawn = vl_convert.svg_to_png(drawn.replace("<svg ", f'<svg xmlns="{_SVG}" ', 1), scale=1.3)
+        pictures.append(Image.open(io.BytesIO(drawn)))
+    size = (max(each.width for each in pictures), sum(each.height for each in pictures))
+    page, top = Image.new("RGBA", size, "white"), 0
+    for each in pictures:
+        page.alpha_composite(each.convert("RGBA"), (0, top))
+        top += each.height
+    page.quantize(64).save(path, optimize=True)
 
 
 def _print_league(values: dict[tuple[str, str], list[float]], maps: list[Planted], kind: str) -> None:

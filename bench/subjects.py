@@ -1,5 +1,6 @@
 """What the benchmarks look at: a detector's layer with its statistics, and samples it was not trained on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,21 +34,41 @@ class Subject:
         """The same with images start..stop alone."""
         return replace(self, images=self.images[start:stop], targets=self.targets[start:stop])
 
+    def of(self, which: np.ndarray) -> "Subject":
+        """The same with those images (N,) bool alone."""
+        chosen = torch.from_numpy(which)
+        return replace(self, images=self.images[chosen], targets=self.targets[chosen])
+
+
+def joined(parts: Sequence[Subject]) -> Subject:
+    """The images of all of one model, layer and noise."""
+    images, targets = ([getattr(each, name) for each in parts] for name in ("images", "targets"))
+    return replace(parts[0], images=torch.cat(images), targets=torch.cat(targets))
+
 
 def load(
-    name: str, weights: Path | None, samples: Path, layer: str, n: int, device: str, known_n: int = 256
+    name: str,
+    weights: Path | None,
+    samples: Path,
+    layer: str,
+    n: int,
+    device: str,
+    known_n: int = 256,
+    label: str | None = None,
+    noise: str | None = None,
 ) -> Subject:
     """N samples of the split `val`, spread over its videos, of the folder that `train` fills (OUT/samples).
 
-    Everything is on `device`. Statistics are taken from `known_n` of the split `train`.
+    Everything is on `device`. Statistics are taken from `known_n` of the split `train`. With `label` the samples, with
+    `noise` those behind the statistics are of videos with that label alone.
     Raises ValueError where the folder has no samples of this size.
     """
     spec = replace((spec_of(weights) if weights else None) or spec_for(name), name=name)
     model = load_model(spec, weights).eval().requires_grad_(False).to(device)
     model = model.to(memory_format=torch.channels_last)
-    held_out = _pixels(samples, "val", spec, n).to(device)
+    held_out = _pixels(samples, "val", spec, n, label).to(device)
     cut = split(model, layer, held_out[:1])
-    known = _pixels(samples, "train", spec, known_n)
+    known = _pixels(samples, "train", spec, known_n, noise)
     parts = []
     with torch.no_grad():
         for start in range(0, len(known), 16):
@@ -58,8 +79,9 @@ def load(
     return Subject(spec, layer, model, cut, held_out, targets, mean, std, active)
 
 
-def _pixels(folder: Path, split_name: str, spec: ModelSpec, n: int) -> Tensor:
+def _pixels(folder: Path, split_name: str, spec: ModelSpec, n: int, label: str | None) -> Tensor:
     wanted = [("split", "=", split_name), ("view", "=", str(spec.view))]
+    wanted += [] if label is None else [("label", "=", label)]
     table = pq.read_table(folder, filters=wanted).sort_by([("video_id", "ascending"), ("frame", "ascending")])
     if len(table) < n and split_name == "val":
         raise ValueError(f"{folder} has {len(table)} held-out samples that show {spec.view}, {n} are asked for")

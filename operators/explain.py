@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -18,7 +18,8 @@ from operators.measures.maps import stored
 from operators.methods.method import PICTURE, Maps, Method
 from operators.methods.ready import Files, ReadyMethods
 from operators.models.batches import Batches
-from operators.models.running import pixels_of, placed, to_input
+from operators.models.running import fetched, pixels_of, placed, to_input
+from operators.models.spec import ModelSpec
 from operators.models.weights import Detector
 from schemas.errors import SampleError
 from schemas.tables import NESTED, STATUS_ERROR, STATUS_OK, VIDEO_ROW
@@ -46,6 +47,19 @@ class _Loaded:
         wanted = picture != self.spec.view and any(PICTURE in method.needs for method in methods)
         #: of which view methods want the pictures, besides the inputs
         self.picture = picture if wanted else None
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Of a batch, on the processor: logits (N, classes) of the plain pass, the classes each sample is explained for,
+    the maps (of each sample and class) of each method at a layer, and the seconds each took; `seconds` are a sample's.
+    """
+
+    batch: list[Sample]
+    logits: Tensor
+    chosen: list[list[int]]
+    seconds: float = 0.0
+    maps: list[tuple[Method, str, Maps, float]] = field(default_factory=list)
 
 
 class Explainer:
@@ -89,7 +103,9 @@ class Explainer:
             samples = [(row, item) for row in rows for item in row["inputs"] if item["view"] == view]
             if samples:
                 with self._lock:
-                    self._explain(detector, samples)
+                    found = self._explain(detector, samples)
+                for each in found:
+                    _write(each, detector.spec)
         for row in rows:
             try:
                 _require_explained(row, [detector.spec.view for detector in self._detectors])
@@ -99,28 +115,26 @@ class Explainer:
                 row["inputs"] = []
         return pa.Table.from_pylist(rows, schema=VIDEO_ROW)
 
-    def _explain(self, detector: Detector, samples: list[Sample]) -> None:
+    def _explain(self, detector: Detector, samples: list[Sample]) -> list[_Found]:
         name = detector.spec.name
         if name not in self._loaded:
             loaded = _Loaded(detector, self._methods, self._files, self._device)
             self._loaded[name] = loaded, Batches(self._device, self._batch_samples)
         loaded, batches = self._loaded[name]
         started = time.perf_counter()
+        done: list[_Found] = []
         for batch, found in batches.run(samples, partial(self._explain_batch, loaded)):
             if found is None:
                 row, _ = batch[0]
                 detail = f"one sample of {name}, {detector.spec.view}, needs more than there is"
                 _fail(row, SampleError("out_of_memory", detail))
                 samples[:] = [sample for sample in samples if sample[0] is not row]
-                continue
-            for (row, _), (predictions, masks, seconds) in zip(batch, found, strict=True):
-                row["predictions"] += predictions
-                row["masks"] += masks
-                row["explain_s"] = (row["explain_s"] or 0.0) + seconds
+            else:
+                done.append(found)
         self.worked_s += time.perf_counter() - started
+        return done
 
-    def _explain_batch(self, loaded: _Loaded, batch: list[Sample]) -> list[tuple[list[Row], list[Row], float]]:
-        """Rows of `predictions` and `masks`, and seconds, of each sample."""
+    def _explain_batch(self, loaded: _Loaded, batch: list[Sample]) -> _Found:
         started = time.perf_counter()
         spec = loaded.spec
         images = to_input(pixels_of([item["pixels"] for _, item in batch], spec), spec, self._device)
@@ -128,15 +142,12 @@ class Explainer:
         if loaded.picture is not None:
             pictures = np.stack([_picture_of(row, item, loaded.picture) for row, item in batch])
             outputs = replace(outputs, pictures=torch.tensor(pictures, device=self._device).permute(0, 3, 1, 2) / 255)
+        (logits,) = fetched([logits])
         chosen = [
             _classes(row, predicted, spec.classes, self._targets)
             for (row, _), predicted in zip(batch, logits.argmax(1).tolist(), strict=True)
         ]
-        plain = _numpy(logits), _numpy(logits.softmax(1))
-        found: list[tuple[list[Row], list[Row]]] = [
-            (_predictions(item, spec.name, spec.classes, "", "", None, own, plain[0][i], plain[1][i]), [])
-            for i, ((_, item), own) in enumerate(zip(batch, chosen, strict=True))
-        ]
+        found = _Found(batch, logits, chosen)
         # one entry for each sample and class: mostly one class a sample
         which = [i for i, own in enumerate(chosen) for _ in own]
         targets = torch.tensor([target for own in chosen for target in own], device=self._device)
@@ -145,21 +156,43 @@ class Explainer:
             images, outputs = images[index], outputs.of(index)
         for method, layer, ready in loaded.ready.each if which else ():
             begun = time.perf_counter()
-            maps = ready.run(images, targets, outputs)
-            rows = _masks(maps, [batch[i][1] for i in which], spec.view)
-            share = (time.perf_counter() - begun) / sum(map(len, rows))
-            ids = {"model": spec.name, "method": method.name, "layer": layer, "unit": method.unit, "seconds": share}
-            for i, target, own in zip(which, targets.tolist(), rows, strict=True):
-                found[i][1].extend(ids | {"target": spec.classes[target]} | row for row in own)
-            if maps.logits is not None and maps.probabilities is not None:
-                logits, probabilities = _numpy(maps.logits), _numpy(maps.probabilities)
-                for j, (i, target) in enumerate(zip(which, targets.tolist(), strict=True)):
-                    if rows[j][0]["error_code"] is not None:
-                        continue
-                    through = (method.name, layer, target, [target], logits[j], probabilities[j])
-                    found[i][0].extend(_predictions(batch[i][1], spec.name, spec.classes, *through))
-        seconds = (time.perf_counter() - started) / len(batch)
-        return [(predictions, masks, seconds) for predictions, masks in found]
+            maps = _fetched(ready.run(images, targets, outputs))
+            found.maps.append((method, layer, maps, (time.perf_counter() - begun) / maps.saliency.shape[:2].numel()))
+        return replace(found, seconds=(time.perf_counter() - started) / len(batch))
+
+
+def _fetched(maps: Maps) -> Maps:
+    """The same on the processor."""
+    others = {"empty": maps.empty, "logits": maps.logits, "probabilities": maps.probabilities}
+    there = {name: each for name, each in others.items() if each is not None}
+    saliency, *rest = fetched([maps.saliency, *maps.figures.values(), *there.values()])
+    figures = dict(zip(maps.figures, rest, strict=False))
+    return Maps(saliency, figures, **dict(zip(there, rest[len(figures) :], strict=True)))
+
+
+def _write(found: _Found, spec: ModelSpec) -> None:
+    """Rows of `predictions` and `masks` into those of the videos that have not failed."""
+    probabilities = found.logits.softmax(1)
+    items = [item for (_, item), own in zip(found.batch, found.chosen, strict=True) for _ in own]
+    masks = [_masks(maps, items, spec.view) for _, _, maps, _ in found.maps]
+    first = 0
+    for i, ((row, item), own) in enumerate(zip(found.batch, found.chosen, strict=True)):
+        numbers = range(first, first + len(own))
+        first += len(own)
+        row["explain_s"] = (row["explain_s"] or 0.0) + found.seconds
+        if row["status"] != STATUS_OK:
+            continue
+        plain = _numpy(found.logits[i]), _numpy(probabilities[i])
+        row["predictions"] += _predictions(item, spec.name, spec.classes, "", "", None, own, *plain)
+        for (method, layer, maps, seconds), rows in zip(found.maps, masks, strict=True):
+            ids = {"model": spec.name, "method": method.name, "layer": layer, "unit": method.unit, "seconds": seconds}
+            for j, target in zip(numbers, own, strict=True):
+                row["masks"] += [ids | {"target": spec.classes[target]} | each for each in rows[j]]
+                if maps.logits is None or maps.probabilities is None or rows[j][0]["error_code"] is not None:
+                    continue
+                through = _numpy(maps.logits[j]), _numpy(maps.probabilities[j])
+                names = method.name, layer, target, [target]
+                row["predictions"] += _predictions(item, spec.name, spec.classes, *names, *through)
 
 
 def _picture_of(row: Row, item: Row, view: View) -> np.ndarray:
@@ -211,7 +244,7 @@ def _masks(maps: Maps, items: list[Row], view: View) -> list[list[Row]]:
     What is not finite in one cell of time costs all of them.
     """
     saliency = _numpy(maps.saliency)
-    figures = {name: values.double().cpu().tolist() for name, values in maps.figures.items()}
+    figures = {name: values.double().tolist() for name, values in maps.figures.items()}
     empty = None if maps.empty is None else maps.empty.tolist()
     rows = []
     for i, item in enumerate(items):
@@ -252,7 +285,7 @@ def _map(values: np.ndarray, figures: Mapping[str, float], empty: bool | None) -
 
 
 def _numpy(values: Tensor) -> np.ndarray:
-    return values.float().cpu().numpy()
+    return values.float().numpy()
 
 
 def _fail(row: Row, error: SampleError) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from operators.inputs.clips import Track, as_numbers, boxes_of, cut_clips, follow_faces
 from operators.inputs.faces import Box, FaceParams, find_face
 from operators.inputs.flow import FlowParams
-from operators.inputs.truth import truth_row
+from operators.inputs.truth import forged_share, truth_row
 from operators.inputs.view import View
 from operators.kept import Kept
 from operators.storage.files import on_disk
@@ -183,7 +183,7 @@ def prepare_video(
         rows.append(_frame_row(frame, keyframes[frame.index], face, usable, usable and following is not None))
     pictures += _cut_clips(uri, rows, {index: face for index, (face, _) in faces.items()}, _clips(views))
     status = STATUS_OK if any(row["status"] == STATUS_OK for row in rows) else STATUS_NO_FACE
-    truth = [] if truth_uri is None else _truth(truth_uri, faces)
+    truth = [] if truth_uri is None else _truth(truth_uri, faces, rows)
     return {**asdict(reader.probe), "status": status, "frames": rows, "truth": truth, "inputs": pictures}
 
 
@@ -242,26 +242,38 @@ def _cut(
     return pictures
 
 
-def _truth(uri: str, faces: dict[int, tuple[Box, tuple[int, ...]]]) -> list[dict[str, Any]]:
-    """Rows of table `truth` for the frames with a face (box and shape), from the mask video of the same frames."""
+def _truth(
+    uri: str, faces: dict[int, tuple[Box, tuple[int, ...]]], frames: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Rows of table `truth` for the frames with a face (box and shape), from the mask video of the same frames; where
+    their `track` goes on, how much is forged there."""
     if not faces:
         return []
-    rows = []
+    tracks = {row["frame"]: boxes_of(row["track"]) for row in frames if row["track"] is not None}
+    rows: list[dict[str, Any]] = []
+    areas: dict[int, list[float]] = {start: [] for start in tracks}
+    wanted = {start + index for start, track in tracks.items() for index in range(len(track))} | set(faces)
     try:
-        for mask in read_frames(uri, "gray", only=set(faces), on_packet=progress):
-            box, shape = faces[mask.index]
-            if mask.image.shape != shape:
-                height, width = mask.image.shape
-                detail = f"frame {mask.index} is {shape[1]}x{shape[0]}, and {width}x{height} in {uri}"
-                raise SampleError("truth_mismatch", detail)
-            rows.append(truth_row(mask.index, mask.image, box))
+        for mask in read_frames(uri, "gray", only=wanted, on_packet=progress):
+            for start, (box, shape) in faces.items():
+                after, track = mask.index - start, tracks.get(start, ())
+                if not 0 <= after < max(1, len(track)):
+                    continue
+                if mask.image.shape != shape:
+                    height, width = mask.image.shape
+                    detail = f"frame {mask.index} is {shape[1]}x{shape[0]}, and {width}x{height} in {uri}"
+                    raise SampleError("truth_mismatch", detail)
+                if track:
+                    areas[start].append(forged_share(mask.image, track[after]))
+                if not after:
+                    rows.append(truth_row(start, mask.image, box))
     except SampleError as error:
         if error.code == "truth_mismatch":
             raise
         raise SampleError("truth_unreadable", f"{uri}: {error}") from error
-    if len(rows) < len(faces):
-        raise SampleError("truth_mismatch", f"{uri} ends before frame {max(faces)}")
-    return rows
+    if len(rows) < len(faces) or any(len(areas[start]) < len(track) for start, track in tracks.items()):
+        raise SampleError("truth_mismatch", f"{uri} ends before frame {max(wanted)}")
+    return [row | {"areas": areas.get(row["frame"])} for row in rows]
 
 
 def _frame_row(frame: Frame, score: float, face: Box | None, usable: bool, has_flow: bool) -> dict[str, Any]:

@@ -430,6 +430,13 @@ TRUTH: Final = _table(
         _column("width", pa.int32(), "columns of mask"),
         _column("mask", pa.list_(pa.uint8()), "255 times the mean of the blending mask m in each cell of the crop box"),
         _column("area", pa.float64(), "share of the crop box's pixels with m > 0"),
+        _column(
+            "areas",
+            pa.list_(pa.float64()),
+            "the same share in this frame and each one after it, over the boxes of the column track of frames: which "
+            "frames of a clip are forged; NULL where no clip of a face is cut, and in lakes of before",
+            null=True,
+        ),
     ],
     parents=(FRAMES,),
     chain=EXPLAIN,

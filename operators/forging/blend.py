@@ -42,7 +42,8 @@ _ELASTIC_SIGMA_PX: Final = 7.0
 class ForgeParams:
     """What a forgery may be; each clip draws one of each tuple. Shifts are shares of the face box, drifts are smooth.
 
-    `run_frames` is how long a jump stays where it jumped to and how long a frozen region is held.
+    `run_frames` is how long a jump stays where it jumped to and how long a frozen region is held. With `pause_frames`
+    nothing is forged for so long between two such runs, nor before the first one.
     """
 
     regions: Annotated[tuple[Region, ...], MinLen(1)] = ("face", "eyes", "nose", "mouth")
@@ -59,6 +60,7 @@ class ForgeParams:
     drift_frames: Annotated[float, Ge(0.1), Le(1000)] = 12.0
     box_smoothing_frames: Annotated[float, Ge(0), Le(1000)] = 3.0
     run_frames: Annotated[int, Ge(1), Le(100_000)] = 8
+    pause_frames: Annotated[int, Ge(0), Le(100_000)] = 0
 
 
 #: a single frame shows (nearly) nothing: what is wrong is wrong in time
@@ -77,7 +79,8 @@ MOTION_ONLY: Final = ForgeParams(
 @dataclass(frozen=True)
 class Forgery:
     """What one clip drew. Per frame: `shift` (T, 2) in face boxes, `scale` (T,), `colour` (T, 3) in levels added to
-    RGB, `gain` (T,), `held_from` (T,) the frame whose picture is blended in. `mask` (256, 256) float32 in 0..1."""
+    RGB, `gain` (T,), `held_from` (T,) the frame whose picture is blended in, `forged` (T,) bool, whether anything is:
+    elsewhere m is 0. `mask` (256, 256) float32 in 0..1."""
 
     region: Region
     fault: Fault
@@ -88,6 +91,7 @@ class Forgery:
     colour: np.ndarray
     gain: np.ndarray
     held_from: np.ndarray
+    forged: np.ndarray
     mask: np.ndarray
 
 
@@ -129,7 +133,7 @@ def draw(params: ForgeParams, n_frames: int, seed: int) -> Forgery:
     colour = rng.choice([-1.0, 1.0], 3) * rng.uniform(0.35, 0.8, 3) * around_1[:, :3] * params.max_colour_shift_levels
     gain = params.max_gain ** (rng.choice([-1.0, 1.0]) * rng.uniform(0.4, 0.8) * around_1[:, 3])
     held_from = np.arange(n_frames)
-    runs = held_from // params.run_frames
+    runs, forged = _runs(rng, n_frames, params)
     if fault == "flicker":
         levels = rng.choice([-1.0, 1.0], n_frames) * rng.uniform(0.5, 1, n_frames) * params.flicker_levels
         colour = colour + levels[:, None]
@@ -137,8 +141,20 @@ def draw(params: ForgeParams, n_frames: int, seed: int) -> Forgery:
         angles = np.cumsum(rng.uniform(np.pi / 2, 3 * np.pi / 2, runs.max() + 1))[runs]
         shift = shift + np.stack([np.cos(angles), np.sin(angles)], axis=1) * params.jump_shift
     elif fault == "frozen":
-        held_from = runs * params.run_frames
-    return Forgery(region, fault, strength, detail, shift, scale, colour, gain, held_from, mask)
+        starts = np.searchsorted(runs, runs)
+        # after a pause there is a true picture to hold: then none of those that are held is the true one
+        held_from = np.where(forged, starts - (params.pause_frames > 0), held_from)
+    return Forgery(region, fault, strength, detail, shift, scale, colour, gain, held_from, forged, mask)
+
+
+def _runs(rng: np.random.Generator, n_frames: int, params: ForgeParams) -> tuple[np.ndarray, np.ndarray]:
+    """(T,) the number of each frame's run, and whether it is forged: not in a pause, which precedes every run."""
+    frames = np.arange(n_frames)
+    if not params.pause_frames:
+        return frames // params.run_frames, np.ones(n_frames, bool)
+    period = params.run_frames + params.pause_frames
+    since = frames - 1 - rng.integers(period)
+    return since // period + 1, (since >= 0) & (since % period < params.run_frames)
 
 
 def apply(
@@ -181,7 +197,7 @@ def _place(shape: tuple[int, int], face: np.ndarray, forgery: Forgery, index: in
     right, bottom = np.clip(np.ceil(centre + reach), (left, top), edges).astype(int)
     window, centre = (slice(top, bottom), slice(left, right)), centre - [left, top]
     mask = np.zeros(shape, np.float32)
-    if mask[window].size:
+    if mask[window].size and forgery.forged[index]:
         from_canvas = _affine(np.full(2, (_CANVAS_PX - 1) / 2), np.full(2, float(_FACE_PX)), centre, size)
         drawn = cv2.warpAffine(forgery.mask, from_canvas, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
         mask[window] = np.rint(drawn * 255).astype(np.float32) / np.float32(255)
@@ -193,7 +209,7 @@ def _forge_frame(
 ) -> tuple[np.ndarray, np.ndarray]:
     window, centre, size, mask = _place((frame.shape[0], frame.shape[1]), face, forgery, index)
     forged = frame.copy()
-    if not mask[window].size:
+    if not mask[window].any():
         return forged, mask
     target, m = frame[window].astype(np.float32), mask[window][..., None]
     from_held = _affine(held_face[:2], held_face[2:], centre, size)

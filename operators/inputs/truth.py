@@ -17,12 +17,18 @@ def truth_row(frame: int, mask: npt.NDArray[np.uint8], box: Box) -> dict[str, An
     A cell holds the mean of the pixels it covers (interpolated in a box smaller than the grid), rounded, so that one
     the mask barely touches (mean m below 1/510) is 0; `area` is taken from the pixels themselves.
     """
-    inside = mask[box.y : box.y + box.height, box.x : box.x + box.width]
     cells = crop(mask, box, GRID)
     return {
         "frame": frame,
         "height": GRID,
         "width": GRID,
         "mask": cells.ravel(),
-        "area": np.count_nonzero(inside) / inside.size,
+        "area": forged_share(mask, box),
+        "areas": None,
     }
+
+
+def forged_share(mask: npt.NDArray[np.uint8], box: Box) -> float:
+    """Of the pixels of a box, those with m > 0."""
+    inside = mask[box.y : box.y + box.height, box.x : box.x + box.width]
+    return np.count_nonzero(inside) / inside.size

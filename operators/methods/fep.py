@@ -56,7 +56,8 @@ class Fep:
             _filter(side, share, self.window).to(gradient)
             for side, share in zip(gradient.shape[1:], shares, strict=True)
         )
-        return torch.einsum("at,by,cx,mtyx->mabc", time, rows, columns, gradient)
+        # one side after the other: torch without opt_einsum would first make one large matrix of all three
+        return torch.einsum("at,mtyx->mayx", time, rows @ gradient @ columns.T)
 
 
 def dct(side: int) -> Tensor:

@@ -68,47 +68,54 @@ class Perturbation:
     more is hidden, interpolated between the levels of a pyramid."""
 
     def __init__(self, inputs: Tensor, kind: Literal["blur", "fade"]) -> None:
-        if kind == "fade":
-            self._levels = torch.stack([hidden.colour(inputs).expand_as(inputs), inputs])
-            return
-        size = inputs.shape[-1]
-        levels = []
-        for level in range(_LEVELS - 1):
-            sigma = _BLUR * size / _BLUR_AT * (1 - level / (_LEVELS - 1))
-            reach = min(2 * math.ceil(3 * sigma) + 1, 2 * ((size - 1) // 2) + 1)
-            pictures = inputs.transpose(1, 2).flatten(0, 1)
-            blurred = gaussian_blur(pictures, [reach, reach], [sigma, sigma])
-            levels.append(blurred.unflatten(0, (len(inputs), -1)).transpose(1, 2))
-        self._levels = torch.stack([*levels, inputs])
+        below = [hidden.colour(inputs).expand_as(inputs)] if kind == "fade" else _blurred(inputs)
+        levels = [*below, inputs]
+        #: (N T H W L, 3): the levels of a pixel follow on another
+        self._levels = torch.stack(levels, -1).permute(0, 2, 3, 4, 5, 1).reshape(-1, inputs.shape[1])
+        self._n = len(levels)
 
     def __call__(self, which: Tensor, masks: Tensor) -> Tensor:
         """Inputs `which` (M,) below masks (M, T, H, W): 1 shows the input."""
-        return cast(Tensor, _Between.apply(masks, self._levels, which))
+        return cast(Tensor, _Between.apply(masks, self._levels, self._n, which))
+
+
+def _blurred(inputs: Tensor) -> list[Tensor]:
+    """The pyramid, its most blurred level first."""
+    size = inputs.shape[-1]
+    levels = []
+    for level in range(_LEVELS - 1):
+        sigma = _BLUR * size / _BLUR_AT * (1 - level / (_LEVELS - 1))
+        reach = min(2 * math.ceil(3 * sigma) + 1, 2 * ((size - 1) // 2) + 1)
+        pictures = inputs.transpose(1, 2).flatten(0, 1)
+        blurred = gaussian_blur(pictures, [reach, reach], [sigma, sigma])
+        levels.append(blurred.unflatten(0, (len(inputs), -1)).transpose(1, 2))
+    return levels
 
 
 class _Between(torch.autograd.Function):
-    """Levels (L, N, 3, T, H, W) of the inputs `which`, interpolated at masks (L - 1). By hand, for autograd would keep
-    and add up every level, and the slope is the difference of two."""
+    """Of the inputs `which` the two levels beside masks (n - 1), interpolated. By hand, for autograd would keep both,
+    and the slope is their difference; at the ends, where most of a mask comes to lie, too."""
 
     @staticmethod
-    def forward(ctx: Any, masks: Tensor, levels: Tensor, which: Tensor) -> Tensor:
-        place = (masks * (len(levels) - 1)).unsqueeze(1)
-        shown = levels.new_zeros(len(which), *levels.shape[2:])
-        slope = torch.zeros_like(shown)
-        for number, level in enumerate(levels):
-            own, to = level.index_select(0, which), place - number
-            shown.addcmul_((1 - to.abs()).clamp(min=0), own)
-            slope.addcmul_(((to <= 0) & (to > -1)).to(own) - ((to > 0) & (to < 1)).to(own), own)
+    def forward(ctx: Any, masks: Tensor, levels: Tensor, n: int, which: Tensor) -> Tensor:
+        place = (masks * (n - 1)).flatten(1)
+        below = place.floor().clamp(0, n - 2)
+        pixel = which[:, None] * place.shape[1] + torch.arange(place.shape[1], device=masks.device)
+        at = (pixel * n + below.long()).flatten()
+        lower = levels.index_select(0, at)
+        slope = levels.index_select(0, at + 1).sub_(lower)
+        shown = lower.addcmul_((place - below).flatten()[:, None].to(slope), slope)
         ctx.save_for_backward(slope)
-        ctx.n_steps = len(levels) - 1
-        return shown
+        ctx.n_steps = n - 1
+        return shown.view(*masks.shape, -1).permute(0, 4, 1, 2, 3)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
         (gradient,) = gradients
         (slope,) = ctx.saved_tensors
-        return (slope * gradient).sum(1) * ctx.n_steps, None, None
+        gradient = gradient.permute(0, 2, 3, 4, 1)
+        return (slope.view(gradient.shape) * gradient).sum(-1) * ctx.n_steps, None, None, None
 
 
 def out_of_area(masks: Tensor, areas: Tensor, constraint: Literal["volume", "frame"]) -> Tensor:

@@ -153,7 +153,7 @@ def folded(cut: Split, example: Tensor) -> Split:
     """
     if cut.kind == "hooks":
         return cut
-    above = fx.GraphModule(cut._above, _ConvolutionTracer({}).trace(cut._above))
+    above = fx.GraphModule(cut._above, _traced_deep(cut._above))
     modules = dict(above.named_modules())
     for node in list(above.graph.nodes):
         norm: Any = modules.get(str(node.target)) if node.op == "call_module" else None
@@ -218,6 +218,14 @@ class _PathTracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return not any(layer.startswith(module_qualified_name + ".") for layer in self._layers)
+
+
+def _traced_deep(module: nn.Module) -> fx.Graph:
+    """As deep as can be; the tracer that asks every module first takes ten times as long, and few models need it."""
+    try:
+        return fx.Tracer().trace(module)
+    except Exception:  # as many ways to fail as there are models
+        return _ConvolutionTracer({}).trace(module)
 
 
 class _ConvolutionTracer(fx.Tracer):

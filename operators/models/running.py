@@ -57,6 +57,17 @@ def _channels(values: Sequence[float], like: Tensor) -> Tensor:
     return torch.tensor(values, device=like.device).view(1, 3, *[1] * (like.ndim - 2))
 
 
+def fetched(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors on the processor, by one copy: each copy waits until the device has done all that it was told.
+
+    They travel as float64, which holds float32, bool and counts exactly; what is not on the first one's device goes
+    there before.
+    """
+    together = torch.cat([each.flatten().to(tensors[0].device, torch.float64) for each in tensors]).cpu()
+    parts = together.split([each.numel() for each in tensors])
+    return [part.view(each.shape).to(each.dtype) for part, each in zip(parts, tensors, strict=True)]
+
+
 def fast_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 matrices in hardware; elsewhere it is slower than float32."""
     if device.type == "cuda":

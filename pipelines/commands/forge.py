@@ -56,6 +56,12 @@ def flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run-frames", type=at_least_one, metavar="K", help="frames between two jumps or freezes (default: 8)"
     )
+    parser.add_argument(
+        "--pause-frames",
+        type=at_least_one,
+        metavar="P",
+        help="frames before every run of K in which nothing is forged (default: none, a run follows on another)",
+    )
     parser.add_argument("--max-frames", type=at_least_one, metavar="M", help="only the first M frames of each video")
 
 
@@ -70,6 +76,7 @@ def run(options: argparse.Namespace) -> None:
         "faults": options.fault,
         "details": options.detail,
         "run_frames": options.run_frames,
+        "pause_frames": options.pause_frames,
     }
     params = configs.fill(params, {name: values for name, values in drawn.items() if values}, "forge")
     forgeries = configs.fill(

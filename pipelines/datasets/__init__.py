@@ -13,7 +13,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from operators.video.decode import open_uri, read_frames
+from operators.video.decode import decode_one_frame, open_uri
 from operators.video.identity import read_blocks, video_id_of
 from operators.video.sandbox import Limits, Sandbox
 from pipelines.datasets import layouts
@@ -201,7 +201,7 @@ def _report_unreadable(listing: Listing, entries: list[Entry], uris: list[str]) 
             own.box = Sandbox(_CHECK_LIMITS)
             boxes.append(own.box)
         try:
-            own.box.run(_decode_one_frame, uri)
+            own.box.run(decode_one_frame, uri)
         except SampleError as error:
             return error
         return None
@@ -214,8 +214,3 @@ def _report_unreadable(listing: Listing, entries: list[Entry], uris: list[str]) 
     finally:
         for box in boxes:
             box.close()
-
-
-def _decode_one_frame(uri: str) -> None:
-    for _ in read_frames(uri, "gray", only={0}):
-        return

@@ -4,6 +4,7 @@ with placed as (
     select
         truth.*,
         frames.face_x,
+        frames.track,
         videos.label,
         videos.truth_uri
     from truth
@@ -20,9 +21,13 @@ judged as (
             when list_count(mask) != len(mask) then 'mask has NULLs'
             when not area between 0 and 1 then 'area outside [0, 1]'
             when area = 0 and list_max(mask) > 0 then 'mask above 0 without area'
+            when list_count(areas) != len(areas) then 'areas have NULLs'
+            when list_min(areas) < 0 or list_max(areas) > 1 then 'areas outside [0, 1]'
+            when 4 * len(areas) != coalesce(len(track), 0)
+                then 'areas are not as many as the boxes of the track'
             when face_x is null then 'truth of a frame without a face'
             when truth_uri is null then 'truth of a video without a truth_uri'
-            when label = 'real' and area > 0 then 'forged region in a video that is labelled real'
+            when label = 'real' and (area > 0 or list_max(areas) > 0) then 'forged region in a video labelled real'
         end as problem
     from placed
 ),

@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from operators.forging.portrait import make_clips
 from pipelines.lake import read
 from pipelines.lake.layout import Layout
 from schemas.tables import ANNOTATIONS, CURVES, FAKE, INPUTS, LABELS, LAKE_TABLES, REAL, TCAV_TABLES, Table
@@ -98,7 +99,15 @@ def views() -> Callable[..., "duckdb.DuckDBPyConnection"]:
     return lambda **tables: views_of({"runs": [{}]} | tables)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def portraits(tmp_path_factory) -> dict[tuple[str, str], bytes]:
+    """(label, number) -> two forged and two genuine clips of six frames."""
+    folder = tmp_path_factory.mktemp("portraits")
+    make_clips(folder, n_real=2, n_fake=2, frames_per_clip=6)
+    return {(file.parent.name, file.stem): file.read_bytes() for file in sorted(folder.glob("*/*.mp4"))}
+
+
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory):
     """Chromium and the folder of its downloads; skips where there is none."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium here: it is in the extra dev")

@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict
 
-from operators.forging.portrait import make_clips
 from operators.inputs.flow import FlowParams
 from operators.inputs.view import View
 from schemas.tables import LABELS
@@ -26,13 +25,14 @@ BITS = {"zoo": 9.0, "flow": 100.0}
 HOT = [1.0, 0.0, 0.0, 0.0]
 
 
-def rows(folder, name="{}.mp4"):
-    """Tables of a run that explained two forged and two genuine clips in `folder`, renamed as `name` says."""
-    make_clips(folder, n_real=2, n_fake=2, frames_per_clip=6)
+def rows(folder, clips, name="{}.mp4"):
+    """Tables of a run that explained the clips of the fixture `portraits`, in `folder` and named as `name` says."""
     uris = {}
-    for file in sorted(folder.glob("*/*.mp4")):
-        video = f"{file.parent.name}-{file.stem}"
-        uris[video] = str(file.rename(file.with_name(name.format(file.stem))))
+    for (label, number), content in clips.items():
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        file = folder / label / name.format(number)
+        file.write_bytes(content)
+        uris[f"{label}-{number}"] = str(file)
     ids = [{"video_id": video, "frame": frame, "first_frame": frame} for video in uris for frame in FRAMES]
     face = {"face_x": 60, "face_y": 20, "face_width": 160, "face_height": 160}
     box = {"box_x": 60, "box_y": 20, "box_width": 160, "box_height": 160, "input_size": 64, "height": 2, "width": 2}

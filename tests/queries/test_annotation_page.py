@@ -5,7 +5,6 @@ import json
 import pytest
 from rich.console import Console
 
-from operators.forging.portrait import make_clips
 from pipelines.annotate.clips import order, token
 from pipelines.annotate.export import export
 from pipelines.annotate.take import take
@@ -20,13 +19,13 @@ REGIONS = dict(zip("123456", ["mouth", "edges", "brows", "nose", "outside", "chi
 
 
 @pytest.fixture
-def study(make_lake, tmp_path):
+def study(make_lake, portraits, tmp_path):
     """A lake of two forged and two genuine clips, and the page of its one annotator."""
-    make_clips(tmp_path, n_real=2, n_fake=2, frames_per_clip=6)
-    files = sorted(tmp_path.glob("*/*.mp4"))
-    videos = [
-        {"video_id": f"{file.parent.name}-{file.stem}", "uri": str(file), "label": file.parent.name} for file in files
-    ]
+    videos = []
+    for (label, number), content in portraits.items():
+        file = tmp_path / f"{label}-{number}.mp4"
+        file.write_bytes(content)
+        videos.append({"video_id": file.stem, "uri": str(file), "label": label})
     frames = [{"video_id": video["video_id"], "frame": 3, "time_s": 0.12} for video in videos]
     lake = make_lake({"runs": [{}], "videos": videos, "frames": frames})
     (page,) = export(lake, tmp_path / "pages", annotators=1, videos=4, repeats=1, seed=0, console=QUIET)

@@ -1,13 +1,14 @@
 """Every check is silent on a good run and fires on a planted defect, for that alone."""
 
 import json
-from copy import deepcopy
+from collections import defaultdict
 
 import numpy as np
 import pytest
 
 from pipelines.lake.checks import checks
 from schemas.tables import FACE_REGIONS
+from tests.queries.conftest import views_of
 
 CHECKS = checks()
 FAILED = {"status": "error", "error_stage": "prepare", "error_code": "empty_file", "error_detail": "0 bytes"}
@@ -54,7 +55,7 @@ def good():
             {"video_id": "broken", **FAILED, "n_frames": None},
         ],
         "frames": [
-            {"frame": 0},
+            {"frame": 0, "track": [8, 8, 48, 48] * 2},
             {"frame": 8, "has_flow": False},
             {"frame": 4, "status": "no_face", **NO_BOX},
             {"video_id": "faceless", "status": "no_face", **NO_BOX},
@@ -84,7 +85,7 @@ def good():
             {"n_frames": 1, **CAM},
         ],
         # the region leaves the crop in frame 8
-        "truth": [{"frame": 0}, {"frame": 8, "mask": [0, 0], "area": 0.0}],
+        "truth": [{"frame": 0, "areas": [0.5, 0.0]}, {"frame": 8, "mask": [0, 0], "area": 0.0}],
         "localisation_frames": [{"frame": 0, "auroc": 0.5}, {"frame": 0, **CAM}],
         "judged": [{}],
         "judged_maps": [
@@ -317,6 +318,9 @@ DEFECTS = [
     ("ranges_truth", changed("truth", mask=[255, None]), "NULLs", 1),
     ("ranges_truth", changed("truth", area=1.1), "area outside", 1),
     ("ranges_truth", changed("truth", area=np.nan), "area outside", 1),
+    ("ranges_truth", changed("truth", areas=[0.5, None]), "areas have NULLs", 1),
+    ("ranges_truth", changed("truth", areas=[0.5, 1.5]), "areas outside", 1),
+    ("ranges_truth", changed("truth", areas=[0.5]), "as many as the boxes", 1),
     ("ranges_truth", changed("truth", area=0.0), "without area", 1),
     ("ranges_truth", added("truth", frame=4), "frame without a face", 1),
     ("ranges_truth", changed("videos", truth_uri=None), "without a truth_uri", 2),
@@ -368,23 +372,41 @@ DEFECTS += [
 ]
 
 
-@pytest.mark.parametrize("tables", [good, two_methods, of_the_whole_frame])
+@pytest.fixture(scope="module", params=[good, two_methods, of_the_whole_frame])
+def sound(request):
+    with views_of(request.param()) as lake:
+        yield lake
+
+
 @pytest.mark.parametrize("name", CHECKS)
-def test_check_is_silent_on_a_good_run(views, name, tables):
-    with views(**tables()) as lake:
-        assert lake.sql(CHECKS[name]).fetchall() == []
+def test_check_is_silent_on_a_good_run(sound, name):
+    assert sound.sql(CHECKS[name]).fetchall() == []
+
+
+@pytest.fixture(scope="module")
+def found():
+    """(check, number of a defect) -> the problems, in one lake where every defect is a run of its own."""
+    together, problems = defaultdict(list), defaultdict(list)
+    for number, (_, defect, _, _) in enumerate(DEFECTS):
+        tables = good()
+        defect(tables)
+        for table, rows in tables.items():
+            together[table] += [row | {"run_id": f"{number} {row.get('run_id', '')}"} for row in rows]
+    with views_of(together) as lake:
+        for name, query in checks().items():
+            for problem, run_id, *_ in lake.sql(query).fetchall():
+                problems[name, int(run_id.split()[0])].append(problem)
+    return problems
 
 
 @pytest.mark.parametrize(
-    ("name", "defect", "problem", "n_rows"), DEFECTS, ids=[f"{name}: {said}" for name, _, said, _ in DEFECTS]
+    ("number", "name", "problem", "n_rows"),
+    [(number, name, problem, n_rows) for number, (name, _, problem, n_rows) in enumerate(DEFECTS)],
+    ids=[f"{name}: {said}" for name, _, said, _ in DEFECTS],
 )
-def test_check_fires(views, name, defect, problem, n_rows):
-    tables = deepcopy(good())
-    defect(tables)
-    with views(**tables) as lake:
-        found = [row[0] for row in lake.sql(CHECKS[name]).fetchall()]
-    assert len(found) == n_rows, found
-    assert all(problem in each for each in found), found
+def test_check_fires(found, number, name, problem, n_rows):
+    assert len(found[name, number]) == n_rows, found[name, number]
+    assert all(problem in each for each in found[name, number]), found[name, number]
 
 
 def test_every_check_is_shown_to_fire():

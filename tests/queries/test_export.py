@@ -14,8 +14,8 @@ from tests.queries import report_lake
 
 
 @pytest.fixture
-def tables(tmp_path):
-    return report_lake.rows(tmp_path / "clips")
+def tables(portraits, tmp_path):
+    return report_lake.rows(tmp_path / "clips", portraits)
 
 
 def read(path):

@@ -12,6 +12,7 @@ import pytest
 from pipelines import league
 from pipelines.lake.read import queries
 from schemas.tables import LABELS
+from tests.queries.conftest import views_of
 
 VIDEOS = {"a": ("fake", "test"), "b": ("fake", "test"), "c": ("real", "test"), "d": ("real", "train")}
 FRAMES = (0, 4)
@@ -153,10 +154,10 @@ def together(*parts):
     return {name: [row for part in parts for row in part.get(name, [])] for part in parts for name in part}
 
 
-def answers(views, tables):
+def answers(tables):
     """Query -> its rows as dicts."""
     found = {}
-    with views(**tables) as lake:
+    with views_of(tables) as lake:
         league.prepare(lake)
         for name, sql in ASKED.items():
             asked = set(re.findall(r"(?<=\$)\w+", sql))
@@ -175,22 +176,24 @@ def comparable(rows):
     return sorted(plain, key=lambda row: json.dumps(row, default=str, sort_keys=True))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def base():
-    return together(
+    """The rows of one place, and what every query says of them."""
+    rows = together(
         of_videos(), plain("m", np.random.default_rng(0)), place_rows(PLACE, np.random.default_rng(1)), told()
     )
+    return rows, answers(rows)
 
 
 @pytest.mark.parametrize("name", PLACE)
-def test_another_place_changes_nothing_here(views, base, name):
-    rng = np.random.default_rng(2)
+def test_another_place_changes_nothing_here(base, name):
+    (rows, before), rng = base, np.random.default_rng(2)
     added = [place_rows(PLACE | {name: OTHER[name]}, rng)]
     if name == "model":
         added.append(plain("n", rng))
     if name in ("method", "target"):  # noise alone has neither
         added[0].pop("closed")
-    before, after = answers(views, base), answers(views, together(base, *added))
+    after = answers(together(rows, *added))
 
     def here(rows):
         return comparable([row for row in rows if row[name] != OTHER[name]])
@@ -203,9 +206,10 @@ def test_another_place_changes_nothing_here(views, base, name):
     assert compared > 10
 
 
-def test_another_run_of_the_same_videos_changes_nothing(views, base):
+def test_another_run_of_the_same_videos_changes_nothing(base):
     """It was stopped before it had explained any."""
-    before, after = answers(views, base), answers(views, together(base, of_videos("r2", other=True)))
+    rows, before = base
+    after = answers(together(rows, of_videos("r2", other=True)))
     for query, rows in before.items():
         if query not in OF_VIDEOS:
             assert comparable(after[query]) == comparable(rows), query

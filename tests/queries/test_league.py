@@ -10,6 +10,7 @@ from pipelines import league
 from pipelines.evaluate import evaluate
 from pipelines.lake.read import queries
 from pipelines.reliability import reliability
+from tests.queries.conftest import views_of
 
 METHODS = ("iba", "gradcam", "centre")
 #: person -> her videos
@@ -55,15 +56,21 @@ def lake_of(srg=SRG, sanity=(), auroc=0.75, **tables):
     } | tables
 
 
-def made(views, **told):
-    with views(**lake_of(**told)) as connection:
+def made(**told):
+    with views_of(lake_of(**told)) as connection:
         league.prepare(connection)
         means = connection.sql(queries("tables")["league"]).to_arrow_table()
         return {name: table.to_pylist() for name, table in league.league(connection, means).items()}
 
 
-def test_means_are_over_persons_and_not_over_videos(views):
-    rows = {row["method"]: row for row in made(views)["league"]}
+@pytest.fixture(scope="module")
+def plain():
+    """The league's tables of `lake_of()`."""
+    return made()
+
+
+def test_means_are_over_persons_and_not_over_videos(plain):
+    rows = {row["method"]: row for row in plain["league"]}
     assert list(rows) == ["centre", "iba", "gradcam", "iba+mean_map"]
     # anna's two videos count once: .4, .6, .5, .7
     assert rows["iba"]["srg"] == pytest.approx(0.55)
@@ -76,16 +83,16 @@ def test_means_are_over_persons_and_not_over_videos(views):
     assert rows["iba+mean_map"]["seconds"] is None
 
 
-def test_a_method_with_a_plus_in_its_name_is_no_variant(views):
+def test_a_method_with_a_plus_in_its_name_is_no_variant():
     names = {"gradcam": "gradcam++", "iba+mean_map": "gradcam+++mean_map"}
-    found = made(views, srg={names.get(name, name): own for name, own in SRG.items()})
+    found = made(srg={names.get(name, name): own for name, own in SRG.items()})
     losers = {row["method"]: row["loses_to"] for row in found["league"]}
     assert losers["gradcam++"] == "does not beat centre (srg, auroc), gradcam+++mean_map (auroc)"
     assert losers["gradcam+++mean_map"] is None
     assert {row["method"] for row in found["league_ranks"]} == {"iba", "gradcam++", "centre"}
 
 
-def test_an_attack_gains_what_it_brings_beyond_chance(views):
+def test_an_attack_gains_what_it_brings_beyond_chance():
     """Frame by frame; by the true gradient, not the estimated one."""
     attacks = [
         {"video_id": "a1", "frame": frame, "metric": metric, "fill": fill, "value": value}
@@ -96,21 +103,21 @@ def test_an_attack_gains_what_it_brings_beyond_chance(views):
         {"video_id": "a1", "metric": "srg", "fill": fill, "value": value}
         for fill, value in (("mean", 0.5), ("zero", 1))
     ]
-    row = {row["method"]: row for row in made(views, faithfulness=attacks + other)["league"]}["iba"]
+    row = {row["method"]: row for row in made(faithfulness=attacks + other)["league"]}["iba"]
     assert (row["adv_drop"], row["adv_gain"]) == (0.375, (0.375 - 0.25) / 2)
     assert (row["srg"], row["srg_mean"]) == (None, 0.5)
 
 
-def test_maps_are_steady_where_they_have_the_same_area(views):
+def test_maps_are_steady_where_they_have_the_same_area():
     """By the tenth of the pixels, whatever another rule calls hot."""
     rules = {"top0.1": 0.25, "max0.5": 0.75}
     metrics = [{"video_id": "a1", "mask_rule": rule, "iou_adjusted": value} for rule, value in rules.items()]
-    row = {row["method"]: row for row in made(views, metrics=metrics)["league"]}["iba"]
+    row = {row["method"]: row for row in made(metrics=metrics)["league"]}["iba"]
     assert row["iou_adjusted"] == 0.25
 
 
-def test_differences_to_iba(views):
-    rows = {(row["metric"], row["method"]): row for row in made(views)["league_pairs"]}
+def test_differences_to_iba(plain):
+    rows = {(row["metric"], row["method"]): row for row in plain["league_pairs"]}
     found = rows["srg", "gradcam"]
     # -.2, -.5, -.2, -.5 by persons: 2 of 16 flips are as far from 0
     assert found["difference"] == pytest.approx(-0.35)
@@ -121,18 +128,17 @@ def test_differences_to_iba(views):
     assert ("srg", "iba") not in rows
 
 
-def test_ranks_and_agreement(views):
-    tables = made(views)
-    ranks = {row["method"]: row for row in tables["league_ranks"] if row["metric"] == "srg"}
+def test_ranks_and_agreement(plain):
+    ranks = {row["method"]: row for row in plain["league_ranks"] if row["metric"] == "srg"}
     assert set(ranks) == set(METHODS)  # variants are no competitors
     assert (ranks["iba"]["mean_rank"], ranks["iba"]["first"]) == (1, 1)
     assert ranks["gradcam"]["ranks"][0] == 0
     assert sum(ranks["gradcam"]["ranks"]) == pytest.approx(1)
-    assert tables["league_agreement"][0]["metrics"] == ["srg", "auroc"]
+    assert plain["league_agreement"][0]["metrics"] == ["srg", "auroc"]
 
 
-def test_who_does_not_beat_a_control_is_named(views):
-    rows = {row["method"]: row["loses_to"] for row in made(views)["league"]}
+def test_who_does_not_beat_a_control_is_named(plain):
+    rows = {row["method"]: row["loses_to"] for row in plain["league"]}
     # IBA is as good as the centre on the true mask alone, and there as good as its own mean map
     assert rows["iba"] == "does not beat centre (auroc), iba+mean_map (auroc)"
     assert rows["gradcam"] == "does not beat centre (srg, auroc)"
@@ -150,14 +156,14 @@ def test_who_does_not_beat_a_control_is_named(views):
         ([{"test": "labels", "similarity": 0.6}], "fails: with permuted labels learned it is 0.60 the same"),
     ],
 )
-def test_the_gate_gives_its_reason(views, sanity, said):
-    rows = made(views, sanity=[{"video_id": "a1", **each} for each in sanity])["league"]
+def test_the_gate_gives_its_reason(sanity, said):
+    rows = made(sanity=[{"video_id": "a1", **each} for each in sanity])["league"]
     assert next(row["sanity"] for row in rows if row["method"] == "iba").startswith(said)
 
 
-def test_the_same_map_whatever_is_shown_fails(views):
+def test_the_same_map_whatever_is_shown_fails():
     maps = [row | {"same_map": 0.95 if row["method"] == "centre" else 0.2} for row in lake_of()["judged_maps"]]
-    rows = {row["method"]: row["sanity"] for row in made(views, judged_maps=maps)["league"]}
+    rows = {row["method"]: row["sanity"] for row in made(judged_maps=maps)["league"]}
     assert rows["centre"] == "fails: maps of different videos are 0.95 the same"
     assert rows["iba"] == "not tested"
 

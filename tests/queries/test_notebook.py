@@ -10,8 +10,8 @@ from tests.queries import report_lake
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-def test_the_code_of_the_notebook_runs(make_lake, tmp_path, monkeypatch, capsys):
-    make_lake(report_lake.rows(tmp_path / "clips"), lake=tmp_path / "demo" / "lake")
+def test_the_code_of_the_notebook_runs(make_lake, portraits, tmp_path, monkeypatch, capsys):
+    make_lake(report_lake.rows(tmp_path / "clips", portraits), lake=tmp_path / "demo" / "lake")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / "notebook.md").read_text(), re.DOTALL | re.MULTILINE)
     assert len(blocks) == 3

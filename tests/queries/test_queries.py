@@ -6,6 +6,7 @@ import pytest
 
 from pipelines import league
 from pipelines.lake.read import QUERIES, queries
+from tests.queries.conftest import views_of
 
 FAILED_MAP = {"error_code": "explain_failed", **dict.fromkeys(("saliency", "scale", "empty", "total_bits"))}
 FILES = sorted(path.relative_to(QUERIES).as_posix() for path in QUERIES.rglob("*.sql"))
@@ -33,18 +34,20 @@ def test_there_are_queries():
     assert {file.split("/")[0] for file in FILES} == folders
 
 
+@pytest.fixture(scope="module")
+def empty():
+    """Tables without a row."""
+    with views_of({}) as lake:
+        league.prepare(lake)
+        yield lake
+
+
 @pytest.mark.parametrize("file", FILES)
-def test_query_runs_on_empty_tables(views, file):
+def test_query_runs_on_empty_tables(empty, file):
     query = (QUERIES / file).read_text()
     names = set(re.findall(r"(?<=\$)\w+", query))
-    with views(runs=[]) as lake:
-        league.prepare(lake)
-        assert (
-            lake.sql(
-                query, params={name: [] if name == "video_ids" else "" for name in names} if names else None
-            ).fetchall()
-            == []
-        )
+    params = {name: [] if name == "video_ids" else "" for name in names} if names else None
+    assert empty.sql(query, params=params).fetchall() == []
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -58,10 +61,8 @@ def test_query_has_the_form(file):
 
 
 @pytest.mark.parametrize("name", COLUMNS)
-def test_table_has_the_columns(views, name):
-    with views() as lake:
-        league.prepare(lake)
-        assert lake.sql(queries("tables")[name]).columns == COLUMNS[name].split()
+def test_table_has_the_columns(empty, name):
+    assert empty.sql(queries("tables")[name]).columns == COLUMNS[name].split()
 
 
 def test_full_heat_is_what_three_of_four_maps_stay_below(views):

@@ -28,6 +28,7 @@ from pipelines.report.sections import FAILURES, RUN, TESTED
 from pipelines.report.tables import csv_uri, header, show
 from pipelines.report.write import report
 from tests.queries import report_lake
+from tests.queries.conftest import write_lake
 
 QUIET = Console(quiet=True)
 SECTIONS = (RUN, *TESTED, FAILURES)
@@ -319,6 +320,14 @@ def page(make_lake, tmp_path):
     return make
 
 
+@pytest.fixture(scope="module")
+def whole(portraits, tmp_path_factory):
+    """The lake of a run, and its page with everything in it."""
+    folder = tmp_path_factory.mktemp("whole")
+    lake = write_lake(report_lake.rows(folder / "clips", portraits), lake=folder / "lake")
+    return lake, report(lake, out=folder / "page.html", console=QUIET).read_text(encoding="utf-8")
+
+
 def told(text):
     return json.loads(text.partition('id="data">')[2].partition("</script>")[0])["videos"]
 
@@ -327,8 +336,8 @@ def packed(text):
     return [gzip.decompress(base64.b64decode(each)) for each in re.findall(r'class="maps">([^<]*)<', text)]
 
 
-def test_the_page_of_a_run(page, tmp_path):
-    text = page(report_lake.rows(tmp_path / "clips"))
+def test_the_page_of_a_run(whole):
+    lake, text = whole
     ids = [section.id for section in (RUN, *TESTED)] + ["findings", "gallery", "failures", "method"]
     for each in ids:
         assert text.count(f'<section id="{each}">') == 1
@@ -337,7 +346,7 @@ def test_the_page_of_a_run(page, tmp_path):
     assert "All 4 videos with a map." in text
     # its own sections say what is not there, and how to have it
     assert "This run was not judged." in text
-    assert called(f"judge --lake {tmp_path / 'lake'}") in text
+    assert called(f"judge --lake {lake}") in text
     # nothing is fetched: the only addresses are names of XML
     assert set(re.findall(r"https?://[^\"'\s<]+", text)) <= {
         "http://www.w3.org/2000/svg",
@@ -349,8 +358,8 @@ def test_the_page_of_a_run(page, tmp_path):
     assert len(set(re.findall(r'\bid="([^"]+)"', text))) == len(re.findall(r'\bid="([^"]+)"', text))
 
 
-def test_maps_travel_as_numbers_on_one_scale(page, tmp_path):
-    text = page(report_lake.rows(tmp_path / "clips"), media="none")
+def test_maps_travel_as_numbers_on_one_scale(whole, tmp_path):
+    text = report(whole[0], out=tmp_path / "page.html", media="none", console=QUIET).read_text(encoding="utf-8")
     video, numbers = next(
         (video, numbers) for video, numbers in zip(told(text), packed(text), strict=True) if video["id"] == "real-001"
     )
@@ -368,11 +377,10 @@ def test_maps_travel_as_numbers_on_one_scale(page, tmp_path):
     assert "data:image" not in text
 
 
-def test_over_its_budget_the_page_holds_fewer_videos_and_says_which(page, tmp_path):
-    tables = report_lake.rows(tmp_path / "clips")
-    whole = page(tables)
-    budget = (len(whole.encode()) - 1000) / 1e6
-    text = page(tables, max_mb=budget)
+def test_over_its_budget_the_page_holds_fewer_videos_and_says_which(whole, tmp_path):
+    lake, all_of_it = whole
+    budget = (len(all_of_it.encode()) - 1000) / 1e6
+    text = report(lake, out=tmp_path / "page.html", max_mb=budget, console=QUIET).read_text(encoding="utf-8")
     assert len(text.encode()) <= budget * 1e6
     assert 0 < len(told(text)) < 4
     assert f"<b>{len(told(text))} of 4 videos</b>" in text
@@ -381,8 +389,8 @@ def test_over_its_budget_the_page_holds_fewer_videos_and_says_which(page, tmp_pa
     assert told(text)[0]["id"] == "fake-000"
 
 
-def test_a_video_whose_file_is_gone_has_maps_and_no_clip(page, tmp_path):
-    tables = report_lake.rows(tmp_path / "clips")
+def test_a_video_whose_file_is_gone_has_maps_and_no_clip(page, portraits, tmp_path):
+    tables = report_lake.rows(tmp_path / "clips", portraits)
     for video in tables["videos"][1:]:
         video["uri"] += ".gone"
     text = page(tables)
@@ -391,8 +399,8 @@ def test_a_video_whose_file_is_gone_has_maps_and_no_clip(page, tmp_path):
     assert len(packed(text)) == 4
 
 
-def test_no_name_breaks_out_of_the_page(page, make_lake, tmp_path):
-    tables = report_lake.rows(tmp_path / "clips")
+def test_no_name_breaks_out_of_the_page(page, portraits, tmp_path):
+    tables = report_lake.rows(tmp_path / "clips", portraits)
     for video in tables["videos"]:
         video |= {
             "uri": f"/nowhere/{HOSTILE}.mp4",
@@ -517,26 +525,26 @@ def test_the_page_of_two_runs(make_lake, tmp_path):
     assert "nothing in common that could be compared" in text
 
 
-def test_what_lies_beside_the_page_is_what_was_in_it(page, make_lake, tmp_path):
-    whole = page(report_lake.rows(tmp_path / "clips"))
+def test_what_lies_beside_the_page_is_what_was_in_it(whole, tmp_path):
+    lake, all_of_it = whole
     media = tmp_path / "page_media"
     media.mkdir()
     (media / "00099-0.mp4").write_text("left by a page of more videos")
     (media / "mine.mp4").write_text("not the page's")
-    text = report(tmp_path / "lake", out=tmp_path / "page.html", console=QUIET, split=True).read_text()
+    text = report(lake, out=tmp_path / "page.html", console=QUIET, split=True).read_text()
     own = {f"{n:05}{end}" for n in range(4) for end in (".js", ".webp", "-0.mp4", "-1.mp4")}
     assert {path.name for path in media.iterdir()} == own | {"mine.mp4"}
     assert re.findall(r'data-src="page_media/([^"]+)"', text)[:3] == ["00000.js", "00000-0.mp4", "00000-1.mp4"]
-    inside = re.findall(r'class="maps">([^<]*)<', whole)
+    inside = re.findall(r'class="maps">([^<]*)<', all_of_it)
     assert [(media / f"{n:05}.js").read_text() for n in range(4)] == [
         f'viba({n}, "{maps}")\n' for n, maps in enumerate(inside)
     ]
     assert re.findall(r'class="(?:maps|clip)"[^>]*>([^<]+)<', text) == []
-    assert len(text) < len(whole) - sum(map(len, inside))
+    assert len(text) < len(all_of_it) - sum(map(len, inside))
 
 
-def test_of_a_blurred_face_six_times_six_colours_are_left(tmp_path):
-    tables = report_lake.rows(tmp_path / "clips")
+def test_of_a_blurred_face_six_times_six_colours_are_left(portraits, tmp_path):
+    tables = report_lake.rows(tmp_path / "clips", portraits)
     maps = [row for row in tables["masks"] if row["video_id"] == "real-000" and row["method"] == "iba"]
     views = {"zoo": View(64), "flow": View(32, shows="flow")}
     uri = next(video["uri"] for video in tables["videos"] if video["video_id"] == "real-000")

@@ -22,9 +22,9 @@ NAME = "<script>alert(1)<" + "b>{}.mp4"
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def page(portraits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
-    rows = report_lake.rows(folder / "clips", NAME)
+    rows = report_lake.rows(folder / "clips", portraits, NAME)
     lake = write_lake(rows | report_lake.judged(rows), lake=folder / "lake")
     return report(lake, out=folder / "page.html", console=Console(quiet=True))
 

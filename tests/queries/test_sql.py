@@ -8,15 +8,15 @@ import pytest
 
 from pipelines.errors import UserError
 from pipelines.sql import TABLE_ROWS, sql
+from tests.queries.conftest import write_lake
 
 ODD = {"video_id": "a", "uri": 'Müller, "x"\n\x1b[31m.mp4', "label": None, "fps": 25.0, "n_frames": 3}
 
 
-@pytest.fixture
-def lake(make_lake):
-    return make_lake(
-        {"runs": [{}], "videos": [ODD, {"video_id": "b", "fps": float("nan")}], "masks": [{"saliency": [0.5] * 9}]}
-    )
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    rows = {"runs": [{}], "videos": [ODD, {"video_id": "b", "fps": float("nan")}], "masks": [{"saliency": [0.5] * 9}]}
+    return write_lake(rows, lake=tmp_path_factory.mktemp("sql") / "lake")
 
 
 def printed(capsys, lake, statement, format):
@@ -136,14 +136,19 @@ def test_whatever_only_reads_is_welcome(capsys, lake, statement, format):
         "select video_id::int from videos",
     ],
 )
-@pytest.mark.parametrize("format", ["table", "csv"])
-def test_anything_else_is_refused_in_one_line(tmp_path, lake, statement, format):
-    before = sorted(tmp_path.rglob("*"))
+def test_anything_else_is_refused_in_one_line(lake, statement):
+    before = sorted(lake.parent.rglob("*"))
     with pytest.raises(UserError) as refused:
-        sql(lake, statement.format(folder=tmp_path), format)
+        sql(lake, statement.format(folder=lake.parent), "csv")
     assert str(refused.value)
     assert "\n" not in str(refused.value)
-    assert sorted(tmp_path.rglob("*")) == before
+    assert sorted(lake.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("format", ["table", "json"])
+def test_what_fails_as_its_rows_are_read_is_refused_in_one_line(lake, format):
+    with pytest.raises(UserError, match=r"^Conversion Error: [^\n]*$"):
+        sql(lake, "select video_id::int from videos", format)
 
 
 @pytest.mark.parametrize("statement", ["", "select 1; select 2", "create table x as select 1", "explain select 1"])

@@ -171,6 +171,30 @@ def test_frozen_holds_the_region_while_the_rest_lives(lively):
     assert (steps[:, masks.max(0) == 0].mean((1, 2)) > 5).all()
 
 
+@pytest.mark.parametrize("fault", ["flicker", "jump", "frozen"])
+def test_a_fault_comes_in_runs_and_the_masks_say_when(lively, fault):
+    run, pause = 4, 5
+    base = replace(MOTION_ONLY, run_frames=run, pause_frames=pause)
+    begins = set()
+    for seed in range(12):
+        forged, masks = _forge(lively, seed, base=base, regions=("face",), faults=(fault,))
+        wrong = masks.any((1, 2))
+        np.testing.assert_array_equal(forged[~wrong], np.stack(lively)[~wrong])
+        change = np.abs(forged.astype(float) - np.stack(lively))[wrong]
+        assert (change[:, masks[wrong].min(0) > 0.9].mean((1, 2)) > 2).all()
+        first = int(wrong.argmax())
+        begins.add(first)
+        assert 1 <= first <= run + pause
+        expected = [(t - first) % (run + pause) < run and t >= first for t in range(N)]
+        assert wrong.tolist() == expected
+        if fault == "frozen":
+            # the last true picture is held, so that none of the run is true
+            inside = masks[first : first + run].min(0) == 1
+            held = forged[first : first + run][:, inside]
+            np.testing.assert_array_equal(held, np.stack([lively[first - 1][inside]] * run))
+    assert len(begins) > 4
+
+
 def test_frozen_follows_the_face():
     frames = [np.roll(_texture(), 3 * t, axis=1) for t in range(9)]
     boxes = [(BOX[0] + 3 * t, *BOX[1:]) for t in range(9)]
@@ -192,10 +216,11 @@ def test_a_face_that_wobbles_is_smoothed_and_gaps_are_filled():
         smooth_boxes([None, None], 3.0)
 
 
+@pytest.mark.parametrize("pause", [0, 3])
 @pytest.mark.parametrize("fault", ["none", "jump", "frozen"])
-def test_masks_alone_are_those_of_the_clip(still, fault):
+def test_masks_alone_are_those_of_the_clip(still, fault, pause):
     boxes = [None, *[(BOX[0] + 4 * t, *BOX[1:]) for t in range(N - 1)]]
-    params = ForgeParams(faults=(fault,))
+    params = ForgeParams(faults=(fault,), pause_frames=pause)
     _, masks = _forge(still, 6, boxes, params)
     np.testing.assert_array_equal(np.stack(list(forge_masks(SHAPE, boxes, params, 6))), masks)
 

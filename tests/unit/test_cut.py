@@ -64,11 +64,11 @@ def _equal(model: nn.Module, layer: str, example: torch.Tensor, kind: str) -> No
         cut = split(model, layer, example[:1])
         r, rest = cut.below(example)
         found = cut.above(r.clone(), rest)
-        without_norms = folded(cut, example[:1]).above(r.clone(), rest)
+        ours = folded(cut, example[:1])
+        without_norms = ours.above(r.clone(), rest)
         after = model(example)
-        flags = folded(cut, example[:1]).folded
     assert cut.kind == kind
-    assert flags == (kind == "graph")
+    assert ours.folded == (kind == "graph")
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(without_norms, expected, rtol=1e-3, atol=1e-4)
     assert torch.equal(after, expected)
@@ -137,6 +137,30 @@ def test_an_untraceable_model_is_cut_by_hooks():
     _equal(Branching().eval(), "layer", torch.randn(IMAGE), "hooks")
     cut = split(Branching().eval(), "layer", torch.randn(IMAGE))
     assert "several times as long" in str(cut.slower)
+
+
+class NormedBesideBranching(nn.Module):
+    """Above the layer a batch norm that can be folded, and a module that cannot be traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, 3)
+        self.normed = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+        self.branching = Branching()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.branching(self.normed(self.layer(x)))
+
+
+def test_batch_norms_beside_what_cannot_be_traced_are_folded():
+    torch.manual_seed(0)
+    model, images = NormedBesideBranching().eval(), torch.randn(IMAGE)
+    nn.init.uniform_(model.normed[1].running_var, 0.5, 1.5)
+    _equal(model, "layer", images, "graph")
+    with frozen(model):
+        ours = folded(split(model, "layer", images[:1]), images[:1])
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in ours._above.modules())
+    assert any(isinstance(module, Branching) for module in ours._above.modules())
 
 
 class AnotherWhileTraced(nn.Module):

@@ -14,12 +14,36 @@ from rich.console import Console
 
 from operators.video.encode import write_video
 from operators.video.identity import read_blocks
+from operators.video.sandbox import Limits, Sandbox
 from pipelines import datasets, manifest
 from pipelines.__main__ import main
 from pipelines.datasets import command, dataset_manifest, names
 from pipelines.datasets.listing import PROBLEMS, Entry
 from pipelines.errors import UserError
 from schemas.tables import MANIFEST
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _kept_children():
+    """What opens videos is real, and lives from test to test: to start it takes longer than the few it opens."""
+    free: list[Sandbox] = []
+
+    class Kept:
+        def __init__(self, limits: Limits) -> None:
+            try:
+                self._box = free.pop()
+            except IndexError:  # two threads ask
+                self._box = Sandbox(limits)
+            self.run = self._box.run
+
+        def close(self) -> None:
+            free.append(self._box)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets, "Sandbox", Kept)
+        yield
+    for box in free:
+        box.close()
 
 
 def clip(path: Path) -> Path:

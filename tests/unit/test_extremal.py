@@ -144,7 +144,13 @@ def test_the_gradient_of_what_hides_is_that_of_its_differences(kind):
     generator = torch.Generator().manual_seed(0)
     hide = Perturbation(torch.rand(2, 3, 1, 8, 8, generator=generator, dtype=torch.float64), kind)
     masks = torch.rand(3, 1, 8, 8, generator=generator, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda each: hide(torch.tensor([1, 0, 1]), each), masks)
+    which = torch.tensor([1, 0, 1])
+    assert torch.autograd.gradcheck(lambda each: hide(which, each), masks)
+    # what is wholly shown or hidden has the slope of what is nearly so
+    ends = [torch.full((3, 1, 8, 8), end, dtype=torch.float64, requires_grad=True) for end in (0, 1e-9, 1, 1 - 1e-9)]
+    slopes = [torch.autograd.grad(hide(which, end).square().sum(), end)[0] for end in ends]
+    torch.testing.assert_close(slopes[0], slopes[1])
+    torch.testing.assert_close(slopes[2], slopes[3])
 
 
 def test_out_of_area_is_nought_for_the_very_share_and_of_each_frame_where_told():

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.forging.portrait import make_clips
+from operators.inputs.clips import boxes_of
 from operators.inputs.faces import Box
 from operators.inputs.truth import GRID, truth_row
 from operators.inputs.view import View
@@ -248,6 +249,29 @@ def test_truth_is_the_mask_of_the_explained_frames(folder):
         assert row["area"] == np.count_nonzero(inside) / inside.size > 0.01
         assert row["mask"].mean() == pytest.approx(inside.mean(), abs=0.5)
     pa.Table.from_pylist(found["truth"], pa.schema(list(item(TRUTH)))).validate(full=True)
+
+
+def test_which_frames_of_a_clip_are_forged(folder, tmp_path):
+    """Over the boxes that the face is followed by, from the clip's first frame on."""
+    with av.open(str(folder / "masks/000.mkv")) as container:
+        masks = np.stack([frame.to_ndarray() for frame in container.decode(video=0)]) / np.float32(255)
+    wrong = np.arange(len(masks)) % 4 > 1
+    write_masks(tmp_path / "m.mkv", masks * wrong[:, None, None], 25)
+    clip = View(56, "face", "clip", frames=4, step=2)
+    found = prepare_video(str(folder / "fake/000.mp4"), PrepareParams(), (clip,), str(tmp_path / "m.mkv"))
+    tracks = {frame["frame"]: boxes_of(frame["track"]) for frame in found["frames"] if frame["track"] is not None}
+    assert [row["frame"] for row in found["truth"]] == list(tracks) != []
+    for row in found["truth"]:
+        frames = range(row["frame"], row["frame"] + 7)
+        assert [area > 0 for area in row["areas"]] == wrong[frames].tolist()
+        last, box = masks[frames[-1]], tracks[row["frame"]][-1]
+        inside = last[box.y : box.y + box.height, box.x : box.x + box.width] * wrong[frames[-1]]
+        assert row["areas"][-1] == np.count_nonzero(inside) / inside.size
+        assert row["areas"][0] == row["area"]
+    pa.Table.from_pylist(found["truth"], pa.schema(list(item(TRUTH)))).validate(full=True)
+    write_masks(tmp_path / "short.mkv", masks[: max(tracks) + 6], 25)
+    with pytest.raises(SampleError, match="ends before frame"):
+        prepare_video(str(folder / "fake/000.mp4"), PrepareParams(), (clip,), str(tmp_path / "short.mkv"))
 
 
 def test_without_a_truth_uri_there_is_no_truth(folder):

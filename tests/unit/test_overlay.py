@@ -128,7 +128,7 @@ def test_long_and_foreign_names_stay_inside_the_page():
 
 
 def test_fonts_follow_the_panel():
-    for height in (360, 2160):
+    for height in (360, 1080):
         params = OverlayParams(picture_height_px=height, max_picture_width_px=2 * height)
         panel = draw_panel(_panel(np.zeros((90, 160, 3), np.uint8), np.zeros((3, 3)), None), params)
         title = panel[height : height + round(height * 0.08)]

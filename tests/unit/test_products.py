@@ -28,7 +28,7 @@ def kinds(cut: Split) -> set[str]:
 
 def test_xception_above_block4_to_every_digit_of_float64():
     model = load_model(XCEPTION)
-    example = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    example = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with frozen(model):
         cut = cut_for(model, "block4", example, Bottleneck())
         r, rest = cut.below(example)

@@ -42,15 +42,19 @@ def tables(draw, official: bool = False):
 
 def crossings(table: pa.Table) -> int:
     """By brute force: the pairs of rows in different splits that share a person, or a video with a forgery of it."""
-    found = 0
-    rows = table.to_pylist()
-    for a in rows:
-        for b in rows:
-            persons = [set((row["identities"] or "").split(IDENTITY_SEPARATOR)) - {""} for row in (a, b)]
-            videos = [{row["video_id"], row["pair_id"]} - {None} for row in (a, b)]
-            tied = persons[0] & persons[1] or videos[0] & videos[1]
-            found += bool(tied) and a["split"] != b["split"]
-    return found
+    rows = [
+        (
+            row["split"],
+            set((row["identities"] or "").split(IDENTITY_SEPARATOR)) - {""},
+            {row["video_id"], row["pair_id"]} - {None},
+        )
+        for row in table.to_pylist()
+    ]
+    return sum(
+        split != other and bool(persons & others or videos & these)
+        for split, persons, videos in rows
+        for other, others, these in rows
+    )
 
 
 @settings(max_examples=150)
