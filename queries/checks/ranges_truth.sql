@@ -23,7 +23,7 @@ judged as (
             when area = 0 and list_max(mask) > 0 then 'mask above 0 without area'
             when list_count(areas) != len(areas) then 'areas have NULLs'
             when list_min(areas) < 0 or list_max(areas) > 1 then 'areas outside [0, 1]'
-            when areas is not null and len(areas) is distinct from len(track) // 4 then 'areas are not as many as the boxes of the track'
+            when areas is not null and 4 * len(areas) is distinct from len(track) then 'areas are not as many as the boxes of the track'
             when face_x is null then 'truth of a frame without a face'
             when truth_uri is null then 'truth of a video without a truth_uri'
             when label = 'real' and (area > 0 or list_max(areas) > 0) then 'forged region in a video that is labelled real'
