@@ -26,7 +26,7 @@ def facts(connection: duckdb.DuckDBPyConnection, lake: Path, run_id: str, evalua
     rows = {name: evaluated[name].to_pylist() for name in EVALUATED}
     for folder, names in _ASKED.items():
         rows |= {name: connection.sql(queries(folder)[name]).to_arrow_table().to_pylist() for name in names}
-    ((config,),) = connection.sql("select config from runs").fetchall()
+    ((config,),) = connection.sql("select any_value(config) from runs").fetchall()
     return rows | {"statistics": statistics(lake, run_id, json.loads(config))}
 
 

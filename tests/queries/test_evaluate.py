@@ -127,7 +127,9 @@ def findings_of(page):
 
 @pytest.mark.parametrize("brief", [False, True])
 def test_who_has_no_browser_reads_the_findings_of_the_page(make_lake, capsys, monkeypatch, brief):
-    lake = make_lake(lake_of() | {"runs": [{"config": json.dumps(report_lake.CONFIG)}]})
+    (detector, _) = report_lake.CONFIG["detectors"]
+    of_m = {"detectors": [detector | {"spec": detector["spec"] | {"name": "m"}}]}
+    lake = make_lake(lake_of() | {"runs": [{"config": json.dumps(report_lake.CONFIG | of_m)}]})
     page = report(lake, media="none", console=Console(quiet=True)).read_text(encoding="utf-8")
     evaluate(lake, brief=brief)
     out = capsys.readouterr().out.splitlines()
