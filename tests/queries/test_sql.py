@@ -67,7 +67,7 @@ def test_no_progress_bar_is_drawn_into_the_rows(capfd, lake):
 
 def test_table_says_what_has_no_value_and_shortens_lists(capsys, lake):
     out = printed(capsys, lake, "select saliency, loss_first, null as nothing from masks", "table")
-    assert "[0.5, 0.5, 0.5, ... 9 in all]" in out
+    assert "[0.500, 0.500, 0.500, ... 9 in all]" in out
     assert out.endswith("without a value: nothing\n")
 
 
