@@ -40,15 +40,15 @@ $(MESH): | setup
 demo: setup
 	$(BIN)/python -m pipelines demo demo
 
-# two at a time: what needs Ray, and what does not, with the one thread that its small networks are fastest with
+# all at a time: what needs Ray, and what does not, with the one thread that its small networks are fastest with
 test: setup
-	$(MAKE) --no-print-directory --jobs 2 test-e2e test-unit test-queries
+	$(MAKE) --no-print-directory --jobs 3 test-e2e test-unit test-queries
 
 # for every edit
 test-fast: setup
 	$(MAKE) --no-print-directory --jobs 2 test-unit test-queries
 
-# what kills processes and has a store fail: three tests, five minutes
+# what kills processes, has a store fail and reads broken files: four tests that take as long as the others end to end
 test-faults: setup
 	$(BIN)/python -m pytest tests/e2e -m faults
 

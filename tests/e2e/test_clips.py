@@ -10,6 +10,7 @@ from pipelines.lake.read import open_lake
 REJECTED = {"broken_zero_bytes.mp4": "empty_file", "broken_moov_without_mdat.mp4": "no_frames"}
 
 
+@pytest.mark.faults
 @pytest.mark.clips
 def test_broken_and_odd_files_end_as_rows(clips, explain, known, tmp_path):
     """Every file of bad/ is one row; what must be rejected is an error with a code, what must decode is not."""
