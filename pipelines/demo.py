@@ -30,7 +30,7 @@ from pipelines.screen import command, log, logged, say
 from pipelines.train import train
 
 #: measured; what is set up or downloaded comes before
-_MINUTES: Final = "about six"
+_MINUTES: Final = "about five"
 #: Small enough for them on two cores: half-size inputs and few, short clips. The detectors are the real ones.
 _CLIPS = 20
 _FRAMES = 24

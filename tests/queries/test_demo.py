@@ -121,7 +121,7 @@ def test_the_demo_is_a_line_a_step_and_ends_in_what_to_type(told, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "platform", "linux")
     lines = said_by(Path(), demos.demo)
-    assert "six minutes on two cores" in lines[0]
+    assert "five minutes on two cores" in lines[0]
     steps = [line for line in lines if re.match(r"\d/\d ", line)]
     assert [line[:3] for line in steps] == [f"{number}/8" for number in range(1, 9)]
     assert len(lines) <= 25
