@@ -96,8 +96,8 @@ def draw(rows: list[dict[str, float]], path: Path) -> None:
     figure, (memory, seconds) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
     for kind, named in zip(_KINDS, ("driver", "workers", "decoding processes", "Ray", "object store"), strict=True):
         memory.plot(n, [row[kind] for row in rows], marker="o", label=named)
-    memory.set(xlabel="videos", ylabel="GB at the peak", xscale="log", ylim=(0, None))
-    memory.legend(fontsize=8, loc="center right")
+    memory.set(xlabel="videos", ylabel="GB at the peak", xscale="log", ylim=(0, 2.6))
+    memory.legend(fontsize=8, loc="upper center", ncols=2)
     took = [row["whole_s"] - row["first_s"] for row in rows]
     seconds.plot(n, took, marker="o", label="all after the first")
     seconds.plot(n, [each * took[-1] / n[-1] for each in n], color="grey", linestyle=":", label="in proportion")

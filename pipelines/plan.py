@@ -10,12 +10,14 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike
+from pyarrow.parquet import FileMetaData
 
 from operators.storage import parquet as pq
 from pipelines.cluster import shared_out
 from pipelines.config import of_run
 from pipelines.errors import UserError
 from pipelines.lake import blocks
+from pipelines.lake.compact import LARGE, MANY
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import open_lake, runs
 from schemas.tables import EXPLAIN, LAKE_TABLES, VIDEOS
@@ -86,6 +88,8 @@ class Taken:
     """What a finished run took.
 
     cores_s, gpus_s, bytes  of one video: work of processors and of GPUs, and what the lake holds of it
+    block_bytes             what the files of a block have besides: names, types and statistics of their columns
+    per_block               videos of a block as the run writes it
     slack                   how long it took over how long its machines would take that are never idle; below 1 where
                             stages that share processors slowed each other down
     fixed_s                 from its start to its first video; 0 where it was not known
@@ -100,6 +104,17 @@ class Taken:
     bytes: Mean
     slack: float
     fixed_s: float
+    block_bytes: float
+    per_block: int
+
+    def written(self, n_videos: int) -> Total:
+        """Bytes of the lake of so many videos, whose small blocks are written together where there are many."""
+        n_blocks = math.ceil(n_videos / self.per_block)
+        if n_blocks >= MANY:
+            n_blocks = math.ceil(n_videos / LARGE)
+        held = self.bytes.total(n_videos)
+        whole = held.value + n_blocks * self.block_bytes
+        return Total(whole, None if held.share is None else held.share * held.value / whole)
 
 
 def taken(lake: Path, run_id: str | None = None, gpu_speedup: float | None = None) -> Taken:
@@ -133,15 +148,18 @@ def taken(lake: Path, run_id: str | None = None, gpu_speedup: float | None = Non
     slack = span_s / max(machines.seconds(float(own_cores.sum()), float(own_gpus.sum())))
     whole_s = (row["ended_at"] - start["started_at"]).total_seconds()
     cores = decode_s if gpu_speedup else own_cores
+    held, block_bytes = _bytes(Layout(lake), run_id)
     return Taken(
         run_id,
         int(videos.sum()),
         share,
         mean_of(videos, cores),
         mean_of(videos, explain_s / gpu_speedup if gpu_speedup else own_gpus),
-        _bytes(Layout(lake), run_id),
+        held,
         slack,
         max(whole_s - span_s, 0.0) if len(row["starts"]) == 1 else 0.0,
+        block_bytes,
+        resources.videos_per_block,
     )
 
 
@@ -161,14 +179,22 @@ def _seconds(layout: Layout, run_id: str, group: int) -> tuple[np.ndarray, np.nd
     return videos, beside, explain
 
 
-def _bytes(layout: Layout, run_id: str) -> Mean:
+def _bytes(layout: Layout, run_id: str) -> tuple[Mean, float]:
+    """Of the values of one video, and of the rest of a block's files."""
     names = [table.name for table in LAKE_TABLES if table.chain == EXPLAIN]
-    videos, sizes = [], []
+    videos, held, rest = [], [], []
     for checkpoint in blocks.committed(layout, EXPLAIN, run_id)[0]:
-        videos.append(pq.read_metadata(checkpoint).num_rows)
         files = [checkpoint, *(layout.table(run_id, name) / checkpoint.name for name in names)]
-        sizes.append(sum(file.stat().st_size for file in files if file.is_file()))
-    return mean_of(videos, sizes)
+        files = [file for file in files if file.is_file()]
+        videos.append(pq.read_metadata(checkpoint).num_rows)
+        held.append(sum(_values(pq.read_metadata(file)) for file in files))
+        rest.append(sum(file.stat().st_size for file in files) - held[-1])
+    return mean_of(videos, held), float(np.mean(rest))
+
+
+def _values(file: FileMetaData) -> int:
+    groups = [file.row_group(number) for number in range(file.num_row_groups)]
+    return sum(each.column(column).total_compressed_size for each in groups for column in range(each.num_columns))
 
 
 @dataclass(frozen=True)
@@ -205,7 +231,7 @@ def plan(was: Taken, n_videos: int, read: Mean | None, machines: Machines, nodes
     slowest = cores.times(on_cores / cores.value) if on_cores >= on_gpus else gpus.times(on_gpus / gpus.value)
     working = slowest.times(was.slack, share=_AGAIN)
     wall = Total(working.value + was.fixed_s, working.share)
-    written = was.bytes.total(n_videos)
+    written = was.written(n_videos)
 
     found = {("wall time", "h"): wall.times(1 / _HOUR)}
     if machines.gpus:

@@ -28,7 +28,7 @@ from schemas.tables import EXPLAIN, INPUTS, LAKE_TABLES
 #: videos of a block that is large: a million are then 500 blocks, of one file in each table
 LARGE: Final = 2000
 #: so many smaller ones are worth a new one: every row is written three times at most on the way to a large one
-_MANY: Final = 64
+MANY: Final = 64
 #: bytes in memory before they are written
 _AT_ONCE: Final = 64 * 2**20
 #: how long who has the lake open may read what was replaced
@@ -75,7 +75,7 @@ def take_back(layout: Layout, run_id: str, found: Mapping[Path, Collection[str]]
                 rewrite(layout, chain, run_id, [checkpoint], again)
 
 
-def compact(layout: Layout, chain: str, run_id: str, *, many: int = _MANY, large: int = LARGE) -> int:
+def compact(layout: Layout, chain: str, run_id: str, *, many: int = MANY, large: int = LARGE) -> int:
     """Write blocks that are not large together where there are `many`; how many were. Only for who holds the lock.
 
     Not those of a run that keeps inputs: other runs read these by the names of their blocks, for as long as they go on.

@@ -1,6 +1,7 @@
 """What a run will take, worked out by hand from what another took."""
 
 import math
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -14,7 +15,7 @@ def exact(value: float) -> Mean:
 
 
 def a_run(cores_s=4.0, gpus_s=2.0, slack=1.25, fixed_s=30.0) -> Taken:
-    return Taken("r", 4, 1.0, exact(cores_s), exact(gpus_s), exact(5e6), slack, fixed_s)
+    return Taken("r", 4, 1.0, exact(cores_s), exact(gpus_s), exact(5e6), slack, fixed_s, 0.0, 4)
 
 
 def test_the_error_of_a_mean_is_that_of_its_groups():
@@ -97,7 +98,7 @@ def test_what_was_measured_on_one_says_nothing_of_the_other(gpus_s, gpus):
 
 
 def test_the_bar_of_the_wall_time_has_what_two_runs_differ_by_and_none_is_below_zero():
-    was = Taken("r", 4, 1.0, Mean(4, 4, 4), exact(0), Mean(5, None, 4), 1.0, 0.0)
+    was = Taken("r", 4, 1.0, Mean(4, 4, 4), exact(0), Mean(5, None, 4), 1.0, 0.0, 0.0, 4)
     found = plan(was, 10**9, None, Machines(16), 1, Prices())
     said = {row["what"]: row for row in rows(found).to_pylist()}
     work, wall = said["cores that work"], said["wall time"]
@@ -116,3 +117,13 @@ def test_a_sample_is_the_same_every_time_and_files_that_are_away_have_no_size(tm
     assert sample(manifest, 99) == manifest
     assert sizes(manifest) == Mean(3, None, 1)
     assert sizes(manifest.slice(1)) is None
+
+
+def test_a_lake_has_fewer_blocks_than_were_written_where_there_are_many():
+    """Of a video 10 bytes, of a block 400. Four to a block 200 videos have 50; 4,000 would have 1,000, which are then
+    written together, 2,000 videos to one. What is uncertain is the videos' part."""
+    was = replace(a_run(), bytes=Mean(10.0, 1.0, 4), block_bytes=400.0)
+    assert was.written(200).value == 200 * 10 + 50 * 400
+    assert was.written(4000).value == 4000 * 10 + 2 * 400
+    assert was.written(200).share == pytest.approx((was.bytes.total(200).share or 0) * 2000 / 22000)
+    assert was.written(200).share
