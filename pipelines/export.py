@@ -54,9 +54,9 @@ def export(lake: Path, out: Path, to: str, run_id: str | None = None, console: C
     """Write every map of one run, the latest unless told, into the empty folder `out`.
 
     png: what the model saw with the heat over it (grey where the map is empty), one scale for all maps of a method and
-    layer, and index.json. npz: a
-    file for each video, arrays (frames, height, width) float32 in the map's unit, and index.json. fiftyone: crops, maps
-    as grey pictures and samples.json, which `fiftyone.Dataset.from_dir(OUT, fiftyone.types.FiftyOneDataset)` reads.
+    layer, and index.json. npz: a file for each video, arrays (frames, height, width) float32 in the map's unit, and
+    index.json. fiftyone: crops, maps as grey pictures and samples.json, which
+    `fiftyone.Dataset.from_dir(OUT, fiftyone.types.FiftyOneDataset)` reads.
     A video whose file is gone or has changed is named and left out, but for npz, which asks no video. UserError: no
     lake, no such run, nothing to write, a folder that is not empty.
     """

@@ -12,7 +12,7 @@ from operators.measures.comparison import RESAMPLES, difference, holm, interval,
 from pipelines.lake.read import queries
 from pipelines.reliability import reliability
 from pipelines.splits import groups
-from schemas.methods import MEAN_MAP, Variant
+from schemas.methods import CONTROLS, MEAN_MAP, Variant
 
 #: the method that others are compared with, the control that knows nothing of the picture, and a method's own mean map
 REFERENCE: Final = "iba"
@@ -114,6 +114,11 @@ def is_variant(method: str) -> bool:
     return method.endswith(_VARIANTS)
 
 
+def is_control(method: str) -> bool:
+    """Whether a row of the league is no method that is on trial: a control, or a variant of a method's maps."""
+    return method in CONTROLS or is_variant(method)
+
+
 def not_beaten(row: Mapping[str, Any], metric: str) -> list[str]:
     """The controls over which a row of the league has no advantage in a metric, by what its `loses_to` says."""
     said = (row["loses_to"] or "").removeprefix(_LOSES)
@@ -133,8 +138,8 @@ def has_control(row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], metri
 
 
 def not_better(table: pa.Table) -> list[str]:
-    """A line for each method of the league that does not beat the centre or its own mean map."""
-    rows = [row for row in table.to_pylist() if row["loses_to"]]
+    """A line for each method on trial that does not beat the centre or its own mean map."""
+    rows = [row for row in table.to_pylist() if row["loses_to"] and not is_control(row["method"])]
     return [f"{' '.join(filter(None, (row['model'], row['layer'], row['method'])))}: {row['loses_to']}" for row in rows]
 
 

@@ -186,8 +186,9 @@ def _bytes(layout: Layout, run_id: str) -> tuple[Mean, float]:
     for checkpoint in blocks.committed(layout, EXPLAIN, run_id)[0]:
         files = [checkpoint, *(layout.table(run_id, name) / checkpoint.name for name in names)]
         files = [file for file in files if file.is_file()]
-        videos.append(pq.read_metadata(checkpoint).num_rows)
-        held.append(sum(_values(pq.read_metadata(file)) for file in files))
+        footers = [pq.read_metadata(file) for file in files]
+        videos.append(footers[0].num_rows)
+        held.append(sum(map(_values, footers)))
         rest.append(sum(file.stat().st_size for file in files) - held[-1])
     return mean_of(videos, held), float(np.mean(rest))
 

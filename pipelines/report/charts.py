@@ -8,8 +8,7 @@ from typing import Any, Final
 
 import vl_convert
 
-from pipelines.league import sites
-from pipelines.report.findings import is_control
+from pipelines.league import is_control, sites
 
 Row = dict[str, Any]
 Spec = dict[str, Any]

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pipelines.league import has_control, is_variant, not_beaten
-from schemas.methods import CONTROLS, FEW_SAMPLES
+from pipelines.league import has_control, is_control, not_beaten
+from schemas.methods import FEW_SAMPLES
 
 #: as many lines as a person reads
 MOST: Final = 8
@@ -192,11 +192,6 @@ RULES: Final[tuple[Callable[[Tables], Finding | None], ...]] = (
     against,
     empty_maps,
 )
-
-
-def is_control(method: str) -> bool:
-    """Whether a row of the league is no method that is on trial: a control, or a variant of a method's maps."""
-    return method in CONTROLS or is_variant(method)
 
 
 def _best(tables: Tables, metric: str, chance: float, praise: str, named: str) -> Finding | None:
