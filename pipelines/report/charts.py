@@ -143,6 +143,13 @@ def _of_layer(row: Row) -> str:
     return " ".join(filter(None, (row["method"], row["layer"])))
 
 
+def _lines(rows: list[Row]) -> list[Row]:
+    """The rows with `map`, what a line of a model's chart is called: the method, and the layer where there are more."""
+    layers = {(row["model"], row["method"], row["layer"]) for row in rows}
+    one = len({each[:2] for each in layers}) == len(layers)
+    return [row | {"map": row["method"] if one else _of_layer(row)} for row in rows]
+
+
 def _league_says(rows: list[Row]) -> str:
     tried = [row for row in rows if row["srg"] is not None and not is_control(row["method"])]
     if not tried:
@@ -359,13 +366,16 @@ def _localisation_says(rows: list[Row]) -> str:
     )
 
 
+_REMOVED: Final = {"morf": "most relevant", "lerf": "least relevant"}
+
+
 def _curves(rows: list[Row]) -> list[Spec]:
-    shown = [row | {"map": _of_layer(row)} for row in rows if row["fill"] == rows[0]["fill"]]
+    shown = [row | {"first": _REMOVED[row["removal"]]} for row in _lines(rows) if row["fill"] == rows[0]["fill"]]
     encoding = {
         "x": _x("removed", "share of the cells removed", scale=_from_0()),
         "y": _x("probability", "probability of the class", scale=_from_0()),
-        "color": _x("map", "method and layer", "nominal"),
-        "strokeDash": _x("removal", "order", "nominal"),
+        "color": _x("map", "method", "nominal"),
+        "strokeDash": _x("first", "removed first", "nominal"),
     }
     return _chart(shown, [{"mark": "line", "encoding": encoding}])
 
@@ -383,13 +393,11 @@ def _curves_says(rows: list[Row]) -> str:
 
 
 def _sanity(rows: list[Row]) -> list[Spec]:
-    shown = [
-        row | {"map": _of_layer(row)} for row in rows if row["test"] == "weights" and row["similarity"] is not None
-    ]
+    shown = [row for row in _lines(rows) if row["test"] == "weights" and row["similarity"] is not None]
     encoding = {
         "x": _x("depth", "share of the layers with permuted weights", scale=_from_0()),
         "y": _x("similarity", "|Spearman| with the map itself", scale=_from_0()),
-        "color": _x("map", "method and layer", "nominal"),
+        "color": _x("map", "method", "nominal"),
     }
     rule = {"mark": _CHANCE, "encoding": {"y": {"datum": 0.5}}}
     return _chart(shown, [rule, {"mark": {"type": "line", "point": True}, "encoding": encoding}])

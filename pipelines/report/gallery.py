@@ -201,12 +201,13 @@ def _card(
     video_id = rows[0]["video_id"]
     views = {each["spec"]["name"]: View(**each["spec"]["view"]) for each in config["detectors"]}
     maps = played(maps, views)
-    shown = list(dict.fromkeys(views[row["model"]] for row in maps))
+    # the first is the card's picture: of a face, where any detector looks at one
+    shown = sorted(dict.fromkeys(views[row["model"]] for row in maps), key=lambda view: view.shows == "flow")
     frames = sorted({row["frame"]: row["time_s"] for row in maps}.items())
     place = {frame: number for number, (frame, _) in enumerate(frames)}
     fps = _CLIP_FPS if all(view.shows == "clip" for view in shown) else _FPS
     packed = _Packed()
-    series = _series(maps, place, views, packed, config, tops)
+    series = _series(maps, place, views, shown, packed, config, tops)
     told = {
         "id": video_id,
         "name": posixpath.basename(unquote(rows[0]["uri"])),
@@ -266,11 +267,16 @@ class _Packed:
 
 
 def _series(
-    maps: list[Row], place: dict[int, int], views: dict[str, View], packed: _Packed, config: Row, tops: Tops
+    maps: list[Row],
+    place: dict[int, int],
+    views: dict[str, View],
+    shown: list[View],
+    packed: _Packed,
+    config: Row,
+    tops: Tops,
 ) -> list[Row]:
     """Maps of one model, method and layer, and target where a run explains several, on the run's scale."""
     models, methods, by_target = list(views), config.get("methods", []), len(config.get("targets", ())) > 1
-    shown = list(dict.fromkeys(views[row["model"]] for row in maps))
 
     def order_of(key: tuple[str, str, str, str]) -> tuple[Any, ...]:
         model, method, *rest = key

@@ -37,7 +37,7 @@ def rows(folder, clips, name="{}.mp4"):
     face = {"face_x": 60, "face_y": 20, "face_width": 160, "face_height": 160}
     box = {"box_x": 60, "box_y": 20, "box_width": 160, "box_height": 160, "input_size": 64, "height": 2, "width": 2}
     maps = []
-    for model in ("zoo", "flow"):
+    for model in ("flow", "zoo"):
         for each in ids:
             target = "fake" if SCORES[each["video_id"]] > 0.5 else "real"
             empty = each["video_id"] == "real-001" and each["frame"] == 4

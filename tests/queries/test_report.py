@@ -366,6 +366,8 @@ def test_maps_travel_as_numbers_on_one_scale(whole, tmp_path):
     assert list(video["models"]) == ["zoo", "flow"]
     names = [(series["model"], series["method"]) for series in video["series"]]
     assert names == [("zoo", "iba"), ("zoo", "gradcam"), ("flow", "iba"), ("flow", "gradcam")]
+    # the face comes first, which is the card's picture, whatever the rows begin with
+    assert [series["view"] for series in video["series"]] == [0, 0, 1, 1]
     first, second = video["series"][0]["maps"]
     assert list(numbers[first["at"] : first["at"] + 4]) == [255, 0, 0, 0]
     assert second["empty"]
