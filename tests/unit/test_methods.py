@@ -28,7 +28,7 @@ from operators.models.spec import spec_for
 from operators.models.weights import load_model
 from schemas import methods as methods_by_name
 
-SPEC = replace(spec_for("resnet10t"), view=View(64))
+SPEC = replace(spec_for("test_resnet"), view=View(64))
 LAYER = "layer2"
 #: few steps: what is tested is what every method promises, not the attribution
 BOTTLENECK = Bottleneck(draws=2, steps=4, antithetic=True)
