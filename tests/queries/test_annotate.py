@@ -13,7 +13,6 @@ from pipelines.errors import UserError
 from pipelines.lake.read import open_lake
 from tests.queries.conftest import write_lake
 
-
 VIDEOS = [("a-00", "/x/fake one.mp4"), ("b-00", "file:///x/b%20b.mp4"), ("c-00", "/x/c.mp4"), ("c-01", "/y/c.mp4")]
 TABLES = {"runs": [{}], "videos": [{"video_id": name, "uri": uri} for name, uri in VIDEOS]}
 
