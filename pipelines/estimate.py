@@ -22,7 +22,7 @@ from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.prepare import prepare_stage
 from pipelines.probe import probe
-from pipelines.screen import say
+from pipelines.screen import logged, say
 from pipelines.stream import in_order, streamed
 from schemas.methods import FEW_SAMPLES
 from schemas.records import PARTIAL
@@ -37,8 +37,8 @@ def estimate(config: Config, paths: list[Path], out: Path, console: Console, lab
 
     Of a manifest with splits only `train` is used, of videos with labels only those of `label` if it is given, and at
     most `statistics.max_videos` videos, or more where no input can be cut from these. A file that is there is kept,
-    unless it is of other weights or another label. Raises UserError for paths without such a video, a file in the way
-    that holds no statistics, and a detector no input could be cut for.
+    unless it is of other weights or another label. OUT/estimate.log has what was said meanwhile. Raises UserError for
+    paths without such a video, a file in the way that holds no statistics, and a detector no input could be cut for.
     """
     out = out.resolve()
     for each in config.detectors:
@@ -61,8 +61,9 @@ def estimate(config: Config, paths: list[Path], out: Path, console: Console, lab
             table = table.filter(pc.field("label") == label)
             if not len(table):
                 raise UserError(f"no video to estimate from is labelled {label}")
-        cluster = connect(config.resources, console)
-        _estimate(config, table, out / "_manifest.parquet", missing, out, cluster, console, label)
+        with logged(out / "estimate.log"):
+            cluster = connect(config.resources, console)
+            _estimate(config, table, out / "_manifest.parquet", missing, out, cluster, console, label)
 
 
 def keep_statistics(

@@ -64,7 +64,7 @@ def explain(
         if n_unknown:
             say(console, f"{n_unknown} videos that {only} names are not among those given", "yellow")
     _check_labels(config, manifest, console)
-    with locked(layout, EXPLAIN, config.run_id), logged(layout.log(config.run_id)):
+    with locked(layout, EXPLAIN, config.run_id), logged(layout.log(EXPLAIN, config.run_id)):
         _explain(config, manifest, layout, console, TRANSIENT if retry_errors else frozenset(), keep)
 
 

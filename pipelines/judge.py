@@ -38,7 +38,7 @@ from pipelines.lake.lock import locked
 from pipelines.lake.read import committed, open_lake, queries, runs
 from pipelines.lake.sink import LakeSink, checkpointed
 from pipelines.prepare import all_views
-from pipelines.screen import command, say
+from pipelines.screen import command, logged, say
 from pipelines.stream import streamed
 from schemas.tables import FRAMES, JUDGE, JUDGE_TABLES, JUDGED_ROW, MASKS, NESTED, TRUTH, VIDEO_ROW, VIDEOS, Table
 
@@ -92,7 +92,7 @@ def judge(
         plan = _plan(connection, params, of_clips)
         if not plan.videos:
             raise UserError(f"run {run_id} has no map to judge: explain videos with --lake {lake}")
-        with locked(layout, JUDGE, run_id):
+        with locked(layout, JUDGE, run_id), logged(layout.log(JUDGE, run_id)):
             _begin(layout, run_id, params, plan, landmarks, permuted, again)
             blocks.clear(layout, JUDGE, run_id, blocks.damage(layout, JUDGE, run_id))
             todo = len(set(plan.videos) - set(committed(layout, JUDGE, [run_id])["video_id"].to_pylist()))
@@ -112,7 +112,7 @@ def judge(
                 ):
                     videos.write_datasink(LakeSink(layout, run_id, JUDGE_TABLES))
                 layout.maps_to_judge(run_id).unlink()
-    _show(lake, run_id, console)
+            _show(lake, run_id, console)
 
 
 def stages(

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from operators.storage.files import appending
+from pipelines.errors import UserError
 
 #: what moves the cursor, colours the terminal, or turns the direction of writing: C0 and C1 controls, line separators
 #: and the marks of bidirectional text
@@ -30,8 +31,11 @@ _LOGS: Final[list[TextIO]] = []
 @contextmanager
 def logged(path: Path) -> Iterator[None]:
     """Inside, every notice is also a line of the file, with its time in UTC; what the file has stays. On a store the
-    file has them when the block ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    file has them when the block ends. UserError where its folder cannot be made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {path.parent}: {error.strerror}") from error
     with appending(path) as there, there.open("a", encoding="utf-8") as file:
         _LOGS.append(file)
         try:

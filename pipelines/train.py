@@ -49,7 +49,7 @@ from pipelines.lake.layout import Layout
 from pipelines.machine import processors
 from pipelines.manifest import write_table
 from pipelines.samples import SPLITS, Source, cut_samples
-from pipelines.screen import say
+from pipelines.screen import logged, say
 from schemas.tables import CLASS_FAKE, CURVES, LABELS
 
 #: instead of a file of weights: those timm has
@@ -73,10 +73,11 @@ def train(
     """Train `spec` on the train split of `source`, stop on its val split, and write OUT/model.safetensors.
 
     Also written: OUT/curves.parquet and curves.png (one point per epoch), OUT/report.json (threshold, ECE and
-    temperature on the val split), and the rows of the table `curves` of `lake`. `samples` is a folder that
-    `cut_samples` filled; OUT/samples is filled where none is given. `pretrained` is IMAGENET or a file of weights to
-    start from. The same command again continues after a kill, to the same result. Raises UserError for an OUT that
-    another training wrote, samples of one class alone, too many workers, and weights that cannot be had.
+    temperature on the val split), OUT/train.log (what was said), and the rows of the table `curves` of `lake`.
+    `samples` is a folder that `cut_samples` filled; OUT/samples is filled where none is given. `pretrained` is IMAGENET
+    or a file of weights to start from. The same command again continues after a kill, to the same result. Raises
+    UserError for an OUT that another training wrote, samples of one class alone, too many workers, and weights that
+    cannot be had.
     """
     out = out.resolve()
     start = out / "start.safetensors"
@@ -91,25 +92,26 @@ def train(
             Layout(lake).trainings.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot write the lake {lake}: {error.strerror}") from error
-    say(console, f"{spec.name} starts from {origin}")
-    if samples is None:
-        samples = out / "samples"
-        cut_samples(source, samples, console)
-    connect(Resources())
-    gpu = _check(spec, params, samples, workers)
-    config = {"spec": spec, "params": params, "samples": samples.resolve(), "out": out}
-    config["start"] = None if pretrained is None else start
-    # 0: in this process, which spares the start of two others; where Ray is a cluster, the GPUs are elsewhere
-    processes = 0 if workers == 1 and "RAY_ADDRESS" not in os.environ else workers
-    with tempfile.TemporaryDirectory() as storage, _epochs(out, params, console):
-        TorchTrainer(
-            _worker,
-            train_loop_config=config,
-            scaling_config=ScalingConfig(num_workers=processes, use_gpu=gpu),
-            run_config=ray.train.RunConfig(storage_path=storage, name="viba"),
-        ).fit()
-    _write_curves(out, training_id, spec, lake)
-    return _report(spec, out, samples, params.seed, origin, console)
+    with logged(out / "train.log"):
+        say(console, f"{spec.name} starts from {origin}")
+        if samples is None:
+            samples = out / "samples"
+            cut_samples(source, samples, console)
+        connect(Resources())
+        gpu = _check(spec, params, samples, workers)
+        config = {"spec": spec, "params": params, "samples": samples.resolve(), "out": out}
+        config["start"] = None if pretrained is None else start
+        # 0: in this process, which spares the start of two others; where Ray is a cluster, the GPUs are elsewhere
+        processes = 0 if workers == 1 and "RAY_ADDRESS" not in os.environ else workers
+        with tempfile.TemporaryDirectory() as storage, _epochs(out, params, console):
+            TorchTrainer(
+                _worker,
+                train_loop_config=config,
+                scaling_config=ScalingConfig(num_workers=processes, use_gpu=gpu),
+                run_config=ray.train.RunConfig(storage_path=storage, name="viba"),
+            ).fit()
+        _write_curves(out, training_id, spec, lake)
+        return _report(spec, out, samples, params.seed, origin, console)
 
 
 def default_params(spec: ModelSpec) -> TrainParams:

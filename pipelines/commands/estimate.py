@@ -6,7 +6,7 @@ from rich.console import Console
 
 from pipelines import config as configs
 from pipelines.commands.detectors import add_detectors, detectors
-from pipelines.commands.flags import add_config, path
+from pipelines.commands.flags import add_config, add_quiet, path
 from pipelines.estimate import estimate
 
 
@@ -28,12 +28,13 @@ def flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--label", metavar="LABEL", help="only videos with this label, as real (default: all)")
     add_detectors(parser)
+    add_quiet(parser, "OUT/estimate.log")
     add_config(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """The config from file, settings and flags, and what it estimates."""
     tables = configs.load(options.config, options.set)
-    console = Console()
+    console = Console(quiet=options.quiet)
     config = configs.build(tables, **detectors(options, console))
     estimate(config, options.paths, options.out, console, options.label)

@@ -5,7 +5,7 @@ import argparse
 from rich.console import Console
 
 from pipelines.commands.explained import add_explained, explained
-from pipelines.commands.flags import add_lake, path
+from pipelines.commands.flags import add_lake, add_quiet, path
 from pipelines.explain import explain
 from schemas.errors import TRANSIENT
 
@@ -39,11 +39,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
         help="keep what models see in the lake: judge, and runs of other layers, methods and presets, decode nothing "
         "again",
     )
-    parser.add_argument(
-        "--quiet",
-        action="store_true",
-        help="print errors alone; LAKE/_logs/RUN.log has what was to be said in any case",
-    )
+    add_quiet(parser, "LAKE/_logs/RUN-explain.log")
 
 
 def run(options: argparse.Namespace) -> None:

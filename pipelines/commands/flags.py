@@ -46,6 +46,13 @@ def weights(options: argparse.Namespace, flag: str = "weights") -> dict[str, Pat
     return found
 
 
+def add_quiet(parser: argparse.ArgumentParser, file: str) -> None:
+    """--quiet; `file` is where it is read afterwards."""
+    parser.add_argument(
+        "--quiet", action="store_true", help=f"print errors alone; {file} has what was to be said in any case"
+    )
+
+
 def add_config(parser: argparse.ArgumentParser) -> None:
     """--config and --set."""
     parser.add_argument("--config", type=path, metavar="FILE", help="TOML file; see docs/config.md")

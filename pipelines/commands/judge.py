@@ -8,7 +8,7 @@ from rich.console import Console
 from operators.inputs.landmarks import MESH_FILE
 from operators.judging.params import JudgeParams
 from pipelines import config as configs
-from pipelines.commands.flags import add_config, add_lake, add_weights, at_least_one, disk_path, weights
+from pipelines.commands.flags import add_config, add_lake, add_quiet, add_weights, at_least_one, disk_path, weights
 from pipelines.config import Resources
 from pipelines.judge import judge
 
@@ -40,6 +40,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
         help="weights of a detector that was trained on permuted labels: a sanity test; may be repeated",
     )
     parser.add_argument("--again", action="store_true", help="drop what the run was judged with other settings")
+    add_quiet(parser, "LAKE/_logs/RUN-judge.log")
     add_config(parser)
 
 
@@ -58,5 +59,5 @@ def run(options: argparse.Namespace) -> None:
         landmarks,
         options.again,
         configs.fill(Resources(), tables.get("resources", {}), "resources"),
-        Console(),
+        Console(quiet=options.quiet),
     )

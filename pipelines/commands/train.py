@@ -9,7 +9,7 @@ from rich.console import Console
 from operators.inputs.view import Part
 from operators.models.spec import spec_for
 from pipelines import config as configs
-from pipelines.commands.flags import at_least_one, disk_path, path
+from pipelines.commands.flags import add_quiet, at_least_one, disk_path, path
 from pipelines.config import CLIP, part_of
 from pipelines.errors import UserError
 from pipelines.samples import from_lake, from_manifest
@@ -60,6 +60,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
         help=f"what the model looks at: the face (default), or the middle of the whole frame, which is {CLIP} as well "
         "for models of clips",
     )
+    add_quiet(parser, "OUT/train.log")
     parser.add_argument("--config", type=path, metavar="FILE", help="TOML file with a table train; see docs/train.md")
     parser.add_argument("--set", action="append", default=[], metavar="train.KEY=VALUE", help="over the config file's")
 
@@ -94,4 +95,4 @@ def run(options: argparse.Namespace) -> None:
     else:
         source = from_lake(options.lake, (spec.view,))
     how = {name: getattr(options, name) for name in ("pretrained", "lake")}
-    train(spec, params, source, options.out, options.workers, Console(), **how)
+    train(spec, params, source, options.out, options.workers, Console(quiet=options.quiet), **how)

@@ -54,9 +54,9 @@ class Layout:
         """The ids of files that were read: they belong to no run."""
         return self.root / "_identities"
 
-    def log(self, run_id: str) -> Path:
-        """What was said while a run was explained, start after start."""
-        return self.root / "_logs" / f"{run_id}.log"
+    def log(self, chain: str, run_id: str) -> Path:
+        """What was said while the chain ran for a run, start after start."""
+        return self.root / "_logs" / f"{run_id}-{chain}.log"
 
     def statistics(self, run_id: str) -> Path:
         """Mean and deviation of the layers a run explains."""

@@ -24,7 +24,9 @@ def estimated(videos: Path, viba, tmp_path_factory: pytest.TempPathFactory) -> P
     split = ("--set", "resources.videos_per_block=1", "--set", "resources.actors=2")
     alone = ("--set", "resources.batch_samples=1", "--set", "resources.threads_per_actor=1")
     said = viba(*arguments(videos, out), *split, *alone)
-    assert "test_resnet layer2: n = 14; below 1000 samples" in said.out
+    few = "test_resnet layer2: n = 14; below 1000 samples"
+    assert few in said.out
+    assert few in (out / "estimate.log").read_text()
     return out
 
 

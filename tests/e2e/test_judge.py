@@ -48,6 +48,9 @@ def judged(explained, viba, tmp_path_factory) -> tuple[Path, str]:
 def test_judged_from_the_lake_alone(judged, explained):
     lake, said = judged
     assert "models are asked about 2 of 3 explained frames" in said
+    (log,) = (lake / "_logs").glob("*-judge.log")  # every notice, and how far it was
+    assert [line[20:] in said for line in log.read_text().splitlines()].count(False) == 0
+    assert "judge 3/3" in log.read_text()
     with open_lake(lake) as connection:
         (n_maps, n_variants, n_frames, passes, failed) = connection.sql(
             "select (select count(*) from masks), (select count(*) from judged_maps), sum(n_frames), sum(passes), "

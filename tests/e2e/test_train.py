@@ -58,7 +58,8 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(manifest, viba, tmp_path_factory) -> Path:
     """A training that nothing interrupted, with its learning curves in the lake beside it."""
     folder = tmp_path_factory.mktemp("whole")
-    viba("train", *TRAIN, "--manifest", manifest, "--out", folder / "out", "--lake", folder / "lake")
+    said = viba("train", *TRAIN, "--manifest", manifest, "--out", folder / "out", "--lake", folder / "lake", "--quiet")
+    assert said.out == ""
     return folder / "out"
 
 
@@ -74,6 +75,7 @@ def test_what_a_training_leaves(whole):
     assert (report["n_val"], report["start"]) == (6, "scratch: no pretrained weights")
     assert report["val_accuracy"] == 1  # the patch is learned
     assert (whole / "curves.png").stat().st_size > 0
+    assert f"epoch {EPOCHS}/{EPOCHS}: train loss" in (whole / "train.log").read_text()
     assert curves(whole)["epoch"] == list(range(EPOCHS))
     with open_lake(whole.parent / "lake") as connection:  # which has no run yet
         found = connection.sql("select * from curves order by epoch").to_arrow_table()

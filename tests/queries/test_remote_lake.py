@@ -150,15 +150,15 @@ def test_a_log_is_kept_after_an_error_and_goes_on(layout):
     console = Console(quiet=True)
 
     def fails() -> None:
-        with logged(layout.log("r1")):
+        with logged(layout.log(EXPLAIN, "r1")):
             say(console, "one")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fails()
-    with logged(layout.log("r1")):
+    with logged(layout.log(EXPLAIN, "r1")):
         say(console, "two")
-    assert [line.split()[-1] for line in layout.log("r1").read_text().splitlines()] == ["one", "two"]
+    assert [line.split()[-1] for line in layout.log(EXPLAIN, "r1").read_text().splitlines()] == ["one", "two"]
 
 
 def test_what_ray_is_told(layout):

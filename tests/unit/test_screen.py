@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from pipelines.config import build
+from pipelines.errors import UserError
 from pipelines.explain import _check_labels
 from pipelines.manifest import Manifest
 from pipelines.progress import Pace, _columns, paces
@@ -79,6 +80,8 @@ def test_what_is_said_is_kept_with_its_time_whether_or_not_it_is_printed(tmp_pat
         "7 s",
     ]
     assert all(line[:2] == "20" and line[13] == line[16] == ":" for line in lines)
+    with pytest.raises(UserError, match="cannot write "), logged(file / "a" / "b.log"):
+        pass
 
 
 @pytest.mark.parametrize("width", [80, 110, 200])
