@@ -58,8 +58,9 @@ test-e2e: setup
 test-unit: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit tests/gpu
 
+# with those of files and frames: the two commands take as long as each other
 test-queries: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/queries
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/queries tests/video
 
 # careless changes, one at a time: which does no test notice (docs/testing.md); an hour
 mutants: setup

@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--out", help="append each result to this file; what it has is not done again")
     options = parser.parse_intermixed_args()
     if options.kind == "reach":
-        raise SystemExit(note_reach(options.reach, options.words or ["tests/unit", "tests/queries"]))
+        raise SystemExit(note_reach(options.reach, options.words or ["tests/unit", "tests/video", "tests/queries"]))
     _preload()
     if options.kind == "named":
         mutants = [each for each in named() if not options.words or any(word in each.name for word in options.words)]

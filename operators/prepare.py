@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
@@ -13,7 +13,6 @@ from operators.inputs.faces import Box, FaceParams, find_face
 from operators.inputs.flow import FlowParams
 from operators.inputs.truth import forged_share, truth_row
 from operators.inputs.view import View
-from operators.kept import Kept
 from operators.storage.files import on_disk
 from operators.video.decode import Frame, read_frames
 from operators.video.fingerprint import fingerprint
@@ -22,6 +21,9 @@ from operators.video.sandbox import Limits, kept_sandbox, progress
 from schemas.errors import TRIED_TWICE, SampleError
 from schemas.params import checked
 from schemas.tables import NESTED, STATUS_ERROR, STATUS_NO_FACE, STATUS_OK, VIDEO_ROW
+
+if TYPE_CHECKING:  # the children that cut videos import this file, and to read a lake takes half as long again
+    from operators.kept import Kept
 
 T = TypeVar("T")
 
@@ -36,7 +38,7 @@ class PrepareParams:
 
 
 def prepare(
-    table: pa.Table, *, params: PrepareParams, limits: Limits, views: tuple[View, ...], kept: tuple[Kept, ...] = ()
+    table: pa.Table, *, params: PrepareParams, limits: Limits, views: tuple[View, ...], kept: tuple["Kept", ...] = ()
 ) -> pa.Table:
     """MANIFEST in, VIDEO_ROW out; what cannot be decoded becomes a row that says so. Each video in a sandbox.
 
@@ -62,7 +64,7 @@ def recut(
     flows: Mapping[str, FlowParams],
     limits: Limits,
     views: tuple[View, ...],
-    kept: Kept | None = None,
+    kept: "Kept | None" = None,
 ) -> pa.Table:
     """VIDEO_ROW in and out: `views` cut at the keyframes and boxes that `frames` names.
 

@@ -6,7 +6,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from operators.measures.reliability import corp, ece, percentiles, resampled
+from operators.measures.reliability import calibrated, corp, ece, percentiles, resampled
 from pipelines.lake.read import queries
 
 SEED = 0
@@ -29,7 +29,7 @@ def reliability(connection: duckdb.DuckDBPyConnection) -> dict[str, pa.Table]:
 
         def curve(index: np.ndarray, p: np.ndarray = p, y: np.ndarray = y, grid: np.ndarray = grid) -> np.ndarray:
             order = index[np.argsort(p[index], kind="stable")]
-            return np.append(np.interp(grid, p[order], corp(p[order], y[order]).calibrated), ece(p[index], y[index]))
+            return np.append(np.interp(grid, p[order], calibrated(p[order], y[order])), ece(p[index], y[index]))
 
         told, several = corp(p, y), persons.max() > 0
         low, high = percentiles(resampled(persons, curve, SEED)) if several else (None, None)

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
+import cv2
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from operators.inputs.faces import Box, crop
 from operators.inputs.view import View
@@ -14,6 +14,7 @@ from operators.video.sandbox import progress
 
 #: standard deviation, in frames, of the Gaussian that smooths a face's box over time: a box that trembles is a motion
 _SMOOTH_FRAMES: Final = 2.0
+_SMOOTH_SPAN: Final = 17  #: frames, four standard deviations to either side
 #: dlib follows nothing smaller
 _LEAST_PX: Final = 8
 
@@ -68,7 +69,7 @@ def _clipped(left: float, top: float, right: float, bottom: float, score: float,
 def _smoothed(boxes: list[Box], shape: tuple[int, ...]) -> list[Box]:
     edges = np.array([(box.x, box.y, box.x + box.width - 1, box.y + box.height - 1) for box in boxes], np.float64)
     if len(boxes) > 1:
-        edges = gaussian_filter1d(edges, _SMOOTH_FRAMES, axis=0, mode="nearest")
+        edges = cv2.GaussianBlur(edges, (1, _SMOOTH_SPAN), 0, sigmaY=_SMOOTH_FRAMES, borderType=cv2.BORDER_REPLICATE)
     corners = cast(list[tuple[float, float, float, float]], edges.tolist())
     return [_clipped(*own, box.score, shape) for own, box in zip(corners, boxes, strict=True)]
 

@@ -25,16 +25,21 @@ class Corp:
 
 
 def corp(p: Values, y: Values) -> Corp:
-    """Probabilities (N,) of a class and whether it was so (N,), N > 0: the isotonic regression of y on p needs no bins.
+    """Probabilities (N,) of a class and whether it was so (N,), N > 0."""
+    fitted = calibrated(p, y)
+    brier, recalibrated = float(((p - y) ** 2).mean()), float(((fitted - y) ** 2).mean())
+    uncertainty = float(y.mean() * (1 - y.mean()))
+    return Corp(fitted, brier, brier - recalibrated, uncertainty - recalibrated, uncertainty)
+
+
+def calibrated(p: Values, y: Values) -> Values:
+    """What each of the probabilities should be, (N,): the isotonic regression of y on p needs no bins.
 
     Equal probabilities are pooled first.
     """
     distinct, which, n = np.unique(p, return_inverse=True, return_counts=True)
     means = np.bincount(which, y) / n
-    fitted = isotonic_regression(means, weights=n.astype(np.float64)).x[which] if len(distinct) > 1 else means[which]
-    brier, recalibrated = float(((p - y) ** 2).mean()), float(((fitted - y) ** 2).mean())
-    uncertainty = float(y.mean() * (1 - y.mean()))
-    return Corp(fitted, brier, brier - recalibrated, uncertainty - recalibrated, uncertainty)
+    return isotonic_regression(means, weights=n.astype(np.float64)).x[which] if len(distinct) > 1 else means[which]
 
 
 def ece(p: Values, y: Values) -> float:
@@ -42,10 +47,8 @@ def ece(p: Values, y: Values) -> float:
     confidence max(p, 1 - p)."""
     confidence, right = np.maximum(p, 1 - p), (p > 0.5) == (y > 0.5)
     bins = np.ceil(np.round(confidence * _BINS, 5)).astype(int)
-    found = 0.0
-    for own in (bins == each for each in np.unique(bins)):
-        found += abs(right[own].mean() - confidence[own].mean()) * own.mean()
-    return float(found)
+    # of each bin how far accuracy and confidence are apart, times its share: the sum of what its rows are off, over N
+    return float(np.abs(np.bincount(bins, right - confidence)).sum() / len(p))
 
 
 def resampled(persons: npt.NDArray[np.int64], figure: Callable[[npt.NDArray[np.int64]], Values], seed: int) -> Values:

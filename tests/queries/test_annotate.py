@@ -11,12 +11,24 @@ from pipelines.annotate.clips import Shown, choose, order, token
 from pipelines.annotate.take import take
 from pipelines.errors import UserError
 from pipelines.lake.read import open_lake
+from tests.queries.conftest import write_lake
+
+VIDEOS = [("a-00", "/x/fake one.mp4"), ("b-00", "file:///x/b%20b.mp4"), ("c-00", "/x/c.mp4"), ("c-01", "/y/c.mp4")]
+TABLES = {"runs": [{}], "videos": [{"video_id": name, "uri": uri} for name, uri in VIDEOS]}
 
 
 @pytest.fixture
 def lake(make_lake):
-    videos = [("a-00", "/x/fake one.mp4"), ("b-00", "file:///x/b%20b.mp4"), ("c-00", "/x/c.mp4"), ("c-01", "/y/c.mp4")]
-    return make_lake({"runs": [{}], "videos": [{"video_id": name, "uri": uri} for name, uri in videos]})
+    return make_lake(TABLES)
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory):
+    """A lake with the answers of CSV, for files that are refused, and what is then in its table."""
+    folder = tmp_path_factory.mktemp("answered")
+    lake = write_lake(TABLES, lake=folder / "lake")
+    import_into(lake, CSV, folder / "answers.csv")
+    return lake, said(lake)
 
 
 @pytest.fixture
@@ -24,12 +36,15 @@ def put(lake, tmp_path):
     """put(text or object, name) imports a file of it; what is then in the table comes back."""
 
     def imported(content, name="answers.csv"):
-        text = content if isinstance(content, str) else json.dumps(content)
-        (tmp_path / name).write_text(text, encoding="utf-8")
-        take([tmp_path / name], lake, Console(quiet=True))
+        import_into(lake, content, tmp_path / name)
         return said(lake)
 
     return imported
+
+
+def import_into(lake, content, file):
+    file.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    take([file], lake, Console(quiet=True))
 
 
 def said(lake):
@@ -149,10 +164,10 @@ HEAD = "annotator,video,regions,confidence,showing\n"
         ("", "no column annotator, video, regions"),
     ],
 )
-def test_of_a_bad_file_nothing_is_imported_and_the_row_is_named(put, lake, content, says):
-    before = put(CSV)
+def test_of_a_bad_file_nothing_is_imported_and_the_row_is_named(answered, tmp_path, content, says):
+    lake, before = answered
     with pytest.raises(UserError) as refused:
-        put(content, "bad.csv")
+        import_into(lake, content, tmp_path / "bad.csv")
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
     assert said(lake) == before

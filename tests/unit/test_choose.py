@@ -21,7 +21,7 @@ from operators.models.running import to_input
 from operators.models.spec import spec_for
 from operators.models.weights import Detector, load_model, save_model
 
-SPEC = replace(spec_for("resnet10t"), view=View(64))
+SPEC = replace(spec_for("test_resnet"), view=View(64))
 LAYER = "layer3"
 #: without the second look, which would give each of these samples ten draws; fewer and longer steps take less time
 AUTO = replace(PRESETS["auto"], precision="float32", sure_draws=0, steps=6, lr=2.0)

@@ -122,8 +122,8 @@ def test_what_a_detector_finds_is_a_concept(video, weights):
         (("--detector", "{name}={file}"), "--detector needs a --find"),
         (("--detector", "{name}=/nowhere", "--find", "dog"), "no weights file at /nowhere"),
         (
-            ("--detector", "ssd300_vgg16={file}", "--find", "dog"),
-            "holds other weights than those of torchvision's ssd300",
+            ("--detector", "fasterrcnn_mobilenet_v3_large_320_fpn={file}", "--find", "dog"),
+            "holds other weights than those of torchvision's fasterrcnn_mobilenet",
         ),
         (("--detector", "{name}={file}", "--find", "dog", "--boxes", "b.csv"), "give one of them"),
     ],

@@ -24,14 +24,14 @@ def estimate(tmp_path, monkeypatch):
     def run(lines: list[str], settings: dict | None = None, label: str | None = None, blind: int = 0) -> list[int]:
         rows = [f"{tmp_path / 'v.mp4'}?{number},{number},{line}" for number, line in enumerate(lines)]
         (tmp_path / "m.csv").write_text("\n".join(["uri,video_id,label,split", *rows]))
-        config = configs.build(settings or {}, ["resnet10t"], ["layer3"], {})
+        config = configs.build(settings or {}, ["test_resnet"], ["layer3"], {})
         seen = []
 
         def collect(sample, total, _config, _cluster, _console, _kept):
             now = [int(video_id) for video_id in pq.read_table(sample)["video_id"].to_pylist()]
             assert total == len(now)
             seen.extend(now)
-            return {("resnet10t", "layer3"): KNOWN} if max(now) >= blind else {}
+            return {("test_resnet", "layer3"): KNOWN} if max(now) >= blind else {}
 
         monkeypatch.setattr(estimating, "collect", collect)
         monkeypatch.setattr(estimating, "connect", lambda *_: SimpleNamespace())
@@ -43,7 +43,7 @@ def estimate(tmp_path, monkeypatch):
 
 def test_what_is_held_out_does_not_count(estimate, tmp_path):
     assert estimate(LINES) == [0, 1, 4]
-    path = statistics.path_in(tmp_path / "out", "resnet10t", "layer3")
+    path = statistics.path_in(tmp_path / "out", "test_resnet", "layer3")
     assert (statistics.load(path).n, statistics.about(path)["label"]) == (4, None)
     assert estimate(LINES) == []  # it is there
 
@@ -54,7 +54,7 @@ def test_without_the_split_train_all_count(estimate):
 
 def test_one_label_alone_which_the_file_says(estimate, tmp_path):
     assert estimate(LINES, label="real") == [0, 4]
-    path = statistics.path_in(tmp_path / "out", "resnet10t", "layer3")
+    path = statistics.path_in(tmp_path / "out", "test_resnet", "layer3")
     assert statistics.about(path)["label"] == "real"
     assert estimate(LINES, label="real") == []
     assert estimate(LINES, label="fake") == [1]  # a file of another label is made anew
@@ -69,7 +69,7 @@ def test_at_most_so_many_videos(estimate):
 def test_where_none_of_them_shows_anything_others_are_taken(estimate, tmp_path):
     """A manifest may begin with thousands of files that are not there: twice as many each time."""
     assert estimate(["real,train"] * 9, {"statistics": {"max_videos": 1}}, blind=2) == [0, 1, 2]
-    statistics.path_in(tmp_path / "out", "resnet10t", "layer3").unlink()
+    statistics.path_in(tmp_path / "out", "test_resnet", "layer3").unlink()
     assert estimate(["real,train"] * 9, {"statistics": {"max_videos": 1}}, blind=3) == [0, 1, 2, 3, 4, 5, 6]
-    statistics.path_in(tmp_path / "out", "resnet10t", "layer3").unlink()
+    statistics.path_in(tmp_path / "out", "test_resnet", "layer3").unlink()
     assert estimate(["real,train"] * 5, {"statistics": {"max_videos": 1}}, blind=9) == [0, 1, 2, 3, 4]  # there are none

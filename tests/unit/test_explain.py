@@ -26,7 +26,7 @@ from operators.models.weights import Detector
 from schemas.errors import ERROR_CODES
 from schemas.tables import NESTED, VIDEO_ROW
 
-SPEC = replace(spec_for("resnet10t"), view=View(64))
+SPEC = replace(spec_for("test_resnet"), view=View(64))
 DETECTOR = Detector(SPEC, ("layer2", "layer3"))
 DRAWS = 2
 
@@ -170,7 +170,7 @@ def test_a_video_of_which_one_sample_does_not_fit_is_an_error_row(folder, memory
     memory_for(0.5, torch.OutOfMemoryError("CUDA out of memory."))  # the plain pass fits, a fit does not
     for row in explainer(folder, 4)(table()).to_pylist():
         assert (row["status"], row["error_stage"], row["error_code"]) == ("error", "explain", "out_of_memory")
-        assert "resnet10t, face picture 64" in row["error_detail"]
+        assert "test_resnet, face picture 64" in row["error_detail"]
         assert all(row[name] == [] for name in ("inputs", *(each.name for each in NESTED)))
     assert "out_of_memory" in ERROR_CODES
 

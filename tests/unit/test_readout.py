@@ -212,7 +212,7 @@ def test_the_detector_is_left_as_it_was(model, known, site):
 def train(tmp_path):
     """train(NAME, PARAMS) -> the file; of samples that are cut already, so that nothing is needed but the loop. Those
     of the split val are darker than any of train."""
-    spec = replace(spec_for("resnet10t"), view=View(64))
+    spec = replace(spec_for("test_resnet"), view=View(64))
     detector = Detector(spec, ("layer3", "layer4"))
     manifest, rng = tmp_path / "manifest.csv", np.random.default_rng(0)
     lines, rows = ["uri,label,split"], []
@@ -227,12 +227,12 @@ def train(tmp_path):
     manifest.write_text("\n".join(lines) + "\n")
 
     def run(name: str, params: ReadoutParams) -> Path:
-        samples = tmp_path / name / "resnet10t" / f"samples-{digest(manifest)[:12]}-4"
+        samples = tmp_path / name / "test_resnet" / f"samples-{digest(manifest)[:12]}-4"
         samples.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.Table.from_pylist(rows, schema=SAMPLE), samples / "a.parquet")
         (samples / "_done").touch()
         train_readout(detector, "layer3", params, manifest, tmp_path / name, None, 4, Console(quiet=True))
-        return statistics.path_in(tmp_path / name, "resnet10t", "layer3")
+        return statistics.path_in(tmp_path / name, "test_resnet", "layer3")
 
     return run
 
@@ -252,7 +252,7 @@ def test_the_epoch_that_loses_least_on_held_out_samples_is_kept(train, monkeypat
     kept = readouts.load(path).state_dict()
     assert all(torch.equal(value, weights[2][key]) for key, value in kept.items())
     assert any(not torch.equal(value, weights[3][key]) for key, value in kept.items())
-    middle = to_input(np.full((1, 1, 1, 3), 128, np.uint8), spec_for("resnet10t"))
+    middle = to_input(np.full((1, 1, 1, 3), 128, np.uint8), spec_for("test_resnet"))
     assert [len(images) for images in seen] == [8] * 4
     assert all((images < middle).all() for images in seen)
 
@@ -279,33 +279,33 @@ def test_a_killed_training_continues_to_the_same_result(train, monkeypatch):
 
 
 def kept(folder: Path, layer: str, weights_sha256: str | None) -> None:
-    """A readout file for resnet10t, `layer`; what it would compute is not looked at."""
+    """A readout file for test_resnet, `layer`; what it would compute is not looked at."""
     readout = Readout({layer: (torch.zeros(2, 1, 1), torch.ones(2, 1, 1))}, (2, 1, 1))
-    about = {"model": "resnet10t", "layer": layer, "weights_sha256": weights_sha256}
-    readouts.save(readout, statistics.path_in(folder, "resnet10t", layer), about)
+    about = {"model": "test_resnet", "layer": layer, "weights_sha256": weights_sha256}
+    readouts.save(readout, statistics.path_in(folder, "test_resnet", layer), about)
 
 
 def test_a_readout_belongs_to_the_run_and_to_its_weights(tmp_path):
-    spec = spec_for("resnet10t")
+    spec = spec_for("test_resnet")
     save_model(load_model(spec), spec, tmp_path / "weights.safetensors")
 
     def build(weights: Path | None = None, readout: Path | None = tmp_path, start: str = "constant", layer="layer3"):
-        given = {"resnet10t": weights} if weights else {}
-        return configs.build({"bottleneck": {"start": start}}, ["resnet10t"], [layer], given, readout=readout)
+        given = {"test_resnet": weights} if weights else {}
+        return configs.build({"bottleneck": {"start": start}}, ["test_resnet"], [layer], given, readout=readout)
 
     kept(tmp_path, "layer3", None)
     with_readout = build()
-    assert list(with_readout.readouts.paths) == [("resnet10t", "layer3")]
+    assert list(with_readout.readouts.paths) == [("test_resnet", "layer3")]
     assert len({with_readout.run_id, build(readout=None).run_id, build(start="readout").run_id}) == 3
     with pytest.raises(UserError, match=r"layer3\.safetensors was trained for other weights"):
         build(tmp_path / "weights.safetensors")
     with pytest.raises(UserError, match="has no readout for these detectors and layers"):
         build(layer="layer2")
-    with pytest.raises(UserError, match="give one for resnet10t layer3 with --readout"):
+    with pytest.raises(UserError, match="give one for test_resnet layer3 with --readout"):
         build(readout=None, start="readout")
     with pytest.raises(UserError, match='"middle" is not "constant" or "readout"'):
         build(start="middle")
-    path = statistics.path_in(tmp_path, "resnet10t", "layer3")
+    path = statistics.path_in(tmp_path, "test_resnet", "layer3")
     path.rename(path.with_stem("layer2"))
     with pytest.raises(UserError, match="reads out layer3, not layer2"):
         build(layer="layer2")

@@ -26,7 +26,7 @@ from operators.models.spec import spec_for
 from operators.models.weights import Detector, load_model, save_model
 from schemas.tables import NESTED, VIDEO_ROW
 
-SPEC = replace(spec_for("resnet10t"), name="toy", view=View(64))
+SPEC = replace(spec_for("test_resnet"), name="toy", view=View(64))
 DETECTOR = Detector(SPEC, ("layer3",))
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
 

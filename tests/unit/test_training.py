@@ -195,10 +195,10 @@ def test_a_planted_patch_is_learned():
     labels = np.arange(96) % 2
     pixels[labels == 1, 10:22, 10:22] += 20
     samples = Samples(pixels[:64], labels[:64], np.array([str(i // 2) for i in range(64)], object))
-    spec = dataclasses.replace(spec_for("resnet10t"), view=View(32))
-    params = TrainParams(learning_rate=1e-3, batch_size=16, max_epochs=12)
+    spec = dataclasses.replace(spec_for("test_resnet"), view=View(32))
+    params = TrainParams(learning_rate=1e-2, batch_size=16, max_epochs=12)
     torch.manual_seed(0)
-    model = timm.create_model("resnet10t", num_classes=2)
+    model = timm.create_model("test_resnet", num_classes=2)
     optimizer = training.make_optimizer(model, params)
     schedule = training.make_schedule(optimizer, params, steps_per_epoch(samples, params))
     for epoch in range(params.max_epochs):

@@ -1,6 +1,5 @@
 """The sandbox: what goes wrong in the child comes back as a code, and nothing is left running."""
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -11,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from operators.video.sandbox import Limits, Sandbox, progress
+from operators.video.sandbox import Limits, Sandbox
 from schemas.errors import SampleError
+from tests.video import in_child
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,78 +23,6 @@ def sandbox():
     sandbox = Sandbox(Limits(timeout_s=30, stall_s=10, memory_mb=2048))
     yield sandbox
     sandbox.close()
-
-
-def double(x):
-    print("this must not reach the channel")
-    return 2 * x
-
-
-def child_pid():
-    return os.getpid()
-
-
-def loaded_modules():
-    return sorted(sys.modules)
-
-
-def sleep_for_ever(began):
-    Path(began).touch()
-    while True:
-        time.sleep(1)
-
-
-def work_for_ever():
-    while True:
-        progress()
-
-
-def compute_for_ever(began):
-    Path(began).touch()
-    while True:
-        pass
-
-
-def slow_but_steady(seconds):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        progress()
-    return "done"
-
-
-def eat_memory():
-    return [np.zeros(1 << 24) for _ in range(1000)]  # of address space, which is what is limited
-
-
-def abort_for_want_of_memory():
-    os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n")
-    os.abort()
-
-
-def crash():
-    ctypes.string_at(0)
-
-
-def nothing_there():
-    raise SampleError("not_found", "gone")
-
-
-def bad_sample():
-    raise SampleError("no_frames", "it has none")
-
-
-def bug():
-    return {}["missing"]
-
-
-def unpicklable():
-    return lambda: None
-
-
-def rlimit_and_threads():
-    import resource
-
-    return resource.getrlimit(resource.RLIMIT_AS)[0], os.environ["OMP_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"]
 
 
 def alive(pid):
@@ -116,19 +44,19 @@ def _fails(sandbox, code, function, *args):
     with pytest.raises(SampleError) as caught:
         sandbox.run(function, *args)
     assert caught.value.code == code
-    assert sandbox.run(double, 4) == 8  # the next call gets a working child
+    assert sandbox.run(in_child.double, 4) == 8  # the next call gets a working child
     return caught.value.detail
 
 
 def test_result_large_and_small(sandbox):
-    assert sandbox.run(double, 21) == 42
+    assert sandbox.run(in_child.double, 21) == 42
     picture = np.arange(3_000_000, dtype=np.uint8).reshape(1000, 3000)
     assert np.array_equal(sandbox.run(np.copy, picture), picture)
 
 
 def test_one_child_serves_until_its_calls_are_up():
     sandbox = Sandbox(Limits(calls_per_child=2))
-    pids = [sandbox.run(child_pid) for _ in range(4)]
+    pids = [sandbox.run(in_child.child_pid) for _ in range(4)]
     assert pids[0] == pids[1] != pids[2] == pids[3]
     assert os.getpid() not in pids
     sandbox.close()
@@ -139,12 +67,12 @@ def test_one_child_serves_until_its_calls_are_up():
 def test_who_has_opened_nothing_keeps_its_child():
     """Thousands of files of storage that is away do not start a process for every few of them."""
     sandbox = Sandbox(Limits(calls_per_child=2))
-    first = sandbox.run(child_pid)
+    first = sandbox.run(in_child.child_pid)
     for _ in range(3):
         with pytest.raises(SampleError, match="not_found"):
-            sandbox.run(nothing_there)
-    assert sandbox.run(child_pid) == first
-    assert sandbox.run(child_pid) != first
+            sandbox.run(in_child.nothing_there)
+    assert sandbox.run(in_child.child_pid) == first
+    assert sandbox.run(in_child.child_pid) != first
     sandbox.close()
 
 
@@ -156,30 +84,30 @@ def test_no_progress_is_a_stall():
 
 def test_progress_without_end_is_a_timeout():
     sandbox = Sandbox(Limits(timeout_s=2, stall_s=1.5))
-    assert "not done" in _fails(sandbox, "decode_timeout", work_for_ever)
+    assert "not done" in _fails(sandbox, "decode_timeout", in_child.work_for_ever)
     sandbox.close()
 
 
 def test_slow_is_not_stalled():
     sandbox = Sandbox(Limits(timeout_s=30, stall_s=1))
-    assert sandbox.run(slow_but_steady, 3) == "done"
+    assert sandbox.run(in_child.slow_but_steady, 2) == "done"
     sandbox.close()
 
 
 def test_memory_limit(sandbox):
-    assert "2048 MB" in _fails(sandbox, "decode_memory", eat_memory)
-    assert "bad_alloc" in _fails(sandbox, "decode_memory", abort_for_want_of_memory)
+    assert "2048 MB" in _fails(sandbox, "decode_memory", in_child.eat_memory)
+    assert "bad_alloc" in _fails(sandbox, "decode_memory", in_child.abort_for_want_of_memory)
 
 
 def test_crash_names_the_signal(sandbox):
-    assert "SIGSEGV" in _fails(sandbox, "decode_crash", crash)
+    assert "SIGSEGV" in _fails(sandbox, "decode_crash", in_child.crash)
 
 
 def test_child_killed_between_two_calls_is_replaced(sandbox):
-    child = sandbox.run(child_pid)
+    child = sandbox.run(in_child.child_pid)
     os.kill(child, signal.SIGKILL)
     assert within_20_s(lambda: not alive(child))
-    assert sandbox.run(double, 1) == 2
+    assert sandbox.run(in_child.double, 1) == 2
 
 
 def test_child_killed_while_it_starts_is_no_bug(sandbox, monkeypatch):
@@ -188,21 +116,21 @@ def test_child_killed_while_it_starts_is_no_bug(sandbox, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(sandbox, "_start", lambda: (Sandbox._start(sandbox), sandbox._process.kill()))
         with pytest.raises(SampleError, match="decode_crash: SIGKILL"):
-            sandbox.run(double, 1)
-    assert sandbox.run(double, 1) == 2
+            sandbox.run(in_child.double, 1)
+    assert sandbox.run(in_child.double, 1) == 2
     sandbox.close()
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(RuntimeError, match="did not start"):
-        sandbox.run(double, 1)
+        sandbox.run(in_child.double, 1)
 
 
 def test_sample_error_arrives_as_it_is_and_keeps_the_child(sandbox):
-    pid = sandbox.run(child_pid)
-    assert _fails(sandbox, "no_frames", bad_sample) == "it has none"
-    assert sandbox.run(child_pid) == pid
+    pid = sandbox.run(in_child.child_pid)
+    assert _fails(sandbox, "no_frames", in_child.bad_sample) == "it has none"
+    assert sandbox.run(in_child.child_pid) == pid
 
 
-@pytest.mark.parametrize("function", [bug, unpicklable])
+@pytest.mark.parametrize("function", [in_child.bug, in_child.unpicklable])
 def test_a_bug_is_no_sample_error(sandbox, function):
     with pytest.raises(RuntimeError, match=rf"(?s)Traceback.*({function.__name__})"):
         sandbox.run(function)
@@ -216,7 +144,7 @@ def test_relative_paths_mean_the_same_in_the_child(tmp_path, monkeypatch):
 
 
 def test_limits_reach_the_child(sandbox):
-    assert sandbox.run(rlimit_and_threads) == (2048 << 20, "1", "1")
+    assert sandbox.run(in_child.rlimit_and_threads) == (2048 << 20, "1", "1")
 
 
 def test_child_imports_neither_torch_nor_ray():
@@ -225,7 +153,7 @@ def test_child_imports_neither_torch_nor_ray():
     sandbox = Sandbox(Limits())
     with pytest.raises(SampleError):
         sandbox.run(prepare_video, "/no/such/file", PrepareParams(), ())
-    modules = sandbox.run(loaded_modules)
+    modules = sandbox.run(in_child.loaded_modules)
     sandbox.close()
     assert "operators.prepare" in modules
     assert not {"torch", "ray", "duckdb"} & set(modules)
@@ -237,10 +165,10 @@ def test_child_ends_when_its_parent_is_killed(function, tmp_path):
     began = tmp_path / "began"
     script = f"""
 from operators.video.sandbox import Limits, Sandbox
-from tests.unit import test_sandbox as functions
+from tests.video import in_child
 sandbox = Sandbox(Limits())
-print(sandbox.run(functions.child_pid), flush=True)
-sandbox.run(functions.{function}, {str(began)!r})
+print(sandbox.run(in_child.child_pid), flush=True)
+sandbox.run(in_child.{function}, {str(began)!r})
 """
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.signal import find_peaks
 
-from operators.video.keyframes import ChangeSignal, KeyframeParams, baseline, pick_keyframes
+from operators.video.keyframes import ChangeSignal, KeyframeParams, _peaks, baseline, pick_keyframes
 
 PARAMS = KeyframeParams()
 
@@ -132,3 +133,16 @@ def test_picks_are_few_ordered_and_within(signal, max_keyframes):
     assert np.all(np.isfinite(scores))
     assert np.all(np.diff(indices) >= PARAMS.min_distance_frames)
     assert 0 <= indices[0] <= indices[-1] < len(signal)
+
+
+@given(arrays(np.float64, st.integers(2, 60), elements=st.integers(0, 9)), st.integers(1, 12), st.integers(0, 9))
+def test_peaks_are_those_of_scipy(height, distance, least):
+    """Flat tops and ends too; of equal peaks that are near each other scipy keeps any, so here the later are higher."""
+    flat = np.flatnonzero(np.diff(height)) + 1
+    height = height + np.searchsorted(flat, np.arange(len(height)), "right") * 1e-6
+    expected, _ = find_peaks(height, height=least, distance=distance)
+    assert _peaks(height, least, distance).tolist() == expected.tolist()
+
+
+def test_of_equal_peaks_that_are_near_the_later():
+    assert _peaks(np.array([0.0, 1, 0, 1, 0, 0, 1, 1, 1, 0]), 0.5, 3).tolist() == [3, 7]

@@ -1,8 +1,5 @@
 """From a file to keyframes, faces and model inputs, on clips of one portrait that moves as told."""
 
-import os
-import re
-import signal
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,6 +20,7 @@ from operators.video.keyframes import KeyframeParams
 from operators.video.sandbox import Limits, Sandbox
 from schemas.errors import SampleError
 from schemas.tables import FRAMES, INPUT, MANIFEST, VIDEOS, item
+from tests.video.in_child import killed_once, peak_memory_mb
 
 INPUTS = (View(96), View(64), View(80, shows="flow"))
 PARAMS = PrepareParams()
@@ -191,24 +189,15 @@ def test_a_file_that_has_changed_is_said(jump, tmp_path):
         recut_video(small, frames, PARAMS.flow, INPUTS)
 
 
-def peak_memory_mb(uri, max_keyframes, keep_bytes):
-    """Runs in a fresh child: the most memory it ever held."""
-    params = PrepareParams(keyframes=KeyframeParams(max_keyframes=max_keyframes))
-    prepare_video(uri, params, INPUTS, keep_bytes=keep_bytes)
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
-
-
 def test_memory_does_not_grow_with_length_but_by_what_may_be_kept(tmp_path):
     """160 frames of 640 x 480 are 74 MB when kept as they are decoded; 24 are 11 MB, 20 MB at most are kept."""
     images = [cv2.resize(portrait(x), (640, 480)) for x in (0, 8, 16, 24)]
-    peaks = []
+    params = PrepareParams(keyframes=KeyframeParams(max_keyframes=2))
+    sandbox, peaks = Sandbox(Limits()), []
     for n in (24, 160):
         path = encode(tmp_path / f"{n}.mp4", [images[i // 6 % 4] for i in range(n)], options={"preset": "ultrafast"})
-        sandbox = Sandbox(Limits())
-        peaks.append(sandbox.run(peak_memory_mb, path, 2, 20 << 20))
-        sandbox.close()
+        peaks.append(sandbox.run(peak_memory_mb, prepare_video, path, params, INPUTS, None, 20 << 20))
+    sandbox.close()
     print(peaks)
     assert peaks[1] < peaks[0] + 40
 
@@ -237,23 +226,13 @@ def test_a_real_clip_in_the_sandbox(clips, sandbox):
     assert len(result["inputs"]) == len(INPUTS) * len(result["frames"])
 
 
-def killed_once(uri, _params, _views, truth_uri, _keep_bytes):
-    """As one whose child the kernel chose when memory ran out: not the file's fault."""
-    if not Path(uri).exists():
-        Path(uri).touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    if truth_uri:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return {"status": "no_face", "n_frames": 7}
-
-
 def test_what_dies_once_is_tried_again_and_what_dies_twice_is_a_row(monkeypatch, tmp_path):
     monkeypatch.setattr(prepare_module, "prepare_video", killed_once)
     rows = [
         {"video_id": name, "uri": str(tmp_path / name), "truth_uri": truth} for name, truth in (("a", None), ("b", "t"))
     ]
     table = pa.Table.from_pylist(rows, schema=MANIFEST.schema)
-    found = prepare_module.prepare(table, params=PARAMS, limits=Limits(), views=INPUTS).to_pylist()
+    found = prepare_module.prepare(table, params=None, limits=Limits(), views=()).to_pylist()
     assert [(row["status"], row["n_frames"], row["error_code"]) for row in found] == [
         ("no_face", 7, None),
         ("error", None, "decode_crash"),
