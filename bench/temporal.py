@@ -101,11 +101,11 @@ def _set(*settings: str) -> list[str]:
 
 
 def forge(out: Path) -> None:
-    """Six forgeries of each video, each with one of three faults."""
+    """Nine forgeries of each video, each with one of three faults in the whole face."""
     faults = [part for fault in FAULTS for part in ("--fault", fault)]
-    regions = [part for region in ("face", "eyes", "mouth") for part in ("--region", region)]
+    plain = ("--region", "face", "--strength", "1")
     when = ("--run-frames", str(_RUN), "--pause-frames", str(_PAUSE))
-    what = ("--per-video", "6", "--seed", "1", "--motion-only", *faults, *regions, *when)
+    what = ("--per-video", "9", "--seed", "1", "--motion-only", *faults, *plain, *when)
     _run("forge", out / "genuine.parquet", "--out", out / "forged", *what)
     _split(out, "test")
 
@@ -122,7 +122,7 @@ def _split(out: Path, split: str) -> None:
 
 def train(out: Path) -> None:
     """A small clip model on tracks of faces."""
-    params = ('optimizer="adamw"', 'schedule="one_cycle"', "learning_rate=0.003", "batch_size=16", "max_epochs=8")
+    params = ('optimizer="adamw"', 'schedule="one_cycle"', "learning_rate=0.003", "batch_size=16", "max_epochs=12")
     where = ("--manifest", out / "forged" / "manifest.parquet", "--out", out / "weights", "--frames", "6")
     _run("train", "--model", "small3d", *where, *_set(*(f"train.{each}" for each in params)))
 
