@@ -40,7 +40,8 @@ $(MESH): | setup
 demo: setup
 	$(BIN)/python -m pipelines demo demo
 
-# all at a time: what needs Ray, and what does not, with the one thread that its small networks are fastest with
+# all at a time: what needs Ray, which takes longest and goes first, and what does not, with the one thread that its
+# small networks are fastest with
 test: setup
 	$(MAKE) --no-print-directory --jobs 3 test-e2e test-unit test-queries
 
@@ -56,11 +57,11 @@ test-e2e: setup
 	$(BIN)/python -m pytest tests/e2e -m "not faults"
 
 test-unit: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit tests/gpu
+	OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest tests/unit tests/gpu
 
 # with those of files and frames: the two commands take as long as each other
 test-queries: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/queries tests/video
+	OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest tests/queries tests/video
 
 # careless changes, one at a time: which does no test notice (docs/testing.md); an hour
 mutants: setup
