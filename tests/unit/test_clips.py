@@ -15,7 +15,7 @@ from torchvision.models.video.mvit import MSBlockConfig, MViT
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
 from operators.explain import Explainer
-from operators.inputs.clips import boxes_of, cut_clips, follow_faces
+from operators.inputs.clips import _smoothed, boxes_of, cut_clips, follow_faces
 from operators.inputs.faces import Box
 from operators.inputs.flow import FlowParams
 from operators.inputs.view import View
@@ -64,6 +64,18 @@ def _threads():
 
 
 # ---------------------------------------------------------------- what torchvision says of its models
+
+
+@pytest.mark.parametrize("box", [Box(10, 20, 30, 40, 0.5), Box(0, 0, 120, 90, 0.5), Box(119, 89, 1, 1, 0.5)])
+def test_a_face_that_stands_still_keeps_its_box_to_the_pixel(box):
+    assert _smoothed([box] * 9, (90, 120, 3)) == [box] * 9
+    # what a tracker says beyond the picture is not in it
+    wide = replace(box, width=box.width + 50, height=box.height + 50)
+    for found in _smoothed([wide] * 9, (90, 120, 3)):
+        assert (found.x + found.width, found.y + found.height) == (
+            min(box.x + box.width + 50, 120),
+            min(box.y + box.height + 50, 90),
+        )
 
 
 @pytest.mark.parametrize("name", [name for name in CLIP_MODELS if name != SMALL])
