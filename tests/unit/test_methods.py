@@ -102,7 +102,7 @@ def explain(model, weights, split_model, files) -> Callable[[str, Tensor, Tensor
 
 
 #: what all tests ask for; the target is now one class, now the other
-INPUTS, TARGETS = images(4), torch.arange(4) % 2
+INPUTS, TARGETS = images(8), torch.arange(8) % 2
 
 
 @pytest.fixture(scope="module")
@@ -123,12 +123,12 @@ def test_a_method_is_its_parameters(name):
 def test_maps_are_finite_and_of_the_samples(name, maps_of):
     maps = maps_of(name)
     assert maps.saliency.dtype == torch.float32
-    assert maps.saliency.shape[:2] == (4, 1)
+    assert maps.saliency.shape[:2] == (8, 1)
     assert maps.saliency.isfinite().all()
     assert maps.saliency.abs().sum() > 0
-    assert all(values.shape == (4,) and values.isfinite().all() for values in maps.figures.values())
+    assert all(values.shape == (8,) and values.isfinite().all() for values in maps.figures.values())
     if maps.logits is not None:
-        assert maps.logits.shape == maps.probabilities.shape == (4, 2)
+        assert maps.logits.shape == maps.probabilities.shape == (8, 2)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -136,7 +136,7 @@ def test_a_sample_has_the_same_map_in_every_batch_and_after_a_resume(name, maps_
     together = maps_of(name).saliency
     torch.rand(3)  # what else draws from the global generator makes no difference
     assert torch.equal(explain(name, INPUTS, TARGETS).saliency, together)  # ready anew, as after a resume
-    for i in (0, 3):
+    for i in (0, 7):
         torch.rand(3)
         alone = explain(name, INPUTS[i : i + 1], TARGETS[i : i + 1]).saliency[0]
         torch.testing.assert_close(alone, together[i], rtol=5e-3, atol=5e-3 * float(together[i].abs().max()))
@@ -146,7 +146,7 @@ def test_a_sample_has_the_same_map_in_every_batch_and_after_a_resume(name, maps_
 def test_the_target_decides_what_is_explained(name, maps_of, explain):
     same = (explain(name, INPUTS, 1 - TARGETS).saliency == maps_of(name).saliency).flatten(1).all(1)
     # a readout predicts the bottleneck of the class that the model predicts, whatever is asked; controls ask nothing
-    assert same.tolist() == [name == "readout" or METHODS[name] in CONTROLS] * 4
+    assert same.tolist() == [name == "readout" or METHODS[name] in CONTROLS] * 8
 
 
 @pytest.mark.parametrize("name", METHODS)
