@@ -177,6 +177,8 @@ def _worker(config: dict[str, Any]) -> None:
         torch.set_num_threads(max(processors() // context.get_local_world_size(), 1))
     autocast = trains_in_bfloat16(spec, device)
     samples, held_out = (cuttings.load(config["samples"], split, spec) for split in SPLITS)
+    if params.permute_labels:
+        samples = training.permuted(samples, params.seed)
     shown = training.epoch_order(held_out, params.seed, 0).ravel()
     network = placed(load_model(spec, config["start"], params.seed), spec, device)
     model = prepare_model(network)

@@ -1,7 +1,7 @@
 """Training a detector: in which order it sees samples, how they are varied, one epoch, and when to stop."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Final, Literal
 
 import cv2
@@ -32,6 +32,7 @@ class TrainParams:
     patience_epochs: Annotated[int, Ge(1), Le(10_000)] = 7
     augment: bool = False
     mirror: bool = True  #: half of what is augmented: false where a class is a direction
+    permute_labels: bool = False  #: among the samples of train: a detector for the sanity test, which knows nothing
     seed: Seed = 0
 
 
@@ -48,6 +49,12 @@ class Samples:
     pixels: np.ndarray
     labels: np.ndarray
     pairs: np.ndarray
+
+
+def permuted(samples: Samples, seed: int) -> Samples:
+    """The same samples with their labels in a random order (Adebayo et al. 2018, section 5): what is left to learn is
+    each sample by heart."""
+    return replace(samples, labels=np.random.default_rng(seed).permutation(samples.labels))
 
 
 def epoch_order(samples: Samples, seed: int, epoch: int) -> np.ndarray:

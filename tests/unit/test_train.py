@@ -153,3 +153,20 @@ SURE = "surer of itself than it is right (temperature 5.50)"
 def test_the_best_threshold_is_told_with_what_it_brings(prob_fake, temperature, says):
     values, labels = np.array(prob_fake), np.array([0, 0, 1, 1])
     assert train.threshold_says(best_threshold(values, labels), values, labels, temperature) == says
+
+
+@pytest.mark.parametrize("permute", [False, True])
+def test_labels_are_permuted_in_what_is_trained_on_alone(config, monkeypatch, permute):
+    """The seed exchanges labels of the four samples; held-out ones keep theirs, or no accuracy would say .5."""
+    says(monkeypatch, [BEST])
+    taught, batches = [], train.training.batches
+
+    def watched(samples, *arguments):
+        taught.append(samples.labels.tolist())
+        return batches(samples, *arguments)
+
+    monkeypatch.setattr(train.training, "batches", watched)
+    train._worker(config | {"params": replace(PARAMS, max_epochs=1, permute_labels=permute)})
+    assert sorted(taught[0]) == [0, 0, 1, 1]
+    assert (taught[0] == [0, 0, 1, 1]) is not permute
+    assert train._state(config["out"])["curves"][0]["val_accuracy"] == 1
