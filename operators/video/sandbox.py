@@ -4,6 +4,8 @@ The child is a fresh interpreter, not a fork and not multiprocessing's spawn, wh
 whatever program this runs in. It serves many calls.
 """
 
+import ctypes
+import gc
 import os
 import pickle
 import resource
@@ -16,6 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import field
 from functools import cache
 from multiprocessing.connection import Connection
@@ -188,6 +191,7 @@ class _Child:
             except EOFError:
                 return
             self._connection.send_bytes(self._answer(request))
+            _give_back()
 
     def _answer(self, request: bytes) -> bytes:
         try:
@@ -201,6 +205,17 @@ class _Child:
             if isinstance(error, MemoryError) or any(part in text for part in _NO_MEMORY):
                 return pickle.dumps((_MEMORY, text))
             return pickle.dumps((_BUG, traceback.format_exc()))
+
+
+def _give_back() -> None:
+    """Hands memory back to the system while the process waits for its next video.
+
+    A frame whose side data was asked for lives until gc runs, and with it libav's pool: all frames of that video. And
+    glibc keeps what was freed.
+    """
+    gc.collect()
+    with suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 _child: _Child | None = None

@@ -103,3 +103,19 @@ def peak_memory_mb(function, *args):
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1]) / 1024
+
+
+def resident_mb():
+    return int(re.findall(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text())[0]) / 1024
+
+
+def leave_a_cycle(mb):
+    """As a frame does that was asked for its side data: what it holds is freed when gc runs. In blocks that glibc does
+    not map one by one, with one above them that stays."""
+    held: list[object] = [b"." * (100 << 10) for _ in range(10 * mb)]
+    held.append(held)
+    _stay.append(b"." * (100 << 10))
+    return resident_mb()
+
+
+_stay: list[bytes] = []
