@@ -273,10 +273,9 @@ def _steadiness(rows: list[Row]) -> list[Spec]:
     encoding = {
         "x": _x("threshold", "threshold of the mask, of the map's maximum", scale=_from_0()),
         "y": _x("value", "mean over labels", aggregate="mean"),
-        "color": _x("map", "method, layer and class", "nominal"),
         "strokeDash": _x("figure", "figure", "nominal"),
     }
-    return _chart(shown, [{"mark": "line", "encoding": encoding}])
+    return _chart(shown, _line(encoding, _told_apart(shown, "map", "method, layer and class")))
 
 
 def _steadiness_says(rows: list[Row]) -> str:
@@ -288,11 +287,35 @@ def _steadiness_says(rows: list[Row]) -> str:
     return f"At .5 the mean IoU of consecutive masks is {raw:.2f}, over chance {adjusted:.2f} (0: as if by chance)."
 
 
+#: what follows the first eight of what has a colour has the same colours in another shape
+_SHAPES: Final = ("circle", "square", "triangle-up", "diamond", "cross")
+
+
+def _told_apart(rows: list[Row], field: str, title: str) -> Spec:
+    """Colour and shape of what `rows` call `field`: no two are drawn alike, up to forty."""
+    names = sorted({row[field] for row in rows})
+    colours = [_COLOURS[number % len(_COLOURS)] for number in range(len(names))]
+    shapes = [_SHAPES[number // len(_COLOURS) % len(_SHAPES)] for number in range(len(names))]
+    of = {"color": colours, "shape": shapes}
+    return {
+        channel: _x(field, title, "nominal", scale={"domain": names, "range": values}) for channel, values in of.items()
+    }
+
+
+def _line(encoding: Spec, told: Spec) -> list[Spec]:
+    """Lines, and where their colours alone do not tell them apart points on them, which do."""
+    line: Spec = {"mark": "line", "encoding": encoding | {"color": told["color"]}}
+    if len(told["shape"]["scale"]["domain"]) <= len(_COLOURS):
+        return [line]
+    point = {"type": "point", "size": 40, "aria": False}
+    return [line, {"mark": point, "encoding": {name: encoding[name] for name in ("x", "y")} | told}]
+
+
 def _regions(rows: list[Row]) -> list[Spec]:
     shown = [row | {"map": f"{_of_layer(row)}, {row['target']}"} for row in rows]
     y = _x("region", None, "nominal")
     tick = {"type": "tick", "color": _INK, "thickness": 2, "size": 18}
-    encoding = {"y": y, "x": _x("heat", "share of the heat"), "color": _x("map", "method, layer and class", "nominal")}
+    encoding = {"y": y, "x": _x("heat", "share of the heat")} | _told_apart(shown, "map", "method, layer and class")
     layers: list[Spec] = [
         {"mark": tick, "encoding": {"y": y, "x": _x("area", "share of the heat", aggregate="mean")}},
         {"mark": {"type": "point", "opacity": 0.8}, "encoding": encoding},
@@ -374,10 +397,9 @@ def _curves(rows: list[Row]) -> list[Spec]:
     encoding = {
         "x": _x("removed", "share of the cells removed", scale=_from_0()),
         "y": _x("probability", "probability of the class", scale=_from_0()),
-        "color": _x("map", "method", "nominal"),
         "strokeDash": _x("first", "removed first", "nominal"),
     }
-    return _chart(shown, [{"mark": "line", "encoding": encoding}])
+    return _chart(shown, _line(encoding, _told_apart(shown, "map", "method")))
 
 
 def _curves_says(rows: list[Row]) -> str:
@@ -397,10 +419,11 @@ def _sanity(rows: list[Row]) -> list[Spec]:
     encoding = {
         "x": _x("depth", "share of the layers with permuted weights", scale=_from_0()),
         "y": _x("similarity", "|Spearman| with the map itself", scale=_from_0()),
-        "color": _x("map", "method", "nominal"),
     }
     rule = {"mark": _CHANCE, "encoding": {"y": {"datum": 0.5}}}
-    return _chart(shown, [rule, {"mark": {"type": "line", "point": True}, "encoding": encoding}])
+    told = _told_apart(shown, "map", "method")
+    point = {"mark": "point", "encoding": encoding | told}
+    return _chart(shown, [rule, {"mark": "line", "encoding": encoding | {"color": told["color"]}}, point])
 
 
 def _sanity_says(rows: list[Row]) -> str:

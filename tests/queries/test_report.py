@@ -202,6 +202,23 @@ def test_how_often_a_method_has_which_rank_is_drawn():
     assert chart.says(rows) == "m iba is first by SRG in 75% of the draws."
 
 
+@pytest.mark.parametrize("chart", ["regions", "table3_thresholds", "curves", "sanity"])
+@pytest.mark.parametrize("n", [8, 13])
+def test_no_two_methods_of_a_chart_look_alike(chart, n):
+    """The page has eight colours, and a league has thirteen methods."""
+    row = {"model": "m", "layer": "l", "target": "fake", "region": "nose", "heat": 0.5, "area": 0.25, "threshold": 0.5}
+    row |= {"iou": 0.5, "iou_adjusted": 0.25, "fill": "blur", "removal": "morf", "removed": 0.5, "probability": 0.5}
+    row |= {"test": "weights", "similarity": 0.5, "depth": 1.0}
+    (spec,) = CHARTS[chart].draw([row | {"method": f"m{number:02}"} for number in range(n)])
+    layers = [layer for layer in spec["spec"]["layer"] if "color" in layer.get("encoding", {})]
+    encodings = [layer["encoding"] for layer in layers]
+    scales = {name: each[name]["scale"] for each in encodings for name in ("color", "shape") if name in each}
+    names = {each["map"] for each in spec["data"]["values"]}
+    assert all(scale["domain"] == sorted(names) for scale in scales.values())
+    assert len(set(zip(*(scale["range"] for scale in scales.values()), strict=True))) == len(names) == n
+    assert "<svg" in svg(spec, chart)
+
+
 def test_a_chart_of_the_league_stands_for_each_metric_and_says_what_controls_score():
     at = {"model": "m", "layer": "l"}
     rows = [

@@ -46,8 +46,10 @@ def test_a_forgery_stands_beside_its_own_source():
 def test_permuted_labels_are_as_many_and_others():
     samples = make(20, 30, [str(i % 5) for i in range(50)])
     found = training.permuted(samples, 4)
-    assert found.labels.sum() == 30 and 5 <= (found.labels != samples.labels).sum() <= 40
-    assert found.pixels is samples.pixels and found.pairs is samples.pairs  # everything else is as it was
+    assert found.labels.sum() == 30
+    assert 5 <= (found.labels != samples.labels).sum() <= 40
+    assert found.pixels is samples.pixels
+    assert found.pairs is samples.pairs
     assert np.array_equal(found.labels, training.permuted(samples, 4).labels)
     assert not np.array_equal(found.labels, training.permuted(samples, 5).labels)
 
