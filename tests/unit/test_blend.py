@@ -7,8 +7,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import gamma
 
-from operators.forging.blend import MOTION_ONLY, REGIONS, ForgeParams, draw, forge_clip, forge_masks, smooth_boxes
+from operators.forging.blend import (
+    MOTION_ONLY,
+    REGIONS,
+    ForgeParams,
+    _region_mask,
+    draw,
+    forge_clip,
+    forge_masks,
+    smooth_boxes,
+)
 from operators.video.encode import read_masks, write_masks
 
 BOX = (90, 70, 80, 80)
@@ -228,3 +238,28 @@ def test_masks_alone_are_those_of_the_clip(still, fault, pause):
 def test_frames_and_boxes_must_be_as_many(still):
     with pytest.raises(ValueError, match="zip"):
         list(forge_clip(still[:3], [BOX] * 2, ForgeParams(), 0))
+
+
+class _Even:
+    """Draws the middle of every interval, and of the elastic warp none."""
+
+    def uniform(self, low, high, size=None):
+        return (low + high) / 2 if size is None else np.zeros(size)
+
+
+@pytest.mark.parametrize("region", ["eyes", "nose", "mouth"])
+def test_a_region_is_a_superellipse_with_a_border_as_soft_as_two_blurs(region):
+    """Of |x/a|^2.3 + |y/b|^2.3 <= 1, eroded by 2 round(.065 r) + 1 pixels and blurred by .085 r before and after; r is
+    the lesser of a and b. Its area in closed form, and the slope of the border where the mask is a half."""
+    mask, (centre_x, centre_y, *halves) = _region_mask(region, _Even()), REGIONS[region]
+    a, b = (160 * half for half in halves)
+    radius = min(a, b)
+    eroded = round(0.065 * radius)
+    p, (a, b) = 2.3, (a - eroded, b - eroded)
+    area = 4 * a * b * gamma(1 + 1 / p) ** 2 / gamma(1 + 2 / p)
+    assert (mask > 0.5).sum() == pytest.approx(area, rel=0.03)
+    row, column = (round((centre - 0.5) * 160 + 127.5) for centre in (centre_y, centre_x))
+    up = mask[: row + 1, column]
+    across = mask[row, column:]
+    slope = max(np.diff(up).max(), -np.diff(across).min())
+    assert slope == pytest.approx(1 / (np.sqrt(2 * np.pi) * np.hypot(0.085, 0.085) * radius), rel=0.1)
