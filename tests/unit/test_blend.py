@@ -1,6 +1,7 @@
 """The forger's mask is the truth: untouched outside, changed inside, bounded, smooth or faulty in time as asked."""
 
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -251,7 +252,8 @@ class _Even:
 def test_a_region_is_a_superellipse_with_a_border_as_soft_as_two_blurs(region):
     """Of |x/a|^2.3 + |y/b|^2.3 <= 1, eroded by 2 round(.065 r) + 1 pixels and blurred by .085 r before and after; r is
     the lesser of a and b. Its area in closed form, and the slope of the border where the mask is a half."""
-    mask, (centre_x, centre_y, *halves) = _region_mask(region, _Even()), REGIONS[region]
+    even: Any = _Even()
+    mask, (centre_x, centre_y, *halves) = _region_mask(region, even), REGIONS[region]
     a, b = (160 * half for half in halves)
     radius = min(a, b)
     eroded = round(0.065 * radius)
