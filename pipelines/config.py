@@ -210,6 +210,8 @@ def load(file: Path | None, settings: list[str]) -> dict[str, Any]:
         except ValueError as error:
             raise UserError(f"cannot read --set {setting}: write section.key=value, texts in quotes") from error
         *sections, key = name.strip().split(".")
+        if not sections and key not in (known := _known()):
+            raise UserError(f"--set {setting}: write section.key=value; sections are {', '.join(known)}")
         table = tables
         for section in sections:
             table = table.setdefault(section, {})
@@ -221,10 +223,15 @@ def load(file: Path | None, settings: list[str]) -> dict[str, Any]:
 
 
 def _check_sections(tables: Mapping[str, Any]) -> None:
-    known = [*_sections(), *_OTHERS]
+    known = _known()
     for name in tables:
         if name not in known:
             raise UserError(f"unknown config section {name!r}; there are {', '.join(known)}")
+
+
+def _known() -> list[str]:
+    """The sections that any command has."""
+    return [*_sections(), *_OTHERS]
 
 
 def _sections() -> dict[str, Any]:

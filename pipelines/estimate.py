@@ -55,12 +55,12 @@ def estimate(config: Config, paths: list[Path], out: Path, console: Console, lab
         else:
             say(console, f"{model} {layer}: kept, n = {_about(path)['n']}, in {path}")
     if missing:
-        probe(config)
         table = _training(manifests.build(paths, config.classes).table)
         if label is not None:
             table = table.filter(pc.field("label") == label)
             if not len(table):
                 raise UserError(f"no video to estimate from is labelled {label}")
+        probe(config)
         with logged(out / "estimate.log"):
             cluster = connect(config.resources, console)
             _estimate(config, table, out / "_manifest.parquet", missing, out, cluster, console, label)

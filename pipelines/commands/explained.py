@@ -42,7 +42,9 @@ def add_explained(parser: argparse.ArgumentParser) -> None:
         "--method",
         action="append",
         choices=tuple(METHODS),
-        help=f"how maps are made; may be repeated; see docs/methods.md (default: {Config.methods[0]})",
+        metavar="NAME",
+        help=f"how maps are made: {', '.join(METHODS)}; may be repeated; see docs/methods.md (default: "
+        f"{Config.methods[0]})",
     )
     parser.add_argument(
         "--budget",

@@ -5,9 +5,9 @@ import gzip
 import hashlib
 import itertools
 import json
-import posixpath
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -134,6 +134,7 @@ def fill(
     models = [each["spec"]["name"] for each in config["detectors"]]
     for row in sorted(rows, key=lambda row: models.index(row["model"])):
         by_video.setdefault(row["video_id"], []).append(row)
+    names = short_names(rows[0]["uri"] for rows in by_video.values())
     cards: list[Card] = []
     disagreement = {}
     ids = drawn(rows)
@@ -142,12 +143,22 @@ def fill(
         if found:
             disagreement[video_id] = max(found)
     for video_id, maps, truth in _read(lake, run_id, order(rows, disagreement)):
-        card = _card(by_video[video_id], maps, truth, config, tops, media, blur_faces)
+        card = _card(by_video[video_id], names, maps, truth, config, tops, media, blur_faces)
         if card.size > room:
             break
         room -= card.size
         cards.append(card)
     return cards, len(by_video)
+
+
+def short_names(uris: Iterable[str]) -> dict[str, str]:
+    """uri -> the end of its path: the file's name, and of files that share it as many folders as tell them apart."""
+    paths = {uri: unquote(uri).split("/") for uri in uris}
+    names = {uri: path[-1] for uri, path in paths.items()}
+    for n in range(2, 1 + max(map(len, paths.values()), default=0)):
+        shared = {name for name, count in Counter(names.values()).items() if count > 1}
+        names |= {uri: "/".join(paths[uri][-n:]) for uri, name in names.items() if name in shared}
+    return names
 
 
 def _read(lake: Path, run_id: str, ids: list[str]) -> Iterator[tuple[str, list[Row], list[Row]]]:
@@ -191,6 +202,7 @@ def write_beside(cards: list[Card], folder: Path) -> int:
 
 def _card(
     rows: list[Row],
+    names: Mapping[str, str],
     maps: list[Row],
     truth: list[Row],
     config: Row,
@@ -210,7 +222,7 @@ def _card(
     series = _series(maps, place, views, shown, packed, config, tops)
     told = {
         "id": video_id,
-        "name": posixpath.basename(unquote(rows[0]["uri"])),
+        "name": names[rows[0]["uri"]],
         "uri": rows[0]["uri"],
         "dataset": rows[0]["dataset"],
         "label": rows[0]["label"],

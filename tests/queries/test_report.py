@@ -239,6 +239,13 @@ def test_a_chart_of_the_league_stands_for_each_metric_and_says_what_controls_sco
     assert "e-9" not in heard
 
 
+def test_files_of_one_name_are_told_apart_by_their_folders():
+    uris = ["/v/real/015.mp4", "/v/fake/015.mp4", "/v/fake/a%20b.mp4", "/w/fake/015.mp4", "s3://b/015.mp4"]
+    expected = ["real/015.mp4", "v/fake/015.mp4", "a b.mp4", "w/fake/015.mp4", "b/015.mp4"]
+    assert gallery.short_names(uris) == dict(zip(uris, expected, strict=True))
+    assert gallery.short_names([]) == {}
+
+
 def test_a_gallery_is_sorted_by_what_its_videos_say(views):
     with views(
         videos=[{"video_id": "a", "label": "real"}, {"video_id": "b", "label": None}, {"video_id": "c"}],

@@ -127,6 +127,7 @@ def test_a_toml_file_and_settings(tmp_path):
     ("setting", "message"),
     [
         ("botleneck.draws=2", "unknown config section 'botleneck'; there are prepare, limits, bottleneck"),
+        ("draws=2", "--set draws=2: write section.key=value; sections are prepare, limits, bottleneck"),
         ("bottleneck.draw=1", "unknown config field bottleneck.draw; there are beta, steps, draws"),
         ("prepare.faces.size=1", "unknown config field prepare.faces.size; there are upsample"),
         ('bottleneck.draws="many"', 'bottleneck.draws: "many" is not a whole number'),

@@ -48,6 +48,14 @@ def test_what_is_held_out_does_not_count(estimate, tmp_path):
     assert estimate(LINES) == []  # it is there
 
 
+def test_a_mistyped_path_is_said_before_a_model_is_loaded(tmp_path, monkeypatch):
+    """It takes a model's time to load, a big one's a minute, to find that out afterwards."""
+    monkeypatch.setattr(estimating, "probe", lambda _: pytest.fail("a model was loaded"))
+    config = configs.build({}, ["test_resnet"], ["layer3"], {})
+    with pytest.raises(UserError, match=r"no file or folder at .*mistyped\.parquet"):
+        estimating.estimate(config, [tmp_path / "mistyped.parquet"], tmp_path / "out", Console(quiet=True))
+
+
 def test_without_the_split_train_all_count(estimate):
     assert estimate(["real,", "fake,", "real,test"]) == [0, 1, 2]
 
