@@ -57,7 +57,13 @@ def s3(s3_server) -> Iterator[Any]:
     s3_server.calm()
 
 
+def pytest_collection_finish() -> None:
+    # what the imports made stays, and no full collection has to go through it again
+    gc.freeze()
+
+
 def pytest_unconfigure() -> None:
+    gc.unfreeze()
     # Hypothesis leaves a function in gc.callbacks, which outlives the modules and holds them all: DuckDB's
     # classes among them, which nanobind then reports as leaked
     gc.callbacks[:] = [each for each in gc.callbacks if not each.__module__.startswith("hypothesis.")]
