@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-import pipelines  # noqa: F401  sets how threads wait, before any test imports torch
+# what the imports make stays: no collection has to go through it, neither while it is made nor afterwards
+gc.disable()
+
+import pipelines  # noqa: E402, F401  sets how threads wait, before any test imports torch
 
 #: a loaded machine is no reason to fail
 settings.register_profile("viba", deadline=None)
@@ -58,8 +61,8 @@ def s3(s3_server) -> Iterator[Any]:
 
 
 def pytest_collection_finish() -> None:
-    # what the imports made stays, and no full collection has to go through it again
     gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure() -> None:
