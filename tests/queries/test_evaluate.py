@@ -2,9 +2,11 @@
 
 import csv
 import html
+import io
 import json
 import re
 import shutil
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
 
 import pyarrow.parquet as pq
@@ -19,6 +21,7 @@ from pipelines.lake.read import queries
 from pipelines.report.findings import WORDS
 from pipelines.report.write import report
 from tests.queries import report_lake
+from tests.queries.conftest import write_lake
 from tests.queries.test_league import lake_of
 
 #: what is written of a run that was not judged
@@ -37,10 +40,18 @@ def run(day=1, **video):
     }
 
 
-def test_a_good_run(make_lake, capsys):
-    lake = make_lake(run())
-    assert evaluate(lake) == 0
-    out = capsys.readouterr().out
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """The lake of a good run that was evaluated, and what was printed."""
+    lake = write_lake(run(), lake=tmp_path_factory.mktemp("good") / "lake")
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        assert evaluate(lake) == 0
+    return lake, printed.getvalue()
+
+
+def test_a_good_run(good):
+    lake, out = good
     assert out.startswith("run r1\n")
     assert f"checks that passed: {', '.join(checks())}\n" in out.replace(",\n", ", ")
     assert "\ntable1: the videos a run was given\n" in out
@@ -68,9 +79,8 @@ def test_what_is_printed_can_be_read_and_what_is_asked_for_is_everything(make_la
     assert "0.333333" in wide[3].split()
 
 
-def test_what_is_written_is_what_was_computed(make_lake):
-    lake = make_lake(run())
-    evaluate(lake)
+def test_what_is_written_is_what_was_computed(good):
+    lake, _ = good
     written = pq.read_table(lake / "evaluation/table2.parquet")
     assert written.to_pylist() == [
         {
