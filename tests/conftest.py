@@ -1,7 +1,9 @@
 """Fixtures every test may use."""
 
+import atexit
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,21 @@ import pipelines  # noqa: F401  sets how threads wait, before any test imports t
 settings.register_profile("viba", deadline=None)
 settings.load_profile("viba")
 ROOT = Path(__file__).resolve().parents[1]
+
+_status: list[int] = []
+
+
+def _end() -> None:
+    if _status:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_status[-1])
+
+
+# What the tests import stays: no collection goes through it, and in the end nobody takes it to pieces, which would take
+# seconds. Whoever else has something to do in the end registers after this, and is done before.
+gc.disable()
+atexit.register(_end)
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +74,10 @@ def s3(s3_server) -> Iterator[Any]:
     s3_server.calm()
 
 
-def pytest_unconfigure() -> None:
-    # Hypothesis leaves a function in gc.callbacks, which outlives the modules and holds them all: DuckDB's
-    # classes among them, which nanobind then reports as leaked
-    gc.callbacks[:] = [each for each in gc.callbacks if not each.__module__.startswith("hypothesis.")]
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    _status.append(exitstatus)

@@ -61,7 +61,7 @@ def views(rows: Mapping[Table, ds.Dataset]) -> duckdb.DuckDBPyConnection:
     """A locked connection with a view of each table's rows, as `readable` has them, and queries/views."""
     connection = duckdb.connect(":memory:")
     for table, dataset in rows.items():
-        connection.from_arrow(dataset).create_view(table.name)
+        connection.register(table.name, dataset)
     for name, query in queries("views").items():
         connection.execute(f"create view {name} as {query}")
     for setting in (

@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -52,6 +52,14 @@ DEFAULTS: dict[str, dict] = {
     "tcav_scores": {"tcav_id": "t", "model": "m", "layer": "l", "class": "fake", "n_clips": 5, "layer_number": 0},
     "sanity": {"video_id": "v", **_EXPLAINED, "test": "weights", "place": "fc", "depth": 1.0, "similarity": 0.25},
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_resamples() -> Iterator[None]:
+    """A page and an evaluation draw a tenth as often: how often they do is test_reliability's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("operators.measures.reliability.RESAMPLES", 200)
+        yield
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def test_a_fit_never_waits_for_the_device_and_copies_nothing_to_it(cut, preset, 
 
 
 def test_the_noise_of_a_layer_is_made_and_sent_to_the_device_once(cut):
-    settings = replace(PRESETS["fast"], quiet=0.0, sure_draws=0)
+    settings = replace(PRESETS["fast"], steps=2, quiet=0.0, sure_draws=0)
     mean, std = torch.zeros(728, 9, 9, device="meta"), torch.ones(728, 9, 9, device="meta")
     images, targets = torch.empty(2, 3, 149, 149, device="meta"), torch.zeros(2, dtype=torch.long, device="meta")
     noise, crossings = Noise(mean, std), []
@@ -103,12 +103,12 @@ def test_the_noise_of_a_layer_is_made_and_sent_to_the_device_once(cut):
 
 def test_what_a_batch_gives_comes_back_in_one_copy_for_each_method_and_layer(tmp_path):
     """And one of the logits, which say what is explained; of the bottleneck they were nine."""
-    spec = replace(spec_for("resnet10t"), view=View(64))
+    spec = replace(spec_for("test_resnet"), view=View(64))
     detector, layers = Detector(spec, ()), ("layer2", "layer3")
     model, pictures = detector.load().requires_grad_(False), example(spec, 4)
     for layer in layers:
         save(of_batch(split(model, layer, pictures).below(pictures)[0]), path_in(tmp_path, spec.name, layer), {})
-    methods = (Iba(replace(PRESETS["fast"], quiet=0.0, sure_draws=0)), GradCam())
+    methods = (Iba(replace(PRESETS["fast"], steps=2, quiet=0.0, sure_draws=0)), GradCam())
     ready = ReadyMethods(spec, model, layers, methods, partial(Files(tmp_path, {}).of, spec.name))
     assert ready._plain._together is not None
     ready._plain._together.to("meta")

@@ -190,8 +190,8 @@ def test_rows_do_not_see_each_other_and_a_settled_mask_stays():
     alone = search(model, both[1:], targets[1:], settings(method))
     torch.testing.assert_close(together.masks[1:], alone.masks, rtol=1e-3, atol=1e-3)
     assert (together.steps == 60).all()
-    long = settings(Extremal(**SMALL | {"steps": 400}))
-    early = settings(Extremal(**SMALL | {"steps": 400, "settled": 0.002}))
+    long = settings(Extremal(**SMALL | {"steps": 300}))
+    early = settings(Extremal(**SMALL | {"steps": 300, "settled": 0.002}))
     whole, short = (search(model, both[:1], targets[:1], each) for each in (long, early))
     assert int(short.steps.max()) < 300
     r = np.corrcoef(whole.masks.flatten().numpy(), short.masks.flatten().numpy())[0, 1]

@@ -17,11 +17,11 @@ from operators.models.cut import split_all
 from operators.models.spec import VGG11_FLOW, XCEPTION, ModelSpec, spec_for
 from operators.models.weights import load_model
 
-SPECS = {spec.name: replace(spec, view=replace(spec.view, size=96)) for spec in (XCEPTION, VGG11_FLOW)}
+SPECS = {spec.name: replace(spec, view=replace(spec.view, size=64)) for spec in (XCEPTION, VGG11_FLOW)}
 TARGETS = torch.tensor([0, 1])
 
 
-def images(n: int, size: int = 96) -> Tensor:
+def images(n: int, size: int = 64) -> Tensor:
     return torch.randn(n, 3, size, size, generator=torch.Generator().manual_seed(0))
 
 
@@ -36,50 +36,59 @@ def network(request) -> tuple[ModelSpec, tuple[str, ...], nn.Module]:
     return SPECS[name], layers, vgg.eval().requires_grad_(False)
 
 
-def by_hand(model: nn.Module, layer: str, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """(A, d y_c / d A) as the layer gives A, before anything works on it in place."""
-    kept: list[Tensor] = []
+@pytest.fixture(scope="module")
+def by_hand(network) -> dict[str, tuple[Tensor, Tensor]]:
+    """layer -> (A, d y_c / d A) as the layer gives A, before anything works on it in place."""
+    _, layers, model = network
+    kept: dict[str, list[Tensor]] = {layer: [] for layer in layers}
 
-    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        kept.append(output.detach().clone())
-        output.register_hook(kept.append)
+    def keep(layer: str, output: Tensor) -> None:
+        kept[layer].append(output.detach().clone())
+        output.register_hook(kept[layer].append)
 
-    handle = model.get_submodule(layer).register_forward_hook(keep)
-    model(inputs.clone().requires_grad_())[range(len(inputs)), targets].sum().backward()
-    handle.remove()
-    return kept[0], kept[1]
+    handles = [
+        model.get_submodule(layer).register_forward_hook(lambda _module, _inputs, output, at=layer: keep(at, output))
+        for layer in layers
+    ]
+    model(images(2).requires_grad_())[range(2), TARGETS].sum().backward()
+    for handle in handles:
+        handle.remove()
+    return {layer: (a, gradient) for layer, (a, gradient) in kept.items()}
 
 
-def found(method, spec: ModelSpec, model: nn.Module, layer: str, inputs: Tensor, targets: Tensor) -> Tensor:
-    plain, cuts = split_all(model, [layer], inputs[:1])
+def maps(spec: ModelSpec, layers: tuple[str, ...], model: nn.Module, inputs: Tensor, targets: Tensor):
+    """map_of(method, layer) -> the maps of all inputs; the cuts are made once."""
+    plain, cuts = split_all(model, layers, inputs[:1])
     with torch.no_grad():
         outputs = Outputs({}, plain(inputs)[1])
-    return method.ready(Place(spec, model, layer, inputs[:1], cuts[layer])).run(inputs, targets, outputs).saliency
+    return lambda method, layer: (
+        method.ready(Place(spec, model, layer, inputs[:1], cuts[layer])).run(inputs, targets, outputs).saliency
+    )
 
 
-def test_grad_cam_is_that_made_by_hand(network):
-    spec, layers, model = network
-    inputs = images(2)
-    for layer in layers:
-        a, gradient = by_hand(model, layer, inputs, TARGETS)
+@pytest.fixture(scope="module")
+def map_of(network):
+    return maps(*network, images(2), TARGETS)
+
+
+def test_grad_cam_is_that_made_by_hand(by_hand, map_of):
+    for layer, (a, gradient) in by_hand.items():
         expected = (gradient.mean((2, 3), keepdim=True) * a).sum(1, keepdim=True).relu()
         assert expected.amax((1, 2, 3)).min() > 0
-        map_ = found(GradCam(), spec, model, layer, inputs, TARGETS)
+        map_ = map_of(GradCam(), layer)
         torch.testing.assert_close(map_, expected, rtol=1e-4, atol=1e-4 * float(expected.max()))
 
 
-def test_grad_cam_plus_plus_is_its_formula(network):
+def test_grad_cam_plus_plus_is_its_formula(by_hand, map_of):
     """Equation 19 as it is printed, cell by cell in doubles."""
-    spec, layers, model = network
-    inputs = images(2)
-    for layer in layers:
-        a, g = (each.double() for each in by_hand(model, layer, inputs, TARGETS))
+    for layer, kept in by_hand.items():
+        a, g = (each.double() for each in kept)
         # in front of a ReLU the sum is over what it will let pass
         alpha = g**2 / (2 * g**2 + a.relu().sum((2, 3), keepdim=True) * g**3)
         weights = (alpha * g.relu()).nan_to_num().sum((2, 3), keepdim=True)
         expected = (weights * a).sum(1, keepdim=True).relu()
         assert expected.max() > 0
-        map_ = found(GradCamPlusPlus(), spec, model, layer, inputs, TARGETS)
+        map_ = map_of(GradCamPlusPlus(), layer)
         torch.testing.assert_close(map_.double(), expected, rtol=1e-4, atol=1e-4 * float(expected.max()))
 
 
@@ -101,10 +110,8 @@ def test_grad_cam_plus_plus_worked_out():
     inputs = torch.zeros(1, 3, 2, 2)
     inputs[0, 0] = torch.tensor([[1.0, 2.0], [-4.0, 3.0]])
     spec = replace(spec_for("resnet10t"), view=View(2))
-    plus, plain = (
-        found(method, spec, Summed().eval(), "relu", inputs, torch.tensor([0]))
-        for method in (GradCamPlusPlus(), GradCam())
-    )
+    map_of = maps(spec, ("relu",), Summed().eval(), inputs, torch.tensor([0]))
+    plus, plain = map_of(GradCamPlusPlus(), "relu"), map_of(GradCam(), "relu")
     torch.testing.assert_close(plus[0, 0], 0.275 * torch.tensor([[1.0, 2.0], [0.0, 3.0]]))
     torch.testing.assert_close(plain[0, 0], torch.tensor([[1.0, 2.0], [0.0, 3.0]]))  # (3 + 0 + 0 + 1) / 4
 
@@ -112,16 +119,12 @@ def test_grad_cam_plus_plus_worked_out():
 def test_grad_cam_keeps_the_cells_of_time_of_a_clip_model():
     torch.manual_seed(0)
     network = r3d_18(num_classes=3).eval().requires_grad_(False)
-    clips = torch.randn(2, 3, 8, 32, 32, generator=torch.Generator().manual_seed(0))
+    clips = torch.randn(2, 3, 4, 32, 32, generator=torch.Generator().manual_seed(0))
     targets = torch.tensor([2, 0])
-    plain, cuts = split_all(network, ["layer2"], clips[:1])
-    ready = GradCam().ready(Place(XCEPTION, network, "layer2", clips[:1], cuts["layer2"]))
     expected = LayerGradCam(network, network.layer2).attribute(
         clips.clone().requires_grad_(), targets, relu_attributions=True
     )
-    with torch.no_grad():
-        outputs = Outputs({}, plain(clips)[1])
-    found = ready.run(clips, targets, outputs).saliency
-    assert found.shape == (2, 4, 8, 8)
+    found = maps(XCEPTION, ("layer2",), network, clips, targets)(GradCam(), "layer2")
+    assert found.shape == (2, 2, 8, 8)
     assert expected.max() > 0
     torch.testing.assert_close(found, expected.squeeze(1).detach())

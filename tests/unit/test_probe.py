@@ -20,9 +20,9 @@ def config(model: str, *layers: str, tables: dict | None = None, **given) -> con
 
 
 def test_layers_with_their_channels_last_serve_and_tokens_do_not():
-    probe(config("swin_tiny_patch4_window7_224", "layers.1"))
-    with pytest.raises(UserError, match=r"^vit_tiny_patch16_224 blocks.11 gives \(197, 192\) for each input, and maps"):
-        probe(config("vit_tiny_patch16_224", "blocks.11"))
+    probe(config("test_mambaout", "stages.1"))
+    with pytest.raises(UserError, match=r"^test_vit blocks.5 gives \(101, 64\) for each input, and maps"):
+        probe(config("test_vit", "blocks.5"))
 
 
 def test_it_tells_how_each_layer_is_cut(monkeypatch):
