@@ -41,7 +41,7 @@ from pipelines.lake.read import open_lake
 from pipelines.lake.sink import unnest
 from schemas.tables import MASKS, NESTED, SINK_TABLES, VIDEO_ROW
 
-_MAP = ("video_id", "frame", "model", "method", "layer", "target", "scale", "saliency")
+_MAP = ("video_id", "frame", "model", "method", "layer", "target", "empty", "scale", "saliency")
 
 
 def spent(work: Callable[[], None]) -> tuple[float, float]:
@@ -177,7 +177,7 @@ def piped(config: Config, load: int, videos: Path, expected: list[Row]) -> tuple
 
 
 def _in_order(maps: list[Row]) -> list[Row]:
-    return sorted(maps, key=lambda each: [each[name] for name in _MAP[:-2]])
+    return sorted(maps, key=lambda each: [each[name] for name in _MAP[:6]])
 
 
 def main() -> None:
@@ -193,24 +193,19 @@ def main() -> None:
     torch.set_num_threads(1)
     weights = {} if options.weights is None else {options.model: options.weights}
     tables = {"prepare": {"keyframes": {"max_keyframes": options.max_keyframes}}, "bottleneck": {"preset": "fast"}}
-    tables["resources"] = {"threads_per_actor": 1}
+    tables |= {"resources": {"threads_per_actor": 1}, "statistics": {"max_videos": 8}}
     table = manifests.build([options.videos]).table
     with tempfile.TemporaryDirectory() as known:
         config = configs.build(tables, [options.model], [], weights)
         estimate(config, [options.videos], Path(known), Console(quiet=True))
         ray.shutdown()
         config = configs.build(tables, [options.model], [], weights, statistics=Path(known))
-        parts_s = parts(config, table, options.max_keyframes)
-        n_frames = parts_s.pop("frames")
-        print(f"{len(table)} videos, {n_frames:.0f} frames looked at\n\n| part | ms a frame | frames per s and core |")
-        print("|---|---|---|")
-        for part, seconds in parts_s.items():
-            print(f"| {part} | {1e3 * seconds / n_frames:.1f} | {n_frames / seconds:.0f} |")
         files = Files(Path(known), {})
         looped, n_samples, maps = loop(config, table, files)
         whole = sum(looped.values())
-        print(f"\n| plain loop, {n_samples} samples | CPU s | share | ms a sample | samples per s and core |")
-        print("|---|---|---|---|---|")
+        print(f"{len(table)} videos, {len(maps)} maps, {sum(bool(each['empty']) for each in maps)} of them empty\n")
+        print(f"| plain loop, {n_samples} samples | CPU s | share | ms a sample | samples per s and core |")
+        print("|---|---|---|---|---|", flush=True)
         for part, seconds in (*looped.items(), ("all of it", whole)):
             each = f"{seconds / whole:.1%} | {1e3 * seconds / n_samples:.1f} | {n_samples / seconds:.1f}"
             print(f"| {part} | {seconds:.1f} | {each} |")
@@ -219,6 +214,11 @@ def main() -> None:
             taken, clock, said = piped(config, load, options.videos, maps)
             name = f"beside {load} busy processes" if load else "as it is"
             print(f"| {name} | {taken:.1f} | {taken / whole:.2f} | {clock:.0f} | {said} |", flush=True)
+        parts_s = parts(config, table, options.max_keyframes)
+        n_frames = parts_s.pop("frames")
+        print(f"\n| preparing, {n_frames:.0f} frames | ms a frame | frames per s and core |\n|---|---|---|")
+        for part, seconds in parts_s.items():
+            print(f"| {part} | {1e3 * seconds / n_frames:.1f} | {n_frames / seconds:.0f} |")
 
 
 if __name__ == "__main__":
