@@ -2,8 +2,9 @@
 
 VIDEOS is a folder. Its first files go one by one through a loop of one process and one thread, which tells what each
 part costs, and through `explain`, whose processes' time is summed up, quiet and beside as many busy processes as
-`--load` says. Statistics are estimated before and given to both. Nothing else is warm: what Ray and its workers take to
-start is part of a run.
+`--load` says. Statistics are estimated before and given to both, and both make the same maps to the last bit. Nothing
+else is warm: what Ray and its workers take to start is part of a run. Takes a machine that lets this make a control
+group: root on Linux.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +24,7 @@ import ray
 import torch
 from rich.console import Console
 
-from operators.explain import Explainer
+from operators.explain import Explainer, Row
 from operators.inputs.faces import find_face
 from operators.measure import measure
 from operators.methods.ready import Files
@@ -38,46 +39,67 @@ from pipelines.estimate import estimate
 from pipelines.explain import explain
 from pipelines.lake.read import open_lake
 from pipelines.lake.sink import unnest
-from schemas.tables import NESTED, SINK_TABLES, VIDEO_ROW
+from schemas.tables import MASKS, NESTED, SINK_TABLES, VIDEO_ROW
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_MAP = ("video_id", "frame", "model", "method", "layer", "target", "empty", "scale", "saliency")
 
 
-def cpu_s(without: frozenset[int] = frozenset()) -> float:
-    """Seconds of the processor that this process, its descendants and what they have waited for have taken."""
-    parents, taken = {}, {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # it ended
-            continue
-        parents[int(folder.name)] = int(fields[1])
-        taken[int(folder.name)] = sum(map(int, fields[11:15])) / _TICKS_PER_S
-    ours, found = {os.getpid()}, 0.0
-    while ours:
-        found += sum(taken[pid] for pid in ours)
-        ours = {pid for pid, parent in parents.items() if parent in ours} - without
-    return found
+def spent(work: Callable[[], None]) -> tuple[float, float]:
+    """Seconds of the processor that `work` takes in this process and in all that it starts, and of the clock, until
+    every one of these has ended.
+
+    By a control group: Ray's workers end unwaited for, and what they took is in no process's account.
+    """
+    above = _control_group()
+    group = above / f"viba-bench-{os.getpid()}"
+    group.mkdir()
+    started = time.perf_counter()
+    try:
+        (group / "cgroup.procs").write_text(str(os.getpid()))
+        work()
+    finally:
+        (above / "cgroup.procs").write_text(str(os.getpid()))
+        while (group / "cgroup.procs").read_text():
+            time.sleep(0.1)
+        taken, clock = _usage_s(group), time.perf_counter() - started
+        group.rmdir()
+    return taken, clock
+
+
+def _control_group() -> Path:
+    """That of this process which counts processor time: version 1, or else version 2."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "cpuacct" in controllers.split(",") or not controllers:
+            return Path("/sys/fs/cgroup", controllers, path.lstrip("/"))
+    raise SystemExit("no control group counts processor time")
+
+
+def _usage_s(group: Path) -> float:
+    if (group / "cpuacct.usage").is_file():
+        return int((group / "cpuacct.usage").read_text()) / 1e9
+    return int((group / "cpu.stat").read_text().split()[1]) / 1e6
 
 
 @contextmanager
-def busy_processes(n: int) -> Iterator[frozenset[int]]:
-    """Inside, `n` processes that do nothing but run; their ids."""
+def busy_processes(n: int) -> Iterator[None]:
+    """Inside, `n` processes that do nothing but run."""
     started = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(n)]
     try:
-        yield frozenset(each.pid for each in started)
+        yield
     finally:
         for each in started:
             each.kill()
             each.wait()
 
 
-def loop(config: Config, table: pa.Table, files: Files) -> tuple[dict[str, float], int]:
-    """Seconds of each part, and how many samples there are: the work of `explain` in this process."""
+def loop(config: Config, table: pa.Table, files: Files) -> tuple[dict[str, float], int, list[Row]]:
+    """Seconds of each part, how many samples there are, and their maps: the work of `explain` in this process."""
     seconds: dict[str, float] = defaultdict(float)
     explainer = Explainer(config.detectors, config.made_methods, config.targets, files, 4, threads=1)
     empty = dict.fromkeys(VIDEO_ROW.names) | {"inputs": []} | {each.name: [] for each in NESTED}
     n_samples, per_block = 0, config.resources.videos_per_block
+    maps: list[Row] = []
     videos = table.to_pylist()
     for first in range(0, len(videos), per_block):
         rows = []
@@ -95,7 +117,8 @@ def loop(config: Config, table: pa.Table, files: Files) -> tuple[dict[str, float
         with _timed(seconds, "write"), tempfile.TemporaryDirectory() as folder:
             for each in SINK_TABLES:
                 pq.write_table(unnest(done, each, "r"), Path(folder) / each.name, compression="zstd")
-    return seconds, n_samples
+        maps += unnest(done, MASKS, "r").select(_MAP).to_pylist()
+    return seconds, n_samples, maps
 
 
 def parts(config: Config, table: pa.Table, frames: int) -> dict[str, float]:
@@ -128,24 +151,33 @@ def _timed(seconds: dict[str, float], part: str) -> Iterator[None]:
     seconds[part] += time.process_time() - started
 
 
-def piped(config: Config, load: int, videos: Path) -> tuple[float, float, str]:
-    """Seconds of all processes of a run, those of the clock, and what it says of its stages."""
+def piped(config: Config, load: int, videos: Path, expected: list[Row]) -> tuple[float, float, str]:
+    """Seconds of all processes of a run, those of the clock, and what it says of its stages; its maps are those that
+    are expected."""
     with tempfile.TemporaryDirectory() as lake:
-        with busy_processes(load) as others:
-            started, before = time.perf_counter(), cpu_s(others)
+
+        def work() -> None:
             connect(config.resources)
             explain(config, [videos], Path(lake), Console(quiet=True))
-            taken, clock = cpu_s(others) - before, time.perf_counter() - started
             ray.shutdown()
+
+        with busy_processes(load):
+            taken, clock = spent(work)
         with open_lake(Path(lake)) as connection:
             stages = connection.sql("select sum(prepare_s), sum(explain_s), sum(metrics_s) from videos").fetchall()[0]
             ((busy,),) = connection.sql("select busy from runs").fetchall()
+            maps = connection.sql(f"select {', '.join(_MAP)} from masks").to_arrow_table().to_pylist()
+    assert _in_order(maps) == _in_order(expected), "the run's maps are not those of the loop"
     total = sum(each or 0 for each in stages)
     shares = ", ".join(
         f"{name} {(each or 0) / total:.0%}"
         for name, each in zip(("prepare", "explain", "metrics"), stages, strict=True)
     )
     return taken, clock, f"{shares}; actors explained {busy:.0%} of the time"
+
+
+def _in_order(maps: list[Row]) -> list[Row]:
+    return sorted(maps, key=lambda each: [each[name] for name in _MAP[:6]])
 
 
 def main() -> None:
@@ -161,31 +193,32 @@ def main() -> None:
     torch.set_num_threads(1)
     weights = {} if options.weights is None else {options.model: options.weights}
     tables = {"prepare": {"keyframes": {"max_keyframes": options.max_keyframes}}, "bottleneck": {"preset": "fast"}}
-    tables["resources"] = {"threads_per_actor": 1}
+    tables |= {"resources": {"threads_per_actor": 1}, "statistics": {"max_videos": 8}}
     table = manifests.build([options.videos]).table
     with tempfile.TemporaryDirectory() as known:
         config = configs.build(tables, [options.model], [], weights)
         estimate(config, [options.videos], Path(known), Console(quiet=True))
         ray.shutdown()
         config = configs.build(tables, [options.model], [], weights, statistics=Path(known))
-        parts_s = parts(config, table, options.max_keyframes)
-        n_frames = parts_s.pop("frames")
-        print(f"{len(table)} videos, {n_frames:.0f} frames looked at\n\n| part | ms a frame | frames per s and core |")
-        print("|---|---|---|")
-        for part, seconds in parts_s.items():
-            print(f"| {part} | {1e3 * seconds / n_frames:.1f} | {n_frames / seconds:.0f} |")
         files = Files(Path(known), {})
-        looped, n_samples = loop(config, table, files)
-        print(
-            f"\n| plain loop, {n_samples} samples | CPU s | ms a sample | samples per s and core |\n|---|---|---|---|"
-        )
-        for part, seconds in (*looped.items(), ("all of it", sum(looped.values()))):
-            print(f"| {part} | {seconds:.1f} | {1e3 * seconds / n_samples:.0f} | {n_samples / seconds:.1f} |")
+        looped, n_samples, maps = loop(config, table, files)
+        whole = sum(looped.values())
+        print(f"{len(table)} videos, {len(maps)} maps, {sum(bool(each['empty']) for each in maps)} of them empty\n")
+        print(f"| plain loop, {n_samples} samples | CPU s | share | ms a sample | samples per s and core |")
+        print("|---|---|---|---|---|", flush=True)
+        for part, seconds in (*looped.items(), ("all of it", whole)):
+            each = f"{seconds / whole:.1%} | {1e3 * seconds / n_samples:.1f} | {n_samples / seconds:.1f}"
+            print(f"| {part} | {seconds:.1f} | {each} |")
         print("\n| explain | CPU s | times the loop | s of the clock | stages |\n|---|---|---|---|---|", flush=True)
         for load in options.load:
-            taken, clock, said = piped(config, load, options.videos)
+            taken, clock, said = piped(config, load, options.videos, maps)
             name = f"beside {load} busy processes" if load else "as it is"
-            print(f"| {name} | {taken:.1f} | {taken / sum(looped.values()):.2f} | {clock:.0f} | {said} |", flush=True)
+            print(f"| {name} | {taken:.1f} | {taken / whole:.2f} | {clock:.0f} | {said} |", flush=True)
+        parts_s = parts(config, table, options.max_keyframes)
+        n_frames = parts_s.pop("frames")
+        print(f"\n| preparing, {n_frames:.0f} frames | ms a frame | frames per s and core |\n|---|---|---|")
+        for part, seconds in parts_s.items():
+            print(f"| {part} | {1e3 * seconds / n_frames:.1f} | {n_frames / seconds:.0f} |")
 
 
 if __name__ == "__main__":

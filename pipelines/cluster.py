@@ -25,7 +25,7 @@ class Cluster:
     """How many attribution actors there are and what each takes."""
 
     actors: int
-    cpus_per_actor: int
+    cpus_per_actor: float
     gpus_per_actor: float
     threads_per_actor: int
     batch_samples: int  # 0: as many as the GPU's free memory holds
@@ -84,13 +84,13 @@ def shared_out(resources: Resources, there: Mapping[str, float], nodes: Sequence
     actors = resources.actors or (int(gpus / per_actor) if per_actor else 1)
     threads = resources.threads_per_actor or (1 if per_actor else min(nodes))  # of the smallest
     # Unequal to the one CPU of a decoding task on purpose: Ray fuses a task into an actor of equal resources, and
-    # then nothing is decoded but by the actor.
-    cpus = 1 if per_actor else threads
+    # then nothing is decoded but by the actor. A GPU makes them unequal, too.
+    cpus = 1 if per_actor else 0.99 if threads == 1 else threads
     # those whose GPU is to come bring their processors along
     needed = (min(actors, int(gpus / per_actor)) if per_actor else actors) * cpus + 2
     if there.get("CPU", 0) < needed:
         raise UserError(
-            f"the cluster has {there.get('CPU', 0):.0f} CPUs and needs {needed}: {cpus} per attribution actor, one "
+            f"the cluster has {there.get('CPU', 0):.0f} CPUs and needs {needed:g}: {cpus:g} per attribution actor, one "
             "for the checkpoint filter and one to decode; set resources.actors or resources.threads_per_actor lower"
         )
     samples = resources.batch_samples or (0 if per_actor else 4)

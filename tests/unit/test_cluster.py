@@ -16,6 +16,12 @@ def test_processors_alone_are_one_actor_with_the_threads_of_the_smallest_machine
     assert found == Cluster(1, 4, 0.0, 4, batch_samples=4, videos_per_call=4, calls=1)
 
 
+def test_an_actor_of_one_thread_asks_for_another_share_than_a_task():
+    found = shared_out(Resources(actors=4, threads_per_actor=1), LAPTOP, [4], grows=False)
+    assert found.cpus_per_actor not in (0, 1)  # with equal ones Ray has the actor decode, and nothing else
+    assert shared_out(Resources(), {"CPU": 3.0}, [1], grows=False).threads_per_actor == 1
+
+
 def test_every_gpu_has_an_actor_and_a_share_makes_more_of_them():
     found = shared_out(Resources(), TWO_GPUS, [10, 10], grows=True)
     assert found == Cluster(2, 1, 1.0, 1, batch_samples=0, videos_per_call=32, calls=2)
