@@ -1,5 +1,6 @@
 """One plain pass of every model before the work begins: what a worker could not do is said at once, in one line."""
 
+import gc
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +48,8 @@ def probe(config: Config) -> dict[tuple[str, str], Cut]:
                 raise UserError(f"{given} is of {known}, and {name} gives {shape}: estimate it for this input size")
         if shapes:
             cuts |= _cuts(detector, model, any(STATISTICS in method.needs for method in config.made_methods))
+        del model
+        gc.collect()  # what it was cut into refers to itself, and has its weights: the driver needs them no more
     return cuts
 
 

@@ -1,5 +1,6 @@
 """Stored maps made again: for another class, and on changed models."""
 
+import gc
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,8 @@ class Retake:
         return rows
 
     def _again(self, model: nn.Module, files: FilesOfLayer) -> Again:
+        # what a model was cut into refers to itself, so it stays until gc runs, and VGG11's has half a gigabyte
+        gc.collect()
         return Again(self.detector.spec, model, self.detector.layers, self.methods, files)
 
     def _samples(self) -> list[tuple[tuple[int, str], list[Judged]]]:

@@ -1,5 +1,6 @@
 """What a worker could not do is said before the work begins."""
 
+import gc
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,18 @@ def test_it_tells_how_each_layer_is_cut(monkeypatch):
     for cut in probe(run).values():
         assert (cut.kind, cut.folded) == ("hooks", False)
         assert "several times as long" in str(cut.slower)
+
+
+def test_nothing_of_a_model_stays_in_memory():
+    """What it is cut into refers to itself: with VGG11 a gigabyte in a driver that has no use for it."""
+    gc.collect()
+    before = sum(isinstance(each, torch.nn.Module) for each in gc.get_objects())
+    gc.disable()
+    try:
+        probe(config("test_resnet", "layer3"))
+        assert sum(isinstance(each, torch.nn.Module) for each in gc.get_objects()) == before
+    finally:
+        gc.enable()
 
 
 def untraceable(load):

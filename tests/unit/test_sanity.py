@@ -1,5 +1,6 @@
 """Sanity tests on a real network: what they change, what they leave, and that methods are told apart by them."""
 
+import gc
 from dataclasses import replace
 from functools import partial
 
@@ -83,7 +84,13 @@ def test_the_cascade_permutes_weights_from_the_top_and_nothing_else():
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory) -> list[dict]:
+def alive() -> list[int]:
+    """How many modules there were whenever maps were made again; filled by `judged`."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory, alive) -> list[dict]:
     """Rows of the table sanity of a video of two frames, of which one is explained again."""
     folder = tmp_path_factory.mktemp("statistics")
     model = load_model(SPEC).requires_grad_(False)
@@ -120,7 +127,24 @@ def judged(tmp_path_factory) -> list[dict]:
     row |= {"video_id": "v", "uri": "v", "dataset": "d", "status": "ok", "masks": masks, "inputs": inputs}
     params = JudgeParams(steps=2, variants=(), road=False, sensitivity_sets=0, pgd_steps=0, sanity_depths=3)
     judge = Judge((DETECTOR,), params, totals(masks, {}), frozenset(), frozenset(), None, files, 2, threads=1)
-    return judge(pa.Table.from_pylist([row], schema=VIDEO_ROW)).to_pylist()[0]["sanity"]
+
+    class Counted(Again):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            alive.append(sum(isinstance(each, nn.Module) for each in gc.get_objects()))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("operators.judging.retake.Again", Counted)
+        gc.disable()  # it may run at any time, or not
+        found = judge(pa.Table.from_pylist([row], schema=VIDEO_ROW)).to_pylist()[0]["sanity"]
+        gc.enable()
+    return found
+
+
+def test_no_model_that_was_changed_outlives_its_test(judged, alive):
+    """For another class, for three depths, for permuted labels."""
+    assert len(alive) == 5
+    assert alive[1] == alive[2] == alive[3]
 
 
 def test_every_method_is_explained_again(judged):
