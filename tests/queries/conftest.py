@@ -115,9 +115,15 @@ def portraits(tmp_path_factory) -> dict[tuple[str, str], bytes]:
     return {(file.parent.name, file.stem): file.read_bytes() for file in sorted(folder.glob("*/*.mp4"))}
 
 
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory):
+@pytest.fixture
+def browser(chromium):
     """Chromium and the folder of its downloads; skips where there is none."""
+    yield chromium
+    chromium[0].get("about:blank")  # else what is on the page plays on beside every other test
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
     webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium here: it is in the extra dev")
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or driver is None:
