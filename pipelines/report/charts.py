@@ -275,7 +275,7 @@ def _steadiness(rows: list[Row]) -> list[Spec]:
         "y": _x("value", "mean over labels", aggregate="mean"),
         "strokeDash": _x("figure", "figure", "nominal"),
     }
-    return _chart(shown, _line(encoding, _told_apart(shown, "map", "method, layer and class")))
+    return _chart(shown, _lines_of(encoding, _told_apart(shown, "method, layer and class")))
 
 
 def _steadiness_says(rows: list[Row]) -> str:
@@ -291,31 +291,31 @@ def _steadiness_says(rows: list[Row]) -> str:
 _SHAPES: Final = ("circle", "square", "triangle-up", "diamond", "cross")
 
 
-def _told_apart(rows: list[Row], field: str, title: str) -> Spec:
-    """Colour and shape of what `rows` call `field`: no two are drawn alike, up to forty."""
-    names = sorted({row[field] for row in rows})
+def _told_apart(rows: list[Row], title: str) -> Spec:
+    """Colour and shape of what `rows` call `map`: no two are drawn alike, up to forty."""
+    names = sorted({row["map"] for row in rows})
     colours = [_COLOURS[number % len(_COLOURS)] for number in range(len(names))]
     shapes = [_SHAPES[number // len(_COLOURS) % len(_SHAPES)] for number in range(len(names))]
     of = {"color": colours, "shape": shapes}
     return {
-        channel: _x(field, title, "nominal", scale={"domain": names, "range": values}) for channel, values in of.items()
+        channel: _x("map", title, "nominal", scale={"domain": names, "range": values}) for channel, values in of.items()
     }
 
 
-def _line(encoding: Spec, told: Spec) -> list[Spec]:
-    """Lines, and where their colours alone do not tell them apart points on them, which do."""
+def _lines_of(encoding: Spec, told: Spec, points: bool = False) -> list[Spec]:
+    """Lines, and on them `points`, or where colours alone do not tell them apart, for shapes do."""
     line: Spec = {"mark": "line", "encoding": encoding | {"color": told["color"]}}
-    if len(told["shape"]["scale"]["domain"]) <= len(_COLOURS):
+    if not points and len(told["shape"]["scale"]["domain"]) <= len(_COLOURS):
         return [line]
-    point = {"type": "point", "size": 40, "aria": False}
-    return [line, {"mark": point, "encoding": {name: encoding[name] for name in ("x", "y")} | told}]
+    own = {"detail" if channel == "strokeDash" else channel: field for channel, field in encoding.items()}
+    return [line, {"mark": {"type": "point", "size": 40}, "encoding": own | told}]
 
 
 def _regions(rows: list[Row]) -> list[Spec]:
     shown = [row | {"map": f"{_of_layer(row)}, {row['target']}"} for row in rows]
     y = _x("region", None, "nominal")
     tick = {"type": "tick", "color": _INK, "thickness": 2, "size": 18}
-    encoding = {"y": y, "x": _x("heat", "share of the heat")} | _told_apart(shown, "map", "method, layer and class")
+    encoding = {"y": y, "x": _x("heat", "share of the heat")} | _told_apart(shown, "method, layer and class")
     layers: list[Spec] = [
         {"mark": tick, "encoding": {"y": y, "x": _x("area", "share of the heat", aggregate="mean")}},
         {"mark": {"type": "point", "opacity": 0.8}, "encoding": encoding},
@@ -399,7 +399,7 @@ def _curves(rows: list[Row]) -> list[Spec]:
         "y": _x("probability", "probability of the class", scale=_from_0()),
         "strokeDash": _x("first", "removed first", "nominal"),
     }
-    return _chart(shown, _line(encoding, _told_apart(shown, "map", "method")))
+    return _chart(shown, _lines_of(encoding, _told_apart(shown, "method")))
 
 
 def _curves_says(rows: list[Row]) -> str:
@@ -421,9 +421,7 @@ def _sanity(rows: list[Row]) -> list[Spec]:
         "y": _x("similarity", "|Spearman| with the map itself", scale=_from_0()),
     }
     rule = {"mark": _CHANCE, "encoding": {"y": {"datum": 0.5}}}
-    told = _told_apart(shown, "map", "method")
-    point = {"mark": "point", "encoding": encoding | told}
-    return _chart(shown, [rule, {"mark": "line", "encoding": encoding | {"color": told["color"]}}, point])
+    return _chart(shown, [rule, *_lines_of(encoding, _told_apart(shown, "method"), points=True)])
 
 
 def _sanity_says(rows: list[Row]) -> str:

@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -134,7 +134,6 @@ def fill(
     models = [each["spec"]["name"] for each in config["detectors"]]
     for row in sorted(rows, key=lambda row: models.index(row["model"])):
         by_video.setdefault(row["video_id"], []).append(row)
-    names = short_names(rows[0]["uri"] for rows in by_video.values())
     cards: list[Card] = []
     disagreement = {}
     ids = drawn(rows)
@@ -143,11 +142,14 @@ def fill(
         if found:
             disagreement[video_id] = max(found)
     for video_id, maps, truth in _read(lake, run_id, order(rows, disagreement)):
-        card = _card(by_video[video_id], names, maps, truth, config, tops, media, blur_faces)
+        card = _card(by_video[video_id], maps, truth, config, tops, media, blur_faces)
         if card.size > room:
             break
         room -= card.size
         cards.append(card)
+    names = short_names(card.told["uri"] for card in cards)
+    for card in cards:
+        card.told["name"] = names[card.told["uri"]]
     return cards, len(by_video)
 
 
@@ -202,7 +204,6 @@ def write_beside(cards: list[Card], folder: Path) -> int:
 
 def _card(
     rows: list[Row],
-    names: Mapping[str, str],
     maps: list[Row],
     truth: list[Row],
     config: Row,
@@ -222,7 +223,6 @@ def _card(
     series = _series(maps, place, views, shown, packed, config, tops)
     told = {
         "id": video_id,
-        "name": names[rows[0]["uri"]],
         "uri": rows[0]["uri"],
         "dataset": rows[0]["dataset"],
         "label": rows[0]["label"],

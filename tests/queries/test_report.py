@@ -217,6 +217,9 @@ def test_no_two_methods_of_a_chart_look_alike(chart, n):
     assert all(scale["domain"] == sorted(names) for scale in scales.values())
     assert len(set(zip(*(scale["range"] for scale in scales.values()), strict=True))) == len(names) == n
     assert "<svg" in svg(spec, chart)
+    # points lie on their lines: what is averaged is averaged over the same rows
+    apart = [{each[name]["field"] for name in ("color", "strokeDash", "detail") if name in each} for each in encodings]
+    assert all(each == apart[0] for each in apart)
 
 
 def test_a_chart_of_the_league_stands_for_each_metric_and_says_what_controls_score():
