@@ -49,7 +49,7 @@ def probe(config: Config) -> dict[tuple[str, str], Cut]:
         if shapes:
             cuts |= _cuts(detector, model, any(STATISTICS in method.needs for method in config.made_methods))
         del model
-        gc.collect()  # what it was cut into refers to itself, and has its weights: the driver needs them no more
+    gc.collect()  # what models were cut into refers to itself, and has their weights: the driver needs them no more
     return cuts
 
 

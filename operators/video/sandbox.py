@@ -211,9 +211,10 @@ def _give_back() -> None:
     """Hands memory back to the system while the process waits for its next video.
 
     A frame whose side data was asked for lives until gc runs, and with it libav's pool: all frames of that video. And
-    glibc keeps what was freed.
+    glibc keeps what was freed. What is left after a call is what was imported: no later collection goes through it.
     """
     gc.collect()
+    gc.freeze()
     with suppress(AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
 

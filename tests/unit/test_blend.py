@@ -187,7 +187,7 @@ def test_a_fault_comes_in_runs_and_the_masks_say_when(lively, fault):
     run, pause = 4, 5
     base = replace(MOTION_ONLY, run_frames=run, pause_frames=pause)
     begins = set()
-    for seed in range(8):
+    for seed in range(12):
         forged, masks = _forge(lively, seed, base=base, regions=("face",), faults=(fault,))
         wrong = masks.any((1, 2))
         np.testing.assert_array_equal(forged[~wrong], np.stack(lively)[~wrong])

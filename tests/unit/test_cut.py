@@ -17,7 +17,9 @@ CLIPS = [("r3d_18", "layer2"), ("r3d_18", "layer3.0.conv1"), ("swin3d_t", "featu
 TIMM = [
     ("legacy_xception", "block4"),
     ("legacy_xception", "bn3"),
+    ("legacy_xception", "block12"),
     ("vgg11_bn", "features.9"),
+    ("vgg11_bn", "features.16"),
     ("resnet18", "layer3"),
     ("resnet18", "layer2.0.conv1"),  # the block's residual path crosses the cut
     ("efficientnet_b0", "blocks.3"),

@@ -342,7 +342,7 @@ def test_between_two_keyframes_lies_the_share_of_the_way_and_beyond_them_nothing
 
 def test_many_panels_are_small_enough_to_be_played(lake):
     video, layers, _ = read(lake, VIDEO)
-    many = [replace(layers[0], layer=f"layer {n}") for n in range(24)]
+    many = [replace(layers[0], layer=f"layer {n}") for n in range(40)]
     page = next(pages.stills(video, many, FlowParams(), lambda *_: None))
     assert page.shape[1] <= 3840
     assert page.shape[0] <= 2160
