@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup newest lock landmarks demo test test-fast test-faults test-e2e test-unit test-queries mutants check clean
+.PHONY: setup newest lock landmarks demo test test-fast test-faults test-e2e test-unit test-queries test-video mutants check clean
 setup: .venv/.done
 
 .venv/.done: requirements.lock
@@ -43,11 +43,11 @@ demo: setup
 # all at a time: what needs Ray, which takes longest and goes first, and what does not, with the one thread that its
 # small networks are fastest with
 test: setup
-	$(MAKE) --no-print-directory --jobs 3 test-e2e test-unit test-queries
+	$(MAKE) --no-print-directory --jobs 4 test-e2e test-unit test-queries test-video
 
 # for every edit
 test-fast: setup
-	$(MAKE) --no-print-directory --jobs 2 test-unit test-queries
+	$(MAKE) --no-print-directory --jobs 3 test-unit test-queries test-video
 
 # what kills processes, has a store fail and reads broken files: four tests that take as long as the others end to end
 test-faults: setup
@@ -59,9 +59,12 @@ test-e2e: setup
 test-unit: setup
 	OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest tests/unit tests/gpu
 
-# with those of files and frames: the two commands take as long as each other
 test-queries: setup
-	OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest tests/queries tests/video
+	OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest tests/queries
+
+# of files and frames: waits for the processes that decode, which leaves the processors to the others
+test-video: setup
+	OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest tests/video
 
 # careless changes, one at a time: which does no test notice (docs/testing.md); an hour
 mutants: setup

@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench import fidelity
 from bench.plain import explain_one
-from bench.subjects import Subject, load
+from bench.subjects import Subject, add_subject, chosen
 from operators.measures.fidelity import Fidelity, compare
 from operators.methods.bottleneck import PRESETS, Bottleneck, cut_for, fit
 from operators.models.cut import Split, lowered, split
@@ -131,10 +131,6 @@ def _occlusion(subject: Subject) -> torch.Tensor:
         )
 
 
-def _subject(options: argparse.Namespace, n: int, **more: Any) -> Subject:
-    return load(options.model, options.weights, options.samples, options.layer, n, options.device, **more)
-
-
 def flops(subject: Subject, settings: Bottleneck) -> float:
     """Floating-point operations of one map: below once, forward and backward above per ask, forward at the end; for a
     sample that is not explained again."""
@@ -167,7 +163,7 @@ def peak_memory(options: argparse.Namespace, name: str) -> float:
 
 def _peak_memory(options: argparse.Namespace, name: str) -> float:
     engine = next(each for each in engines(options.rows) if each.name == name)
-    subject = _subject(options, options.rows, known_n=16)  # any statistics will do
+    subject = chosen(options, options.layer, options.rows, known_n=16)  # any statistics will do
     before = _reset_peak(options.device)
     if engine.name == "plain engine":
         _plain(subject, steps=2)
@@ -201,33 +197,29 @@ def _hardware(device: str) -> str:
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
 
 
-def _fidelity(engine: Engine, subject: Subject, references: np.ndarray, chosen: list[int]) -> Fidelity:
-    """Of the `chosen` samples."""
-    images, targets = subject.images[chosen], subject.targets[chosen]
+def _fidelity(engine: Engine, subject: Subject, references: np.ndarray, which: list[int]) -> Fidelity:
+    """Of those samples."""
+    images, targets = subject.images[which], subject.targets[which]
     parts = []
-    for start in range(0, len(chosen), engine.samples):
+    for start in range(0, len(which), engine.samples):
         stop = start + engine.samples
         parts.append(engine.run(replace(subject, images=images[start:stop], targets=targets[start:stop])))
-    return compare(np.concatenate(parts), references[:, chosen])
+    return compare(np.concatenate(parts), references[:, which])
 
 
 def main() -> None:
     """Print the tables as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="xception")
-    parser.add_argument("--weights", type=Path, help="trained weights; none: untrained, and fidelity measures little")
-    parser.add_argument("--samples", type=Path, required=True, help="what train left in OUT/samples")
     parser.add_argument("--layer", default="block4")
     parser.add_argument("--rows", type=int, default=16, help="samples times draws that go through the network together")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("-n", type=int, default=32, help="samples for fidelity")
     parser.add_argument("--few", type=int, help="samples for the fidelity of all lines but fast (default: -n)")
     parser.add_argument("--seeds", type=int, default=16, help="reference runs whose mean the maps are compared with")
-    parser.add_argument("--cache", type=Path, required=True, help="folder that keeps reference maps")
-    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    add_subject(parser)
     options = parser.parse_args()
 
-    subject = _subject(options, max(options.n, options.rows))
+    subject = chosen(options, options.layer, max(options.n, options.rows))
     peaks = {
         precision: matmul_peak(Bottleneck(precision=precision), options.device) for precision in ("float32", "fastest")
     }
@@ -264,8 +256,8 @@ def main() -> None:
             line += [f"{flops(subject, settings) / each / peaks[settings.precision]:.0%}", memory]
             if settings not in known:
                 n = options.n if engine.name == "fast" else options.few or options.n
-                chosen = np.linspace(0, options.n - 1, n).round().astype(int).tolist()
-                known[settings] = _fidelity(engine, subject, references, chosen)
+                which = np.linspace(0, options.n - 1, n).round().astype(int).tolist()
+                known[settings] = _fidelity(engine, subject, references, which)
             found = known[settings]
             line += [f"{found.pearson:.5f}", f"{found.pearson_least:.4f}"]
             line += [f"{found.iou:.3f} ({found.own_iou:.3f})", f"{found.bits:+.2%}", "yes" if found.holds else "no"]
@@ -273,7 +265,7 @@ def main() -> None:
 
     print("\n| samples together, preset fast | s per map |\n|---|---|")
     fast = _Fit(PRESETS["fast"])
-    everything = _subject(options, max(GROWTH))
+    everything = chosen(options, options.layer, max(GROWTH))
     for n in GROWTH:
         times = []
         for _ in range(options.rounds):

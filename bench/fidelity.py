@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.plain import explain_one
-from bench.subjects import Subject, load
+from bench.subjects import Subject, add_subject, chosen
 from operators.measures.fidelity import compare
 from operators.methods.bottleneck import Bottleneck, cut_for, fit
 from pipelines.config import fill
@@ -57,18 +57,14 @@ def difference_from_plain(subject: Subject) -> float:
 def main() -> None:
     """One line of JSON per layer and settings."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--weights", type=Path, help="trained weights; none: untrained, which measures little")
-    parser.add_argument("--samples", type=Path, required=True, help="what train left in OUT/samples")
     parser.add_argument("--layer", action="append", required=True)
     parser.add_argument("--settings", action="append", default=[], help='JSON, such as {"draws": 2}; may be repeated')
     parser.add_argument("-n", type=int, default=32, help="samples")
     parser.add_argument("--seeds", type=int, default=16)
-    parser.add_argument("--cache", type=Path, required=True, help="folder that keeps reference maps")
-    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    add_subject(parser)
     options = parser.parse_args()
     for layer in options.layer:
-        subject = load(options.model, options.weights, options.samples, layer, options.n, options.device)
+        subject = chosen(options, layer, options.n)
         references = reference_maps(subject, options.seeds, options.cache)
         for text in options.settings:
             values = json.loads(text)

@@ -1,5 +1,6 @@
 """What the benchmarks look at: a detector's layer with its statistics, and samples it was not trained on."""
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +45,23 @@ def joined(parts: Sequence[Subject]) -> Subject:
     """The images of all of one model, layer and noise."""
     images, targets = ([getattr(each, name) for each in parts] for name in ("images", "targets"))
     return replace(parts[0], images=torch.cat(images), targets=torch.cat(targets))
+
+
+def add_subject(parser: argparse.ArgumentParser) -> None:
+    """What `chosen` reads, but for the layer and how many samples."""
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--weights", type=Path, help="trained weights; none: untrained, and fidelity measures little")
+    parser.add_argument("--samples", type=Path, required=True, help="what train left in OUT/samples")
+    parser.add_argument("--label", help="samples of videos with this label alone: fake for maps with evidence")
+    parser.add_argument("--noise", help="statistics of videos with this label alone: real for those of the demo")
+    parser.add_argument("--cache", type=Path, required=True, help="keeps reference maps of one model, label and noise")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+
+
+def chosen(options: argparse.Namespace, layer: str, n: int, known_n: int = 256) -> Subject:
+    """`load` with what the command line says."""
+    of = (options.model, options.weights, options.samples, layer, n, options.device)
+    return load(*of, known_n, options.label, options.noise)
 
 
 def load(
