@@ -35,9 +35,9 @@ class Finding:
 
 
 def findings(tables: Tables) -> list[Finding]:
-    """At most eight lines from the rows of a run's tables by name, the worst first."""
+    """At most eight lines from the rows of a run's tables by name, of the first of `RULES`, the worst first."""
     found = [finding for rule in RULES if (finding := rule(tables)) is not None]
-    return sorted(found, key=lambda finding: ORDER.index(finding.kind))[:MOST]
+    return sorted(found[:MOST], key=lambda finding: ORDER.index(finding.kind))
 
 
 def detectors(tables: Tables) -> Finding | None:
@@ -179,6 +179,7 @@ def against(tables: Tables) -> Finding | None:
     return Finding("note", f"Differs from the other run: {', '.join(said)}{more} (of {len(rows)} figures).", "against")
 
 
+#: what has most to be known first: where all have something to say, the last ones are left to their sections
 RULES: Final[tuple[Callable[[Tables], Finding | None], ...]] = (
     leakage,
     detectors,
@@ -186,11 +187,11 @@ RULES: Final[tuple[Callable[[Tables], Finding | None], ...]] = (
     insane,
     best_by_removal,
     best_on_truth,
-    people,
     few_samples,
+    empty_maps,
+    people,
     failures,
     against,
-    empty_maps,
 )
 
 
