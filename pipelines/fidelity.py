@@ -26,8 +26,8 @@ from pipelines.stream import streamed
 
 #: videos whose samples are tried, of all labels alike
 _VIDEOS: Final = 12
-#: Samples of a run below which nothing is tried. Trying takes as long as explaining 200 samples on Xception, 80 on the
-#: flow detector (bench/RESULTS.md): a seventh of such a run, or less.
+#: Samples of a run below which nothing is tried. Trying takes as long as explaining 140 to 350 samples on Xception
+#: (bench/RESULTS.md): 9 to 23 % of such a run.
 LEAST_SAMPLES: Final = 1500
 
 
