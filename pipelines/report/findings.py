@@ -35,9 +35,9 @@ class Finding:
 
 
 def findings(tables: Tables) -> list[Finding]:
-    """At most eight lines from the rows of a run's tables by name, the worst first."""
+    """At most eight lines from the rows of a run's tables by name, those of the first `RULES`, the worst first."""
     found = [finding for rule in RULES if (finding := rule(tables)) is not None]
-    return sorted(found, key=lambda finding: ORDER.index(finding.kind))[:MOST]
+    return sorted(found[:MOST], key=lambda finding: ORDER.index(finding.kind))
 
 
 def detectors(tables: Tables) -> Finding | None:
@@ -179,18 +179,20 @@ def against(tables: Tables) -> Finding | None:
     return Finding("note", f"Differs from the other run: {', '.join(said)}{more} (of {len(rows)} figures).", "against")
 
 
+#: in order of precedence: where more of them find something than a person reads, the last are left to their sections,
+#: as what the head of the page says, too
 RULES: Final[tuple[Callable[[Tables], Finding | None], ...]] = (
     leakage,
     detectors,
     below_controls,
-    insane,
     best_by_removal,
     best_on_truth,
-    people,
     few_samples,
-    failures,
-    against,
     empty_maps,
+    insane,
+    against,
+    people,
+    failures,
 )
 
 
