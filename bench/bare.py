@@ -16,7 +16,7 @@ from typing import Any
 #: what the operators import besides
 _PACKAGES = frozenset(
     {"annotated_types", "av", "captum", "cv2", "dlib", "huggingface_hub", "pydantic", "ray", "safetensors", "scipy"}
-    | {"skimage", "timm"}
+    | {"skimage", "timm", "torchvision"}
 )
 
 

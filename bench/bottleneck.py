@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 from captum.attr import IntegratedGradients, LayerGradCam, Occlusion
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench import fidelity
+from bench.gpu import flops
 from bench.plain import explain_one
 from bench.subjects import Subject, add_subject, chosen
 from operators.measures.fidelity import Fidelity, compare
@@ -129,18 +129,6 @@ def _occlusion(subject: Subject) -> torch.Tensor:
             )
             .cpu()
         )
-
-
-def flops(subject: Subject, settings: Bottleneck) -> float:
-    """Floating-point operations of one map: below once, forward and backward above per ask, forward at the end; for a
-    sample that is not explained again."""
-    image = subject.part(0, 1).images
-    with torch.no_grad(), FlopCounterMode(display=False) as below:
-        r, rest = subject.cut.below(image)
-    with torch.no_grad(), FlopCounterMode(display=False) as forward:
-        subject.cut.above(r.clone(), rest)
-    # the backward pass to the input alone costs what the forward pass costs
-    return below.get_total_flops() + settings.draws * forward.get_total_flops() * (2 * len(settings.asks) + 1)
 
 
 def matmul_peak(settings: Bottleneck, device: str) -> float:
@@ -253,7 +241,10 @@ def main() -> None:
         if settings is None:
             line += ["", memory] + [""] * 5
         else:
-            line += [f"{flops(subject, settings) / each / peaks[settings.precision]:.0%}", memory]
+            line += [
+                f"{flops(subject.cut, subject.part(0, 1).images, settings) / each / peaks[settings.precision]:.0%}",
+                memory,
+            ]
             if settings not in known:
                 n = options.n if engine.name == "fast" else options.few or options.n
                 which = np.linspace(0, options.n - 1, n).round().astype(int).tolist()

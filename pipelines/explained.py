@@ -236,7 +236,7 @@ def pictures(uri: str, frames: set[int] | None) -> Iterator[tuple[Frame, np.ndar
 def between(maps: Mapping[int, Map], frame: int) -> tuple[Map | None, str]:
     """What lies between the maps of the keyframes on both sides of a frame without one, by its share of the way.
 
-    None, and why, outside of the keyframes and where the two explain different classes.
+    None, and why, outside of the keyframes and where the two explain different classes. Empty between two empty ones.
     """
     before, after = (
         max((key for key in maps if key < frame), default=None),
@@ -256,7 +256,8 @@ def between(maps: Mapping[int, Map], frame: int) -> tuple[Map | None, str]:
     said = (f"interpolated between frames {before} and {after}", f"{a.probability} → {b.probability}")
     box = Box(left, top, width, height, 1.0)
     saliency = mixed(a.saliency, b.saliency)
-    return Map(frame, False, mixed(a.time_s, b.time_s), a.target, box, saliency, False, "", "", "", said), ""
+    empty = a.empty and b.empty
+    return Map(frame, False, mixed(a.time_s, b.time_s), a.target, box, saliency, empty, "", "", "", said), ""
 
 
 def any_map(layers: list[Layer], frame: int) -> Map:

@@ -16,7 +16,7 @@ from operators.inputs.landmarks import VIEW as LANDMARK_VIEW
 from operators.inputs.landmarks import finder
 from operators.inputs.view import View
 from operators.judge import Explanations, Judge
-from operators.judging.params import JudgeParams
+from operators.judging.params import BLUR, JudgeParams
 from operators.judging.totals import Series, Totals, totals
 from operators.kept import Kept
 from operators.methods.ready import Files
@@ -59,6 +59,8 @@ class _Plan:
     n_explained: int
     n_maps: int
     passes: Counter[str]
+    #: what all maps of the frames that sanity looks at took
+    evaluations: int
 
 
 def judge(
@@ -76,8 +78,11 @@ def judge(
 
     `resources` are those of the machines that judge, which need not be those that explained. The same command continues
     a pass that was interrupted. UserError: no lake, no such run, a run without a map, one that was judged otherwise
-    (unless `again`, which drops what there is), weights that are gone or are others, a landmark file that is none.
+    (unless `again`, which drops what there is), weights that are gone or are others, a landmark file that is none, and
+    fills without blur.
     """
+    if BLUR not in params.fills:
+        raise UserError(f"judge.fills has no {BLUR!r}, by which the league's srg is: put it beside the others")
     try:
         finder(landmarks)
     except ValueError as error:
@@ -96,7 +101,7 @@ def judge(
             _begin(layout, run_id, params, plan, landmarks, permuted, again)
             blocks.clear(layout, JUDGE, run_id, blocks.damage(layout, JUDGE, run_id))
             todo = len(set(plan.videos) - set(committed(layout, JUDGE, [run_id])["video_id"].to_pylist()))
-            _announce(console, run_id, plan, params, todo)
+            _announce(console, run_id, plan, params, permuted, todo)
             if todo:
                 whole = _write_maps(connection, plan, layout.maps_to_judge(run_id))
                 frames, kept = frozenset(plan.chosen[: params.sanity_frames]), layout.statistics(run_id)
@@ -201,12 +206,23 @@ def _plan(connection: duckdb.DuckDBPyConnection, params: JudgeParams, of_clips: 
     chosen = frames[: params.max_frames]
     asked, passes = set(chosen), Counter[str]()
     attacked = set(chosen[: params.nes_frames])
-    for video, frame, model, _, n_maps in samples:
+    for video, frame, model, _, n_maps, _ in samples:
         if (video, frame) in asked:
             n_judged, still = n_maps * (1 + len(params.variants)), model not in of_clips
             passes[model] += params.passes(n_judged, nes=(video, frame) in attacked, still=still)
     videos = sorted({video for video, _ in frames})
-    return _Plan(videos, chosen, len(frames), sum(each[-1] for each in samples), passes)
+    sane = set(chosen[: params.sanity_frames])
+    evaluations = sum(each[5] for each in samples if each[:2] in sane)
+    return _Plan(videos, chosen, len(frames), sum(each[4] for each in samples), passes, evaluations)
+
+
+def settings(params: JudgeParams, landmarks: Path | None, permuted: dict[str, Path]) -> dict[str, Any]:
+    """By what a run is judged, for JSON: the same only where the files are the same, too."""
+    files = {
+        "landmarks": None if landmarks is None else f"{landmarks.name} {digest(landmarks)}",
+        "permuted": [f"{name} {digest(path)}" for name, path in sorted(permuted.items())],
+    }
+    return json.loads(json.dumps(asdict(params) | files))
 
 
 def _begin(
@@ -221,11 +237,7 @@ def _begin(
     """Note by what a run is judged. UserError where it is otherwise than the tables that are there."""
     path = layout.judging(run_id)
     videos = hashlib.sha256(json.dumps([plan.videos, plan.n_maps]).encode()).hexdigest()
-    source = None if landmarks is None else landmarks.name
-    now = {
-        "params": json.loads(json.dumps(asdict(params) | {"landmarks": source, "permuted": sorted(permuted)})),
-        "videos": videos,
-    }
+    now = {"params": settings(params, landmarks, permuted), "videos": videos}
     if path.is_file():
         before = json.loads(path.read_text())
         if before == now:  # `again`, too: it may be the same command after a kill
@@ -278,7 +290,9 @@ def _rows(connection: duckdb.DuckDBPyConnection, table: Table, videos: list[str]
     return rows.to_arrow_table().to_pylist()
 
 
-def _announce(console: Console, run_id: str, plan: _Plan, params: JudgeParams, todo: int) -> None:
+def _announce(
+    console: Console, run_id: str, plan: _Plan, params: JudgeParams, permuted: dict[str, Path], todo: int
+) -> None:
     variants = f", each as {1 + len(params.variants)} variants" if params.variants else ""
     say(console, f"run {run_id}: {plan.n_maps:,} maps of {len(plan.videos):,} videos{variants}; {todo:,} videos to do")
     of_models = ", ".join(f"{name} {passes:,}" for name, passes in sorted(plan.passes.items()))
@@ -288,9 +302,13 @@ def _announce(console: Console, run_id: str, plan: _Plan, params: JudgeParams, t
         f"{sum(plan.passes.values()):,} passes ({of_models}); fewer frames with --max-frames",
     )
     if params.sanity_frames:
-        times = 1 + params.sanity_depths * params.sanity_seeds
+        times = 1 + params.sanity_depths * params.sanity_seeds + bool(permuted)
         frames = min(params.sanity_frames, len(plan.chosen))
-        say(console, f"sanity: {frames:,} of them are explained again {times:,} times by every method")
+        say(
+            console,
+            f"sanity: {frames:,} of them are explained again {times:,} times by every method, some "
+            f"{times * plan.evaluations:,} passes more",
+        )
 
 
 def _show(lake: Path, run_id: str, console: Console) -> None:

@@ -33,11 +33,13 @@ TITLES: Final = {
 }
 #: of the league's columns those that have an interval, in their order
 WITH_INTERVAL: Final = (
-    *("srg", "auroc", "adv_drop", "adv_gain", "srg_mean", "road", "sensitivity_n"),
-    *("iou_adjusted", "gini"),
+    *("srg", "auroc", "adv_drop", "adv_drop_nes", "adv_gain", "srg_mean", "road", "sensitivity_n"),
+    *("iou_adjusted", "gini", "empty"),
 )
 #: metrics of which more is better: methods are compared by these
 COMPARED: Final = ("srg", "auroc", "adv_gain", "srg_mean", "road", "sensitivity_n")
+#: those asked whether they agree: one metric by another fill would agree with itself
+_APART: Final = tuple(name for name in COMPARED if name != "srg_mean")
 #: metrics in which a method is to beat the controls
 _TO_BEAT: Final = ("srg", "auroc")
 
@@ -163,7 +165,7 @@ def _with_intervals(means: pa.Table, found: Persons, units: str | None) -> pa.Ta
 def _loses_to(found: Persons, model: str, layer: str, method: str) -> str | None:
     """The controls over which a method's advantage is not above 0 with its interval, and in what; None without any.
 
-    Variants and the controls themselves are asked nothing.
+    One person gives no interval, and shows no advantage. Variants and the centre are asked nothing.
     """
     if is_variant(method) or method == CENTRE:
         return None
@@ -174,7 +176,7 @@ def _loses_to(found: Persons, model: str, layer: str, method: str) -> str | None
             a, b = found.get((model, layer, method, metric)), found.get((model, at, other, metric))
             if a and b and (shared := sorted(a.keys() & b.keys())):
                 bounds = interval([a[person] - b[person] for person in shared], SEED)
-                if bounds is not None and not bounds[0] > 0:
+                if bounds is None or not bounds[0] > 0:
                     lost.append(metric)
         if lost:
             said.append(f"{other} ({', '.join(lost)})")
@@ -240,7 +242,7 @@ def _agreement(found: Persons) -> pa.Table:
     rows = []
     for model, layer in sites(found):
         means = {}
-        for metric in COMPARED:
+        for metric in _APART:
             methods = _at(found, model, layer, metric, variants=False)
             if methods:
                 means[metric] = {name: float(np.mean(list(own.values()))) for name, own in methods.items()}

@@ -1,5 +1,7 @@
 """Lambda is smoothed over the cells of a layer, so that no cell passes alone."""
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -13,14 +15,22 @@ class Smoothing:
     """
 
     def __init__(self, sigma: float, like: Tensor) -> None:
-        self._sides = tuple(smoothing_matrix(sigma, size).to(like) for size in like.shape[-3:-1]) if sigma else ()
-        self._turned = tuple(side.T.contiguous() for side in self._sides)
+        sides = [_on(sigma, size, like.dtype, like.device) for size in like.shape[-3:-1]] if sigma else []
+        self._sides = tuple(side for side, _ in sides)
+        self._turned = tuple(turned for _, turned in sides)
 
     def __call__(self, x: Tensor) -> Tensor:
         return _apply(self._sides, x)
 
     def adjoint(self, x: Tensor) -> Tensor:
         return _apply(self._turned, x)
+
+
+@cache
+def _on(sigma: float, size: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The matrix of one side and its transpose, sent to the device once: a copy there waits for what runs."""
+    side = smoothing_matrix(sigma, size).to(device, dtype)
+    return side, side.T.contiguous()
 
 
 def _apply(sides: tuple[Tensor, ...], x: Tensor) -> Tensor:

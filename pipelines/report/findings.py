@@ -35,7 +35,7 @@ class Finding:
 
 
 def findings(tables: Tables) -> list[Finding]:
-    """At most eight lines from the rows of a run's tables by name, those of the first `RULES`, the worst first."""
+    """At most eight lines from the rows of a run's tables by name, of the first of `RULES`, the worst first."""
     found = [finding for rule in RULES if (finding := rule(tables)) is not None]
     return sorted(found[:MOST], key=lambda finding: ORDER.index(finding.kind))
 
@@ -179,20 +179,19 @@ def against(tables: Tables) -> Finding | None:
     return Finding("note", f"Differs from the other run: {', '.join(said)}{more} (of {len(rows)} figures).", "against")
 
 
-#: in order of precedence: where more of them find something than a person reads, the last are left to their sections,
-#: as what the head of the page says, too
+#: what has most to be known first: where all have something to say, the last ones are left to their sections
 RULES: Final[tuple[Callable[[Tables], Finding | None], ...]] = (
     leakage,
     detectors,
     below_controls,
+    insane,
     best_by_removal,
     best_on_truth,
     few_samples,
     empty_maps,
-    insane,
-    against,
     people,
     failures,
+    against,
 )
 
 

@@ -316,6 +316,8 @@ def _series(
         series.append(
             name
             | {"unit": rows[0]["unit"], "top": float(f"{top:.3g}"), "view": shown.index(views[model])}
+            # true masks are of the face and its keyframe
+            | {"outlined": views[model].part == "face" and views[model].shows != "clip"}
             | {"maps": own}
         )
     return series

@@ -51,7 +51,11 @@ for (const line of all(".shell")) {
   line.append(button);
 }
 if (matchMedia("(max-width: 46rem)").matches) $("contents").open = false;
-addEventListener("beforeprint", () => all("details").forEach((each) => (each.open = true)));
+addEventListener("beforeprint", () => {
+  all("details").forEach((each) => (each.open = true));
+  cards.forEach((card) => (card.element.hidden = false));
+});
+addEventListener("afterprint", () => list(true));
 
 // ---- gallery
 const { render, videos } = JSON.parse($("data").textContent);
@@ -287,7 +291,7 @@ function paint() {
   const scale = $("own").value ? "a scale of this map's own: compare no two of them" : "one scale for all maps of the run by this method";
   $("scale").textContent = `Brightest: ${Number(top.toPrecision(3))} ${series.unit}, ${scale}`;
   const truth = card.video.truth.find((each) => each.k === k);
-  if (truth && $("outline").checked) outline(context, canvas, truth);
+  if (truth && series.outlined && $("outline").checked) outline(context, canvas, truth);
 }
 
 // the level that is drawn brightest: the method's, or the map's own
@@ -340,19 +344,18 @@ function follow_clip() {
 function play() {
   const clip = $("clip");
   if (!shown.urls.length) return;
-  if (clip.paused) clip.play(); else { clip.pause(); step(shown.k); }
-  $("play").textContent = clip.paused ? "Play" : "Pause";
+  if (clip.paused) clip.play().catch(() => {}); else { clip.pause(); step(shown.k); }
 }
 
 function closeVideo() {
   cancelAnimationFrame(tick);
   $("clip").pause();
   $("clip").removeAttribute("src");
-  $("play").textContent = "Play";
   shown.urls.forEach((url) => URL.revokeObjectURL(url));
-  const { open } = shown.card;
+  const { open, element } = shown.card;
   shown = null;
   history.replaceState(null, "", "#gallery");
+  element.hidden = false; // a link may have opened one that is further down
   open.focus();
 }
 
@@ -361,13 +364,16 @@ function follow() {
   const want = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
   const card = cards.find((each) => each.video.id === want.v);
   if (card) openVideo(card, { ...want, f: Number(want.f) });
+  else if (want.v) $("count").textContent = `The video ${want.v} of this link is not among those on the page`;
 }
 
 if ($("player")) {
   $("player").addEventListener("close", () => shown && closeVideo());
   $("close").addEventListener("click", () => $("player").close());
   $("play").addEventListener("click", play);
-  $("seek").addEventListener("input", () => { $("clip").pause(); $("play").textContent = "Play"; step(Number($("seek").value)); });
+  for (const [name, text, live] of [["play", "Pause", "off"], ["pause", "Play", "polite"], ["emptied", "Play", "polite"]])
+    $("clip").addEventListener(name, () => { $("play").textContent = text; $("where").setAttribute("aria-live", live); });
+  $("seek").addEventListener("input", () => { $("clip").pause(); step(Number($("seek").value)); });
   for (const id of ["opacity", "threshold", "outline"]) $(id).addEventListener("input", paint);
   $("own").addEventListener("change", paint);
 }
@@ -378,8 +384,8 @@ addEventListener("keydown", (event) => {
   if (shown) {
     if (event.key === " " && !typing && !event.target.matches("button")) { event.preventDefault(); play(); }
     if (typing) return;
-    if (event.key === "ArrowRight") step(shown.k + 1);
-    if (event.key === "ArrowLeft") step(shown.k - 1);
+    const way = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (way) { $("clip").pause(); step(shown.k + way); }
     return;
   }
   if (typing || !cards.length) return;

@@ -84,14 +84,17 @@ def report(
         config = json.loads(row["config"])
         rows = {name: table.to_pylist() for name, table in found.items()}
         rows["statistics"] = statistics(lake, run_id, config)
+        run = _run(row, config, rows, lake, against)
+
+        def filled(section: Section) -> tuple[Section, list[Block], list[tuple[str, str]]]:
+            return section, _blocks(section, found, lake, run), _missing(section, found, lake)
+
         told = {
-            "run": _run(row, config, rows, lake, against),
+            "run": run,
             "findings": findings(rows),
-            "sections": [
-                (section, _blocks(section, found, lake), _missing(section, found, lake)) for section in tested
-            ],
-            "ran": (RUN, _blocks(RUN, found, lake), _missing(RUN, found, lake)),
-            "failures": (FAILURES, _blocks(FAILURES, found, lake), _missing(FAILURES, found, lake)),
+            "sections": [filled(section) for section in tested],
+            "ran": filled(RUN),
+            "failures": filled(FAILURES),
             "statistics": rows["statistics"],
         }
         told |= {"media": media, "blur_faces": blur_faces, "beside": f"{out.stem}_media" if split else ""}
@@ -161,23 +164,27 @@ def _run(
             f"report --lake {shlex.quote(str(lake))} --run {row['run_id']}"
             + (f" --against {shlex.quote(against)}" if against else "")
         ),
+        "judged": bool(rows[league.NAME]),
+        "evaluate": called(f"evaluate --lake {shlex.quote(str(lake))} --run {row['run_id']}"),
         "render": called(f"render --lake {shlex.quote(str(lake))}"),
         "several": len(runs(lake)) > 1,
     }
 
 
-def _blocks(section: Section, found: dict[str, pa.Table], lake: Path) -> list[Block]:
+def _blocks(section: Section, found: dict[str, pa.Table], lake: Path, run: dict[str, Any]) -> list[Block]:
     """The tables of a section that have rows."""
-    return [_block(ask, found[ask.name], lake) for ask in section.asks if ask.name in found and len(found[ask.name])]
+    return [
+        _block(ask, found[ask.name], lake, run) for ask in section.asks if ask.name in found and len(found[ask.name])
+    ]
 
 
-def _block(ask: Ask, table: pa.Table, lake: Path) -> Block:
+def _block(ask: Ask, table: pa.Table, lake: Path, run: dict[str, Any]) -> Block:
     where = shlex.quote(str(lake))
     sql = queries(ask.folder)[ask.name].strip() if ask.folder else ""
-    if ask.name in (*_LEAGUE, "gate"):
-        shell = called(f"evaluate --lake {where}")
-    elif ask.name in (compared.NAME, compared.CONFIGS):
-        shell = called(f"report --lake {where} --against RUN")
+    if ask.name in _LEAGUE and run["judged"]:
+        shell = run["evaluate"]
+    elif not sql:
+        shell = run["again"]
     else:
         file = (QUERIES / ask.folder / f"{ask.name}.sql").relative_to(QUERIES.parent)
         shell = called(f'sql --lake {where} "$(cat {file})"')

@@ -3,9 +3,10 @@
 -- league_gate and persons are made by pipelines/league.py.
 -- srg: least relevant first minus most relevant first, of the fill blur (srg_mean: of the mean colour), 0 for a random
 -- order. auroc: in and out of the true mask, chance .5. adv_drop: fall of the class's probability under an attack of
--- the 3 most relevant segments, adv_gain: over what it is in random ones of the same area. road, sensitivity_n: see
--- docs/judging.md. sanity: a gate. iou_adjusted: of consecutive maps. empty, failed: shares of the maps. gini: 0 for a
--- uniform map. seconds: to make one. n_frames: samples that models were asked about; n_videos: with any figure.
+-- the 3 most relevant segments (adv_drop_nes: by estimated gradients), adv_gain: over what it is in random ones of the
+-- same area. road, sensitivity_n: see docs/judging.md. sanity: a gate. iou_adjusted: of consecutive maps. empty,
+-- failed: shares of the maps. gini: 0 for a uniform map. seconds: to make one. n_frames: samples that models were asked
+-- about; n_videos: with any figure.
 with sizes as (
     select
         league_values.model,
@@ -41,6 +42,7 @@ means as (
         avg(value) filter (where metric = 'srg') as srg,
         avg(value) filter (where metric = 'auroc') as auroc,
         avg(value) filter (where metric = 'adv_drop') as adv_drop,
+        avg(value) filter (where metric = 'adv_drop_nes') as adv_drop_nes,
         avg(value) filter (where metric = 'adv_gain') as adv_gain,
         avg(value) filter (where metric = 'srg_mean') as srg_mean,
         avg(value) filter (where metric = 'road') as road,

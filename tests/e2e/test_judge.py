@@ -7,6 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from operators.judging.params import JudgeParams
+from pipelines.judge import settings
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import open_lake
 from schemas.tables import JUDGE, JUDGE_TABLES, SINK_TABLES
@@ -48,6 +50,8 @@ def judged(explained, viba, tmp_path_factory) -> tuple[Path, str]:
 def test_judged_from_the_lake_alone(judged, explained):
     lake, said = judged
     assert "models are asked about 2 of 3 explained frames" in said
+    # Grad-CAM's one pass, at two depths and for the other class
+    assert "1 of them are explained again 3 times by every method, some 3 passes more" in " ".join(said.split())
     (log,) = (lake / "_logs").glob("*-judge.log")  # every notice, and how far it was
     assert [line[20:] in said for line in log.read_text().splitlines()].count(False) == 0
     assert "judge 3/3" in log.read_text()
@@ -124,11 +128,21 @@ def test_other_settings_are_refused_until_it_is_judged_again(judged, viba, tmp_p
     assert json.loads(params.read_text())["params"]["max_frames"] == 1
 
 
+def test_another_file_of_the_same_name_is_another_setting(tmp_path):
+    found = []
+    for text in ("a", "b"):
+        path = tmp_path / "file"
+        path.write_text(text)
+        found += [settings(JudgeParams(), path, {}), settings(JudgeParams(), None, {"toy": path})]
+    assert len({json.dumps(each) for each in found}) == 4
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--run", "r9"], "no run r9"),
         (["--weights", "other=x"], "which is not among the run's models test_resnet"),
+        (["--set", 'judge.fills=["mean"]'], "judge.fills has no 'blur'"),
         (["--set", "judge.steps=1"], "config judge.steps: 1 is not a whole number from 2"),
     ],
 )

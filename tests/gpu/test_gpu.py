@@ -10,6 +10,7 @@ import torch
 
 from operators.explain import Explainer
 from operators.inputs.view import View
+from operators.methods import choice
 from operators.methods.bottleneck import DEFAULT_PRESET, PRESETS, Bottleneck, explain
 from operators.methods.iba import Iba
 from operators.methods.ready import Files
@@ -47,6 +48,7 @@ def explained(tmp_path, batch_samples, how=Bottleneck(draws=2)):  # noqa: B008, 
         images = torch.randn(4, 3, 149, 149, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             save(of_batch(split(detector.load(), "block4", images[:1]).below(images)[0]), path, {})
+    choice.save(choice.Choice(how.draws), choice.path_in(tmp_path, "xception", "block4"))  # what `auto` found
     methods = (Iba(how),)
     explainer = Explainer((detector,), methods, ("predicted",), Files(tmp_path, {}), batch_samples, threads=0)
     return explainer, explainer(video()).to_pylist()[0]

@@ -145,6 +145,19 @@ def test_who_does_not_beat_a_control_is_named(plain):
     assert rows["centre"] is rows["iba+mean_map"] is None
 
 
+def test_one_person_shows_no_advantage():
+    videos = [each | {"identities": "x:anna"} for each in lake_of()["videos"]]
+    rows = {row["method"]: row["loses_to"] for row in made(videos=videos)["league"]}
+    assert rows["iba"] == "does not beat centre (srg, auroc), iba+mean_map (srg, auroc)"
+
+
+def test_another_fill_is_no_metric_of_its_own_to_agree_with():
+    rows = lake_of()["faithfulness"]
+    found = made(faithfulness=rows + [each | {"fill": "mean"} for each in rows])
+    assert {row["metric"] for row in found["league_ranks"]} == {"srg", "srg_mean", "auroc"}
+    assert found["league_agreement"] == made()["league_agreement"]
+
+
 @pytest.mark.parametrize(
     ("sanity", "said"),
     [

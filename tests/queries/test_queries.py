@@ -20,8 +20,8 @@ COLUMNS = {
     "localisation": "model method layer target rightly n_maps n_empty heat_inside rra chance ehr auroc "
     "heat_inside_adjusted rra_adjusted pointing pointing_chance pointing_adjusted",
     "table3_thresholds": "model method layer target label threshold n_videos n_maps iou iou_adjusted tcs",
-    "league": "model layer method srg auroc adv_drop adv_gain srg_mean road sensitivity_n iou_adjusted gini empty "
-    "failed seconds sanity n_persons n_videos n_frames",
+    "league": "model layer method srg auroc adv_drop adv_drop_nes adv_gain srg_mean road sensitivity_n iou_adjusted "
+    "gini empty failed seconds sanity n_persons n_videos n_frames",
     "duplicates": "video_id split label other_id other_split other_label n_alike distance uri other_uri n_frames",
     "emptiness": "model method layer target label n_maps n_empty n_noise n_enough n_neither p_noise most_empty "
     "least_other median_other",

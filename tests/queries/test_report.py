@@ -382,6 +382,9 @@ def test_the_page_of_a_run(whole):
     # the SQL that is shown is what the lake's own command runs
     assert (QUERIES / "tables/table2.sql").read_text().splitlines()[0] in text
     assert "$(cat queries/tables/table2.sql)" in text
+    # what evaluate makes of judged runs alone, this page has made itself
+    assert f"evaluate --lake {lake}" not in text
+    assert text.count(f"report --lake {lake} --run") == 3
     assert len(set(re.findall(r'\bid="([^"]+)"', text))) == len(re.findall(r'\bid="([^"]+)"', text))
 
 
@@ -395,6 +398,7 @@ def test_maps_travel_as_numbers_on_one_scale(whole, tmp_path):
     assert names == [("zoo", "iba"), ("zoo", "gradcam"), ("flow", "iba"), ("flow", "gradcam")]
     # the face comes first, which is the card's picture, whatever the rows begin with
     assert [series["view"] for series in video["series"]] == [0, 0, 1, 1]
+    assert all(series["outlined"] for series in video["series"])
     first, second = video["series"][0]["maps"]
     assert list(numbers[first["at"] : first["at"] + 4]) == [255, 0, 0, 0]
     assert second["empty"]
@@ -545,13 +549,25 @@ def test_the_page_of_two_runs(make_lake, tmp_path):
     lake = both(make_lake, tmp_path)
     text = report(lake, out=tmp_path / "page.html", media="none", console=QUIET, against="r2").read_text()
     assert '<section id="against">' in text
-    assert f"--lake {lake} --run r1 --against r2" in text
+    # its own, that of both tables of the comparison, and of two that evaluate makes of judged runs alone
+    assert text.count(f"--lake {lake} --run r1 --against r2") == 5
     assert "figures differs from the other run" in text
     # nothing is paired with a lake of other videos
     other = make_lake({"runs": [{}], "videos": [{"video_id": "z"}]}, "r9", lake=tmp_path / "other")
     text = report(lake, out=tmp_path / "page.html", media="none", console=QUIET, against=str(other)).read_text()
     assert "nothing is paired" in text
     assert "nothing in common that could be compared" in text
+
+
+@pytest.mark.parametrize(
+    ("view", "outlined"), [(View(64), True), (View(64, part="frame"), False), (View(64, shows="clip", frames=8), False)]
+)
+def test_true_masks_are_drawn_where_they_lie(view, outlined):
+    """They are of the face and its keyframe, which the middle of a frame and a clip are not."""
+    row = {"model": "m", "method": "iba", "layer": "l", "target": "fake", "frame": 0, "probability": 1.0, "cell": ""}
+    row |= {"height": 1, "width": 1, "saliency": [1.0], "scale": 1.0, "unit": "u", "total_bits": None, "empty": False}
+    (found,) = gallery._series([row], {0: 0}, {"m": view}, [view], gallery._Packed(), {}, {})
+    assert found["outlined"] is outlined
 
 
 def test_what_lies_beside_the_page_is_what_was_in_it(whole, tmp_path):

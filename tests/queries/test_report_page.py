@@ -154,11 +154,37 @@ def test_a_video_plays_and_its_methods_switch(opened):
     until(lambda: find(chrome, "#clip").get_property("readyState") >= 2, "decoded")
     find(chrome, "#play").click()
     until(lambda: find(chrome, "#clip").get_property("currentTime") < 0.5, "played")
+    # another view has another clip, which does not play, and an arrow ends what plays
+    assert (find(chrome, "#play").text, find(chrome, "#where").get_attribute("aria-live")) == ("Pause", "off")
+    find(chrome, "#by-model button:nth-child(1)").click()
+    until(lambda: find(chrome, "#play").text == "Play", "stopped")
+    until(lambda: find(chrome, "#clip").get_property("readyState") >= 2, "decoded")
+    find(chrome, "#play").click()
+    until(lambda: find(chrome, "#play").text == "Pause", "plays")
+    find(chrome, "#title").send_keys("\ue014")
+    assert find(chrome, "#clip").get_property("paused")
+    until(lambda: find(chrome, "#play").text == "Play", "stopped")
     chrome.switch_to.active_element.send_keys("\ue00c")
     until(lambda: not find(chrome, "#player").is_displayed(), "closed")
     until(lambda: chrome.switch_to.active_element.get_attribute("class") == "opens", "back at its card")
     assert not severe(chrome)
     assert not requests(chrome)
+
+
+def test_a_link_to_a_video_that_is_not_there_says_so(opened):
+    chrome, _ = opened
+    chrome.get(chrome.current_url.partition("#")[0] + "#v=gone&f=4")
+    until(lambda: "gone of this link is not among" in find(chrome, "#count").text, "said")
+    # a card that is not among those shown has its place again after its video
+    hidden = "const card = document.getElementById('card-1'); card.hidden = true; return card.id"
+    number = chrome.execute_script(hidden).removeprefix("card-")
+    video = chrome.execute_script("return JSON.parse(document.getElementById('data').textContent).videos[1].id")
+    chrome.execute_script("location.hash = 'v=' + arguments[0]", video)
+    until(lambda: find(chrome, "#player").is_displayed(), "opened")
+    chrome.switch_to.active_element.send_keys("\ue00c")
+    until(lambda: not find(chrome, "#player").is_displayed(), "closed")
+    back = find(chrome, f"#card-{number} .opens")
+    until(lambda: chrome.switch_to.active_element == back, "back at its card")
 
 
 def test_an_empty_map_is_grey_and_says_so(opened):
@@ -289,9 +315,11 @@ def test_the_page_fits_and_every_control_has_a_name(opened, width):
 def test_the_page_is_printed_with_everything_that_is_folded(opened):
     chrome, _ = opened
     assert chrome.find_elements("css selector", "details:not([open])")
+    chrome.execute_script("document.getElementById('card-0').hidden = true")
     printed = base64.b64decode(chrome.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
     assert printed.startswith(b"%PDF-")
     assert not chrome.find_elements("css selector", "details:not([open])")
+    assert not chrome.find_elements("css selector", ".card[hidden]")
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) > 5
     # on paper nothing scrolls
     chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})

@@ -20,6 +20,7 @@ from operators.methods import statistics
 from operators.methods.bottleneck import PRESETS
 from operators.methods.budget import BUDGETS
 from operators.methods.face import Face
+from operators.methods.iba import Iba
 from operators.methods.lime import Lime
 from operators.methods.readout import ReadoutParams
 from operators.methods.rise import Rise
@@ -222,6 +223,11 @@ def test_a_budget_is_a_preset_with_values_over_it():
     assert config.made_methods == (Rise(masks=4000, cells=5), Lime(samples=1000))
     ids = {build(each).run_id for each in ({}, {"budget": {"preset": "paper"}}, {"budget": {"rise": {"seed": 1}}})}
     assert len(ids) == 3
+
+
+def test_the_bottleneck_is_fitted_as_it_is_set():
+    config = build({"bottleneck": {"preset": "reference", "beta": 3, "lr": 0.5}})
+    assert config.made_methods == (Iba(dataclasses.replace(PRESETS["reference"], beta=3.0, lr=0.5)),)
 
 
 def test_the_face_is_where_the_crop_was_enlarged_from():

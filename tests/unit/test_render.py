@@ -336,6 +336,9 @@ def test_between_two_keyframes_lies_the_share_of_the_way_and_beyond_them_nothing
     assert found.lines == ("interpolated between frames 4 and 12", "p4 → p12")
     assert between(maps, 3) == (None, "no map before frame 4")
     assert between(maps, 13) == (None, "no map after frame 12")
+    # between nothing and nothing there is nothing, and heat fades into it
+    empty = {frame: replace(each, empty=True) for frame, each in maps.items()}
+    assert [between(each, 6)[0].empty for each in (empty, maps | {12: empty[12]})] == [True, False]
     # heat for one class is not on its way to heat for another
     assert between(maps | {12: _at(12, 0.0, 16, "real")}, 6)[0] is None
 
