@@ -21,8 +21,8 @@ class Ask:
 
 @dataclass(frozen=True)
 class Missing:
-    """What is said where the table `name` has no row, and the arguments of the command that makes it; LAKE in them
-    stands for the lake."""
+    """What is said where the table `name` has no row, and the arguments of the command that makes it; LAKE and
+    RUN in them stand for the page's."""
 
     name: str
     text: str
@@ -40,7 +40,7 @@ class Section:
     missing: tuple[Missing, ...] = ()
 
 
-_JUDGE: Final = "judge --lake LAKE"
+_JUDGE: Final = "judge --lake LAKE --run RUN"
 _NONE: Final = "no chance: these are counts"
 
 RUN: Final = Section(
