@@ -183,7 +183,7 @@ def _block(ask: Ask, table: pa.Table, run: dict[str, Any]) -> Block:
     else:
         file = (QUERIES / ask.folder / f"{ask.name}.sql").relative_to(QUERIES.parent)
         shell = f'{run["sql"]} "$(cat {file})"'
-    said = header(sql) if sql else Header(ask.title, ask.grain, "")
+    said = header(sql) if sql else Header(ask.title, ask.grain, ask.columns)
     picture = None
     if ask.name in CHARTS:
         chart, rows = CHARTS[ask.name], table.to_pylist()
