@@ -76,14 +76,14 @@ class Layer:
 
 
 def read(
-    lake: Path, video_id: str, methods: tuple[str, ...] = ()
+    lake: Path, video_id: str, methods: tuple[str, ...] = (), run_id: str | None = None
 ) -> tuple[dict[str, Any], list[Layer], dict[int, np.ndarray]]:
     """The row of `videos` with its run's config, the layers in their order, and the true masks of its frames.
 
-    `video_id` may be any prefix that only one video has; its latest run is shown, of it the maps by `methods`, or all.
-    UserError: no such video, several, no maps of it, none by a method that is named.
+    `video_id` may be any prefix that only one video has; of its latest run, unless told, the maps by `methods` are
+    shown, or all. UserError: no such run or video, several, no maps of it, none by a method that is named.
     """
-    with open_lake(lake) as connection:
+    with open_lake(lake, run_id) as connection:
         found = _rows(connection, queries("render")["video"], video_id=video_id)
         names = sorted({row["video_id"] for row in found})
         if not names:

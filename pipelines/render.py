@@ -30,24 +30,29 @@ _NO_TRUTH: Final = np.zeros((1, 1), np.uint8)
 
 
 def render(
-    lake: Path, video_id: str, out: Path | None = None, still: bool = False, methods: tuple[str, ...] = ()
+    lake: Path,
+    video_id: str,
+    out: Path | None = None,
+    still: bool = False,
+    methods: tuple[str, ...] = (),
+    run_id: str | None = None,
 ) -> tuple[Path, Path]:
     """Write LAKE/renders/VIDEO_ID.mp4 (H.264) and, beside it, the contact sheet VIDEO_ID.png; return both paths.
 
-    `video_id` may be any prefix that only one video has; its latest run is shown, of it the maps by `methods`, or all.
-    The MP4 is the video as it plays. Heat is that of its keyframes and fades from one to the next: every panel says
-    where it is interpolated. With `still`, and for a picture, every keyframe is held for a second instead, and no heat
-    lies over any other frame. Detectors of crops show the original frame with the heat at the face's box, detectors of
-    motion the flow map computed from the frame and its next. Over each picture of a clip lies the map of the cell of
-    time that it belongs to; where clips overlap, a frame is of the first. The sheet has a row for each of the
-    keyframes, of clips for each cell of time of the layer with the fewest: the crop,
-    the forged region where the run knows it, and every layer of every detector over what the detector saw. Each layer
-    keeps one scale for the whole run, so that frames and videos compare.
+    `video_id` may be any prefix that only one video has; of its latest run, unless told, the maps by `methods` are
+    shown, or all. The MP4 is the video as it plays. Heat is that of its keyframes and fades from one to the next: every
+    panel says where it is interpolated. With `still`, and for a picture, every keyframe is held for a second instead,
+    and no heat lies over any other frame. Detectors of crops show the original frame with the heat at the face's box,
+    detectors of motion the flow map computed from the frame and its next. Over each picture of a clip lies the map of
+    the cell of time that it belongs to; where clips overlap, a frame is of the first. The sheet has a row for each of
+    the keyframes, of clips for each cell of time of the layer with the fewest: the crop, the forged region where the
+    run knows it, and every layer of every detector over what the detector saw. Each layer keeps one scale for the whole
+    run, so that frames and videos compare.
 
-    Raises UserError for an unknown id, a video without explained frames or without maps by a method, a source file that
-    is gone or has changed, and an `out` that ends in .png.
+    Raises UserError for an unknown id or run, a video without explained frames or without maps by a method, a source
+    file that is gone or has changed, and an `out` that ends in .png.
     """
-    video, layers, truth = read(lake, video_id, methods)
+    video, layers, truth = read(lake, video_id, methods, run_id)
     out = Layout(lake).renders / f"{video['video_id']}.mp4" if out is None else out
     sheet = out.with_suffix(".png")
     if sheet == out:

@@ -26,15 +26,16 @@ TABLE_ROWS: Final = 200  # csv and json give every row
 _BATCH_ROWS: Final = 1024
 
 
-def sql(lake: Path, statement: str, format: str = "table") -> None:
-    """Runs one SELECT over the views of `lake` and prints its rows.
+def sql(lake: Path, statement: str, format: str = "table", run_id: str | None = None) -> None:
+    """Runs one SELECT over the views of `lake`, of all runs or of one, and prints its rows.
 
     Ctrl-C ends the process at once: nothing is written, and there are statements that DuckDB does not stop for it.
-    UserError of one line: more or other than one SELECT, an SQL error, a file outside the views, no lake.
+    UserError of one line: more or other than one SELECT, an SQL error, a file outside the views, no lake, no such
+    run.
     """
     if format not in FORMATS:
         raise UserError(f"no format {format!r}: use {', '.join(FORMATS)}")
-    with open_lake(lake) as connection, _killed_by_interrupt():
+    with open_lake(lake, run_id) as connection, _killed_by_interrupt():
         try:
             rows = connection.sql(_one_select(connection, statement)).to_arrow_reader(_BATCH_ROWS)
             if format == "table":

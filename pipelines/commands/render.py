@@ -10,6 +10,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     add_lake(parser)
     parser.add_argument("video_id", metavar="VIDEO_ID", help="as in the table videos; a unique beginning is enough")
+    parser.add_argument("--run", metavar="ID", dest="run_id", help="whose maps are drawn (default: the video's latest)")
     parser.add_argument(
         "--out",
         type=path,
@@ -32,4 +33,5 @@ def flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Prints the paths of what it drew."""
-    print(*render(options.lake, options.video_id, options.out, options.stills, tuple(options.method)), sep="\n")
+    methods = tuple(options.method)
+    print(*render(options.lake, options.video_id, options.out, options.stills, methods, options.run_id), sep="\n")

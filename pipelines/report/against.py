@@ -62,11 +62,18 @@ def section(lake: Path, run_id: str) -> Section:
                 title="Figures of the videos that both runs have",
                 grain="one row per (model, layer, method, metric); means over persons, here less there, 95 % interval "
                 "by bootstrap, p by sign flips, Holm over the table",
+                columns="metric: p_label, the probability of the label; right, the share of videos judged so; of maps "
+                "empty (a share), seconds, bits, iou_adjusted, tcs, auroc on the true mask, heat_gain (heat in it less "
+                "its area), and those of the league. here, there: means in the metric's unit; difference, "
+                "difference_low, difference_high: here less there. wins: share of the persons with more here, ties "
+                "count half. p: two-sided; p_holm: over all rows. n_videos, n_persons: in both runs.",
             ),
             Ask(
                 *("", CONFIGS, "no chance: these are settings"),
                 title="What the two runs were told",
                 grain="one row per setting that differs",
+                columns="what: its name, config and then the path in it; here, there: what each run was told, NULL "
+                "where it was not.",
             ),
         ),
         (Missing(NAME, "The two runs have no video, model and method in common: nothing is paired."),),

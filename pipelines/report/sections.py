@@ -8,7 +8,7 @@ from typing import Final
 class Ask:
     """One table: queries/FOLDER/NAME.sql, what chance scores in it, and whether it is folded away at first.
 
-    `title` and `grain` are those of a table that no query makes alone.
+    `title`, `grain` and `columns` are those of a table that no query makes alone.
     """
 
     folder: str
@@ -17,12 +17,13 @@ class Ask:
     folded: bool = False
     title: str = ""
     grain: str = ""
+    columns: str = ""
 
 
 @dataclass(frozen=True)
 class Missing:
-    """What is said where the table `name` has no row, and the arguments of the command that makes it; LAKE in them
-    stands for the lake."""
+    """What is said where the table `name` has no row, and the arguments of the command that makes it; LAKE and
+    RUN in them stand for the page's."""
 
     name: str
     text: str
@@ -40,7 +41,7 @@ class Section:
     missing: tuple[Missing, ...] = ()
 
 
-_JUDGE: Final = "judge --lake LAKE"
+_JUDGE: Final = "judge --lake LAKE --run RUN"
 _NONE: Final = "no chance: these are counts"
 
 RUN: Final = Section(
@@ -66,16 +67,26 @@ TESTED: Final = (
                 *("", "league_pairs", "difference 0, wins .5", True),
                 title="Differences to IBA on the same persons, p by sign flips, Holm over the table",
                 grain="one row per (model, layer, metric, method)",
+                columns="difference: the method less iba, mean over persons, in the unit of the metric; "
+                "difference_low, difference_high: its 95 % interval by bootstrap over persons. effect: that mean over "
+                "the standard deviation of the persons' differences, NULL where all are the same. wins: share of the "
+                "persons with more than by iba, ties count half. p: two-sided; p_holm: over all rows. n_persons: "
+                "those with both.",
             ),
             Ask(
                 *("", "league_ranks", "first and last: one over the number of methods", True),
                 title="How often a method has which rank when persons are drawn anew",
                 grain="one row per (model, layer, metric, method)",
+                columns="ranks: share of the draws in which the method has rank 1, 2 and so on; mean_rank: its mean "
+                "over them, 1 is best; first, last: shares of the draws. n_persons: those of whom every method has a "
+                "value.",
             ),
             Ask(
                 *("", "league_agreement", "kendall_w: one over the number of metrics", True),
                 title="Kendall's W: whether the metrics rank the methods alike",
                 grain="one row per (model, layer)",
+                columns="kendall_w: 1 where all metrics rank the methods alike, 0 where not at all. p: how often ranks "
+                "drawn by chance agree as much. metrics: those compared; n_methods: those that all of them know.",
             ),
         ),
         (Missing("league", "This run was not judged.", _JUDGE),),
@@ -91,11 +102,18 @@ TESTED: Final = (
                 *("", "reliability", "calibrated equal to the share of forged videos, whatever the probability", True),
                 title="Reliability: what share of the videos is forged where the detector says p",
                 grain="one row per (model, video): a point of the CORP curve, with a band of 95 % over persons",
+                columns="probability: of fake, mean over the video's frames. calibrated: the share of forged videos "
+                "among those judged so, by isotonic regression; low, high: its band by bootstrap over persons, NULL "
+                "for a single one.",
             ),
             Ask(
                 *("", "calibration", "discrimination 0", True),
                 title="Calibration: how far the probabilities of fake can be trusted, by video",
                 grain="one row per model",
+                columns="brier: mean squared distance of the probability from 0 of a genuine and 1 of a forged video; "
+                "it is miscalibration, which calibrating would take away, less discrimination, what the detector "
+                "tells apart, plus uncertainty, that of the labels alone. ece: expected calibration error in 15 bins, "
+                "a fraction; ece_low, ece_high: its 95 % interval over persons. n_videos, n_persons: with a label.",
             ),
             Ask("report", "thresholds", "recall equal to false_alarms"),
             Ask("report", "scores", "both labels spread alike"),

@@ -87,7 +87,7 @@ def report(
         run = _run(row, config, rows, lake, against)
 
         def filled(section: Section) -> tuple[Section, list[Block], list[tuple[str, str]]]:
-            return section, _blocks(section, found, lake, run), _missing(section, found, lake)
+            return section, _blocks(section, found, run), _missing(section, found, lake, run_id)
 
         told = {
             "run": run,
@@ -146,6 +146,7 @@ def _run(
     """What the head of the page says of the run."""
     counts = Counter({each["status"]: each["n_videos"] for each in rows["status"]})
     first = row["starts"][-1] if row["starts"] else None
+    here = f"--lake {shlex.quote(str(lake))} --run {row['run_id']}"
     return {
         "id": row["run_id"],
         "started": f"{row['started_at']:%Y-%m-%d %H:%M} UTC",
@@ -160,26 +161,20 @@ def _run(
         "config": json.dumps(config, indent=1),
         "versions": json.loads(first["versions"]) if first else {},
         "hardware": json.loads(first["hardware"]) if first else {},
-        "again": called(
-            f"report --lake {shlex.quote(str(lake))} --run {row['run_id']}"
-            + (f" --against {shlex.quote(against)}" if against else "")
-        ),
+        "again": called(f"report {here}" + (f" --against {shlex.quote(against)}" if against else "")),
         "judged": bool(rows[league.NAME]),
-        "evaluate": called(f"evaluate --lake {shlex.quote(str(lake))} --run {row['run_id']}"),
-        "render": called(f"render --lake {shlex.quote(str(lake))}"),
-        "several": len(runs(lake)) > 1,
+        "evaluate": called(f"evaluate {here} --wide"),
+        "sql": called(f"sql {here}"),
+        "render": called(f"render {here}"),
     }
 
 
-def _blocks(section: Section, found: dict[str, pa.Table], lake: Path, run: dict[str, Any]) -> list[Block]:
+def _blocks(section: Section, found: dict[str, pa.Table], run: dict[str, Any]) -> list[Block]:
     """The tables of a section that have rows."""
-    return [
-        _block(ask, found[ask.name], lake, run) for ask in section.asks if ask.name in found and len(found[ask.name])
-    ]
+    return [_block(ask, found[ask.name], run) for ask in section.asks if ask.name in found and len(found[ask.name])]
 
 
-def _block(ask: Ask, table: pa.Table, lake: Path, run: dict[str, Any]) -> Block:
-    where = shlex.quote(str(lake))
+def _block(ask: Ask, table: pa.Table, run: dict[str, Any]) -> Block:
     sql = queries(ask.folder)[ask.name].strip() if ask.folder else ""
     if ask.name in _LEAGUE and run["judged"]:
         shell = run["evaluate"]
@@ -187,8 +182,8 @@ def _block(ask: Ask, table: pa.Table, lake: Path, run: dict[str, Any]) -> Block:
         shell = run["again"]
     else:
         file = (QUERIES / ask.folder / f"{ask.name}.sql").relative_to(QUERIES.parent)
-        shell = called(f'sql --lake {where} "$(cat {file})"')
-    said = header(sql) if sql else Header(ask.title, ask.grain, "")
+        shell = f'{run["sql"]} "$(cat {file})"'
+    said = header(sql) if sql else Header(ask.title, ask.grain, ask.columns)
     picture = None
     if ask.name in CHARTS:
         chart, rows = CHARTS[ask.name], table.to_pylist()
@@ -199,11 +194,11 @@ def _block(ask: Ask, table: pa.Table, lake: Path, run: dict[str, Any]) -> Block:
     return Block(ask, said, show(table), sql, shell, picture)
 
 
-def _missing(section: Section, found: dict[str, pa.Table], lake: Path) -> list[tuple[str, str]]:
+def _missing(section: Section, found: dict[str, pa.Table], lake: Path, run_id: str) -> list[tuple[str, str]]:
     """What is said, and the command, of each table that is needed and has no row."""
     where = shlex.quote(str(lake))
     return [
-        (each.text, each.command and called(each.command.replace("LAKE", where)))
+        (each.text, each.command and called(each.command.replace("RUN", run_id).replace("LAKE", where)))
         for each in section.missing
         if not len(found[each.name])
     ]

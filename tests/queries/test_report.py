@@ -3,9 +3,11 @@
 import base64
 import csv
 import gzip
+import html
 import io
 import json
 import re
+import shlex
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +21,7 @@ from scipy.optimize import brentq
 from operators.inputs.flow import FlowParams
 from operators.inputs.view import View
 from pipelines import league
+from pipelines.__main__ import main
 from pipelines.called import called
 from pipelines.errors import UserError
 from pipelines.lake.read import QUERIES, open_lake, queries
@@ -29,6 +32,7 @@ from pipelines.report.tables import csv_uri, header, show
 from pipelines.report.write import report
 from tests.queries import report_lake
 from tests.queries.conftest import write_lake
+from tests.queries.test_league import lake_of, made
 
 QUIET = Console(quiet=True)
 SECTIONS = (RUN, *TESTED, FAILURES)
@@ -67,6 +71,19 @@ def test_every_table_of_the_page_says_what_it_is():
         assert {missing.name for missing in section.missing} <= set(names)
     # every question of the folder is asked by a section, but the gallery's
     assert set(queries("report")) - set(names) == {"videos"}
+
+
+def test_tables_that_no_query_makes_say_what_their_columns_are():
+    columns = {name: list(rows[0]) for name, rows in made().items() if rows}
+    columns |= {"league_pairs": league._PAIRS.names, "league_ranks": league._RANKS.names}
+    columns |= {"league_agreement": league._AGREEMENT.names}
+    columns |= {against.NAME: against._DIFFERENCES.names, against.CONFIGS: against._SETTINGS.names}
+    sections = (*SECTIONS, against.section(Path("lake"), "r2"))
+    asks = [ask for section in sections for ask in section.asks if not ask.folder]
+    assert len(asks) == 7
+    for ask in asks:
+        said = f"{ask.grain} {ask.columns}"
+        assert [name for name in columns[ask.name] if not re.search(rf"\b{name}\b", said)] == [], ask.name
 
 
 def test_auc_is_the_share_of_pairs_that_are_told_apart(views):
@@ -373,7 +390,7 @@ def test_the_page_of_a_run(whole):
     assert "All 4 videos with a map." in text
     # its own sections say what is not there, and how to have it
     assert "This run was not judged." in text
-    assert called(f"judge --lake {lake}") in text
+    assert called(f"judge --lake {lake} --run r1") in text
     # nothing is fetched: the only addresses are names of XML
     assert set(re.findall(r"https?://[^\"'\s<]+", text)) <= {
         "http://www.w3.org/2000/svg",
@@ -557,6 +574,39 @@ def test_the_page_of_two_runs(make_lake, tmp_path):
     text = report(lake, out=tmp_path / "page.html", media="none", console=QUIET, against=str(other)).read_text()
     assert "nothing is paired" in text
     assert "nothing in common that could be compared" in text
+
+
+def rounded(rows):
+    """Cells, of figures nine digits: the order in which DuckDB adds is nobody's."""
+    return [[re.sub(r"\d+\.\d{6,}", lambda found: f"{float(found[0]):.9g}", cell) for cell in row] for row in rows]
+
+
+def test_the_line_below_a_table_gives_that_table(make_lake, tmp_path, capsys):
+    """Of an older run, too: the lake's latest one says something else of the same videos."""
+    (zoo, _) = report_lake.CONFIG["detectors"]
+    config = json.dumps(report_lake.CONFIG | {"detectors": [zoo | {"spec": zoo["spec"] | {"name": "m"}}]})
+    later = {"started_at": datetime(2026, 1, 2, tzinfo=UTC), "config": config}
+    lake = make_lake(lake_of() | {"runs": [{"config": config}]})
+    make_lake(lake_of({"iba": {"a1": 0.0}}, auroc=0.25) | {"runs": [later]}, "r2", name="b")
+    text = report(lake, "r1", out=tmp_path / "page.html", media="none", console=QUIET).read_text(encoding="utf-8")
+    assert json.loads(text.partition('id="data">')[2].partition("</script>")[0])["render"].endswith("--run r1")
+    tried = set()
+    for block in text.split('<h3 id="h-')[1:]:
+        name, uri = block.partition('"')[0], re.findall(r'"(data:text/csv[^"]+)"', block)[0]
+        line = html.unescape(re.findall(r'class="shell"><code>(.*?)</code>', block)[0])
+        words = shlex.split(line.replace(f"{called('')} ", ""))
+        if words[0] == "sql":
+            (file,) = re.findall(r"^\$\(cat (.*)\)$", words.pop())
+            assert main([*words, (QUERIES.parent / file).read_text(encoding="utf-8"), "--format", "csv"]) == 0
+            given = capsys.readouterr().out
+        else:
+            main(words)  # a check fails: the lake is made by hand
+            assert f"\n{name}: " in capsys.readouterr().out
+            given = (lake / f"evaluation/{name}.csv").read_text(encoding="utf-8")
+        assert rounded(csv.reader(io.StringIO(given))) == rounded(read_csv(uri)), name
+        tried.add(name)
+    assert "<li><b>Columns</b> difference: the method less iba" in text
+    assert {"league", "league_pairs", "calibration", "gate", "table1", "explained"} <= tried
 
 
 @pytest.mark.parametrize(

@@ -391,6 +391,8 @@ def test_unknown_and_ambiguous_ids(tmp_path):
     lake = _small_lake(tmp_path, [_video_row("a.mp4", video_id=name) for name in ("ab1", "ab2", "ab")])
     with pytest.raises(UserError, match="no video xyz"):
         render(lake, "xyz")
+    with pytest.raises(UserError, match="no run r9"):
+        render(lake, "ab", run_id="r9")
     with pytest.raises(UserError, match="beginning of 3 videos: ab, ab1, ab2"):
         render(lake, "a")
     with pytest.raises(UserError, match="ab has no explained frames"):
