@@ -18,9 +18,9 @@ from operators.inputs.view import View
 from operators.measures.rules import MaskRule
 from operators.methods import statistics
 from operators.methods.bottleneck import PRESETS
-from operators.methods.budget import BUDGETS
+from operators.methods.budget import BUDGETS, Budget
 from operators.methods.face import Face
-from operators.methods.iba import Iba
+from operators.methods.iba import Iba, ReadoutIba
 from operators.methods.lime import Lime
 from operators.methods.readout import ReadoutParams
 from operators.methods.rise import Rise
@@ -30,7 +30,7 @@ from operators.models.weights import save_model
 from operators.video.keyframes import KeyframeParams
 from operators.video.sandbox import Limits
 from pipelines import config as configs
-from pipelines.config import Config
+from pipelines.config import Config, GivenReadouts
 from pipelines.errors import UserError
 from pipelines.samples import from_manifest
 
@@ -225,9 +225,21 @@ def test_a_budget_is_a_preset_with_values_over_it():
     assert len(ids) == 3
 
 
+def test_every_method_with_a_budget_is_made_as_it_is_set():
+    names = [each.name for each in dataclasses.fields(Budget)]
+    seeds = {name: {"seed": 7} for name in names if hasattr(getattr(Budget(), name), "seed")}
+    made = build({"budget": {"preset": "paper"} | seeds, "methods": names}).made_methods
+    paper = [getattr(BUDGETS["paper"], name) for name in names]
+    assert list(made) == [dataclasses.replace(each, seed=7) if each.name in seeds else each for each in paper]
+    assert not set(made) & set(Budget())  # none is what it is unless told
+
+
 def test_the_bottleneck_is_fitted_as_it_is_set():
     config = build({"bottleneck": {"preset": "reference", "beta": 3, "lr": 0.5}})
-    assert config.made_methods == (Iba(dataclasses.replace(PRESETS["reference"], beta=3.0, lr=0.5)),)
+    told = dataclasses.replace(PRESETS["reference"], beta=3.0, lr=0.5)
+    assert config.made_methods == (Iba(told),)
+    given = dataclasses.replace(config, readouts=GivenReadouts("folder", ("resnet10t/layer3 0",)))
+    assert given.made_methods == (Iba(told), ReadoutIba(told))
 
 
 def test_the_face_is_where_the_crop_was_enlarged_from():
