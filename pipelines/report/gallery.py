@@ -253,7 +253,8 @@ def _card(
 
 
 def _figures(row: Row) -> Row:
-    return {name: _short(row[name]) for name in ("said", "sure", "is_right", "loss", "localisation", "outside")}
+    names = ("said", "sure", "score", "is_right", "loss", "localisation", "outside")
+    return {name: _short(row[name]) for name in names}
 
 
 def _short(value: Any) -> Any:

@@ -1,103 +1,81 @@
 "use strict";
 const $ = (id) => document.getElementById(id);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-const make = (name, text) => {
-  const element = document.createElement(name);
-  if (text !== undefined) element.textContent = text;
-  return element;
-};
+const on = (target, name, act) => target.addEventListener(name, act);
+const make = (name, told) => Object.assign(document.createElement(name), told);
+const makeButton = (textContent, onclick, told) => make("button", { type: "button", textContent, onclick, ...told });
 
 // ---- tables: a heading sorts, numbers by value, what is missing last
 for (const table of all("table")) {
   const heads = all("th", table);
-  heads.forEach((head, column) => {
-    const button = make("button", head.textContent);
-    button.type = "button";
-    head.replaceChildren(button);
-    button.addEventListener("click", () => sortTable(table, heads, column));
-  });
+  heads.forEach((head, column) => head.replaceChildren(makeButton(head.textContent, () => sortTable(table, heads, column))));
 }
 
 function sortTable(table, heads, column) {
-  const up = heads[column].getAttribute("aria-sort") !== "ascending";
-  heads.forEach((head) => head.removeAttribute("aria-sort"));
-  heads[column].setAttribute("aria-sort", up ? "ascending" : "descending");
-  const number = heads[column].classList.contains("n");
+  const head = heads[column];
+  const way = head.ariaSort === "ascending" ? "descending" : "ascending";
+  heads.forEach((each) => (each.ariaSort = each === head ? way : null));
+  const number = head.classList.contains("n");
   const body = table.tBodies[0];
-  const rows = [...body.rows].map((row) => ({ row, cell: row.cells[column] }));
-  rows.sort((a, b) => {
-    const none = a.cell.hasAttribute("data-none") - b.cell.hasAttribute("data-none");
-    if (none) return none;
-    const [x, y] = [a.cell.dataset.v ?? "", b.cell.dataset.v ?? ""];
-    return (number ? x - y : x.localeCompare(y)) * (up ? 1 : -1);
-  });
-  body.append(...rows.map((each) => each.row));
-  $("live").textContent = `Sorted by ${heads[column].textContent}, ${up ? "ascending" : "descending"}`;
+  body.append(...[...body.rows].sort((a, b) => {
+    const [x, y] = [a, b].map((row) => row.cells[column].dataset.v);
+    if (x === undefined || y === undefined) return (x === undefined) - (y === undefined);
+    return (number ? x - y : x.localeCompare(y)) * (way === "ascending" ? 1 : -1);
+  }));
+  $("live").textContent = `Sorted by ${head.textContent}, ${way}`;
 }
 
 // ---- commands are copied by a button
 for (const line of all(".shell")) {
-  const button = make("button", "Copy");
-  button.type = "button";
-  button.addEventListener("click", async () => {
+  const [code] = line.children;
+  line.append(makeButton("Copy", async ({ target }) => {
     try {
-      await navigator.clipboard.writeText(line.querySelector("code").textContent);
-      button.textContent = "Copied";
+      await navigator.clipboard.writeText(code.textContent);
+      target.textContent = "Copied";
     } catch {
-      getSelection().selectAllChildren(line.querySelector("code"));
-      button.textContent = "Selected";
+      getSelection().selectAllChildren(code);
+      target.textContent = "Selected";
     }
-  });
-  line.append(button);
+  }));
 }
 if (matchMedia("(max-width: 46rem)").matches) $("contents").open = false;
-addEventListener("beforeprint", () => {
+on(window, "beforeprint", () => {
   all("details").forEach((each) => (each.open = true));
-  cards.forEach((card) => (card.element.hidden = false));
+  all(".card").forEach((each) => (each.hidden = false));
 });
-addEventListener("afterprint", () => list(true));
+on(window, "afterprint", () => cards.length && list(true));
 
 // ---- gallery
 const { render, videos } = JSON.parse($("data").textContent);
 const STEP = 24;
-const SORTS = { loss: -1, sure: 1, localisation: 1, differ: -1, outside: -1 };
-const cards = videos.map((video, number) => ({ video, element: $(`card-${number}`), number, chosen: false }));
+const cards = videos.map((video, number) => ({ video, element: $(`card-${number}`), number }));
 let visible = 12;
 let shownCards = cards;
 
 function startGallery() {
   const models = [...new Set(videos.flatMap((video) => Object.keys(video.models)))];
   $("model").append(...models.map((model) => new Option(model, model)));
-  $("tools").hidden = false;
+  $("tools").hidden = !cards.length;
   for (const card of cards) {
-    const acts = make("div");
-    acts.className = "acts";
-    const open = make("button", "Open");
-    open.type = "button";
-    open.className = "opens";
-    open.setAttribute("aria-label", `Open ${card.video.name}`);
-    open.addEventListener("click", () => openVideo(card));
+    const acts = make("div", { className: "acts" });
     const label = make("label");
-    const box = make("input");
-    box.type = "checkbox";
-    box.addEventListener("change", () => { card.chosen = box.checked; choose(); });
-    label.append(box, " choose");
-    acts.append(open, label);
+    card.open = makeButton("Open", () => openVideo(card), { className: "opens", ariaLabel: `Open ${card.video.name}` });
+    card.box = make("input", { type: "checkbox", onchange: choose });
+    label.append(card.box, " choose");
+    acts.append(card.open, label);
     card.element.append(acts);
-    card.box = box;
-    card.open = open;
   }
-  for (const id of ["model", "verdict", "sort"]) $(id).addEventListener("change", () => list());
-  $("find").addEventListener("input", () => list());
-  $("tools").addEventListener("submit", (event) => event.preventDefault());
-  $("more").addEventListener("click", () => { visible += STEP; list(true); });
-  $("pick").addEventListener("click", () => {
-    const on = shownCards.some((card) => !card.chosen);
-    for (const card of shownCards) card.chosen = card.box.checked = on;
+  for (const id of ["model", "verdict", "sort"]) on($(id), "change", () => list());
+  on($("find"), "input", () => list());
+  on($("tools"), "submit", (event) => event.preventDefault());
+  on($("more"), "click", () => { visible += STEP; list(true); });
+  on($("pick"), "click", () => {
+    const checked = shownCards.some((card) => !card.box.checked);
+    for (const card of shownCards) card.box.checked = checked;
     choose();
   });
   list();
-  addEventListener("hashchange", follow);
+  on(window, "hashchange", follow);
   follow();
 }
 
@@ -112,27 +90,23 @@ function list(keep = false) {
     const text = [card.video.name, card.video.id, card.video.dataset, card.video.label, said.said, verdict].join(" ").toLowerCase();
     return (!$("verdict").value || $("verdict").value === verdict) && words.every((word) => text.includes(word));
   });
-  const by = $("sort").value;
-  shownCards.sort((a, b) => {
-    const [x, y] = [says(a)[by] ?? null, says(b)[by] ?? null];
-    if (!by || (x === null && y === null)) return a.number - b.number;
-    if (x === null || y === null) return (x === null) - (y === null);
-    return (x - y) * SORTS[by] || a.number - b.number;
-  });
-  cards.forEach((card) => (card.element.hidden = true));
+  // of what goes from the largest down the name has a minus before it; what is not known is last
+  const [, minus, by] = $("sort").value.match(/(-?)(.*)/);
+  const place = (card) => {
+    const value = says(card)[by] ?? null;
+    return value === null ? Infinity : minus ? -value : value;
+  };
+  if (by) shownCards.sort((a, b) => place(a) - place(b) || a.number - b.number);
   const now = shownCards.slice(0, visible);
-  now.forEach((card) => (card.element.hidden = false));
+  cards.forEach((card) => (card.element.hidden = !now.includes(card)));
   document.querySelector(".cards").append(...shownCards.map((card) => card.element));
   $("more").hidden = shownCards.length <= visible;
   $("count").textContent = `${now.length} of ${shownCards.length} videos shown`;
 }
 
 function choose() {
-  const quote = (text) => {
-    const plain = String(text ?? "");
-    return `"${(/^[=+\-@\t\r]/.test(plain) ? "'" : "") + plain.replaceAll('"', '""')}"`;
-  };
-  const chosen = cards.filter((card) => card.chosen);
+  const quote = (text) => `"${String(text ?? "").replace(/^(?=[=+\-@\t\r])/, "'").replaceAll('"', '""')}"`;
+  const chosen = cards.filter((card) => card.box.checked);
   const columns = ["video_id", "uri", "dataset", "label", "split"];
   const rows = chosen.map(({ video }) => columns.map((name) => quote(video[name === "video_id" ? "id" : name])).join(","));
   const link = $("chosen");
@@ -153,11 +127,8 @@ const waiting = new Map();
 globalThis.viba = (number, text) => waiting.get(number)(text);
 const beside = (number, src) => new Promise((done, failed) => {
   waiting.set(number, done);
-  const script = make("script");
-  script.addEventListener("load", () => script.remove());
-  script.addEventListener("error", () => failed(new Error(`${src} does not lie beside this page`)));
-  script.src = src;
-  document.head.append(script);
+  const onerror = () => failed(new Error(`${src} does not lie beside this page`));
+  document.head.append(make("script", { src, onerror, onload: ({ target }) => target.remove() }));
 });
 
 async function unpack(card) {
@@ -209,15 +180,10 @@ function select(series) {
     const same = video.series.filter((each) => fixed.every((name) => each[name] === series[name]));
     const values = [...new Set(same.map((each) => each[facet]))];
     const buttons = values.map((value) => {
-      const button = make("button", value || (facet === "target" ? "the one explained" : "whole network"));
-      button.type = "button";
-      button.setAttribute("aria-pressed", value === series[facet]);
-      button.addEventListener("click", () => {
+      return makeButton(value || (facet === "target" ? "the one explained" : "whole network"), () => {
         select(best(same.filter((each) => each[facet] === value), series));
-        const again = all("button", $(`by-${facet}`)).find((each) => each.getAttribute("aria-pressed") === "true");
-        again?.focus();
-      });
-      return button;
+        $(`by-${facet}`).querySelector("[aria-pressed=true]").focus();
+      }, { ariaPressed: value === series[facet] });
     });
     $(`by-${facet}`).replaceChildren(...buttons);
   });
@@ -226,40 +192,34 @@ function select(series) {
     $("clip").src = shown.urls[series.view];
   }
   $("clip").hidden = !shown.urls.length;
-  strip();
+  colourSeek();
   step(shown.k);
 }
 
 const mapAt = (k) => shown.series.maps.find((map) => map.k === k);
 const cells = (map) => shown.bytes.subarray(map.at, map.at + map.h * map.w);
 
-function strip() {
-  const n = shown.card.video.frames.length;
-  const means = [...Array(n).keys()].map((k) => {
+// the slider's own track: where its thumb stands is the mean heat of that keyframe
+function colourSeek() {
+  const means = shown.card.video.frames.map((_, k) => {
     const map = mapAt(k);
-    return !map || map.empty ? 0 : cells(map).reduce((a, b) => a + b, 0) / (map.h * map.w) / 255;
+    return !map || map.empty ? 0 : cells(map).reduce((a, b) => a + b, 0) / (map.h * map.w);
   });
   const top = Math.max(...means) || 1;
-  const stops = means.map((mean, k) => {
-    const colour = `rgb(${palette(mean / top).join(" ")})`;
-    return `${colour} ${(100 * k) / n}% ${(100 * (k + 1)) / n}%`;
-  });
-  $("strip").style.background = `linear-gradient(to right, ${stops.join(", ")})`;
+  const end = (k) => `${(100 * k) / (means.length - 1 || 1)}%`;
+  const stops = means.map((mean, k) => `rgb(${palette(mean / top).join(" ")}) ${end(k - 0.5)} ${end(k + 0.5)}`);
+  $("seek").style.backgroundImage = `linear-gradient(to right, ${stops.join(", ")})`;
 }
 
 function step(k) {
   const n = shown.card.video.frames.length;
   shown.k = (k + n) % n;
   const clip = $("clip");
-  if (shown.urls.length && clip.paused) {
-    const at = (shown.k + 0.5) / shown.card.video.fps;
-    if (clip.readyState) clip.currentTime = at;
-    else clip.addEventListener("loadedmetadata", () => (clip.currentTime = at), { once: true });
-  }
+  if (shown.urls.length) clip.currentTime = (shown.k + 0.5) / shown.card.video.fps;
   paint();
   const frame = shown.card.video.frames[shown.k].frame;
   const told = { v: shown.card.video.id, f: frame, ...Object.fromEntries(FACETS.map((name) => [name, shown.series[name]])) };
-  if (clip.paused) history.replaceState(null, "", "#" + new URLSearchParams(told));
+  history.replaceState(null, "", "#" + new URLSearchParams(told));
 }
 
 // five colours of cividis' dark to light, brighter where there is more
@@ -283,7 +243,11 @@ function paint() {
   $("seek").value = k;
   const frame = card.video.frames[k];
   const bits = map?.bits == null ? "" : `, ${map.bits} bits in all`;
-  const says = !map ? "no map of this method" : map.empty ? `empty map: nothing was needed for ${map.target}${bits}${map.why ? "; " + map.why : ""}` : `explains ${map.target}, probability ${map.p.toFixed(2)}${bits}${map.cell ? `, by what it sees in ${map.cell}` : ""}`;
+  const says = !map
+    ? "no map of this method"
+    : map.empty
+      ? `empty map: nothing was needed for ${map.target}${bits}${map.why ? "; " + map.why : ""}`
+      : `explains ${map.target}, probability ${map.p.toFixed(2)}${bits}${map.cell ? `, by what it sees in ${map.cell}` : ""}`;
   $("where").textContent = `Keyframe ${k + 1} of ${card.video.frames.length}, frame ${frame.frame}, ${frame.time.toFixed(2)} s: ${says}`;
   $("seek").setAttribute("aria-valuetext", $("where").textContent);
   if (map && !map.empty) heat(context, canvas, map);
@@ -308,7 +272,6 @@ function heat(context, canvas, map) {
     image.data.set([...palette(value), alpha], 4 * i);
   });
   small.getContext("2d").putImageData(image, 0, 0);
-  context.imageSmoothingEnabled = true;
   context.drawImage(small, 0, 0, canvas.width, canvas.height);
 }
 
@@ -344,7 +307,13 @@ function follow_clip() {
 function play() {
   const clip = $("clip");
   if (!shown.urls.length) return;
-  if (clip.paused) clip.play().catch(() => {}); else { clip.pause(); step(shown.k); }
+  if (clip.paused) clip.play().catch(() => {});
+  else pauseAt(shown.k);
+}
+
+function pauseAt(k) {
+  $("clip").pause();
+  step(k);
 }
 
 function closeVideo() {
@@ -352,11 +321,11 @@ function closeVideo() {
   $("clip").pause();
   $("clip").removeAttribute("src");
   shown.urls.forEach((url) => URL.revokeObjectURL(url));
-  const { open, element } = shown.card;
+  const { card } = shown;
   shown = null;
   history.replaceState(null, "", "#gallery");
-  element.hidden = false; // a link may have opened one that is further down
-  open.focus();
+  card.element.hidden = false; // a link may have opened one that is further down
+  card.open.focus();
 }
 
 // #v=ID&f=FRAME&method=... opens a video; other links are the browser's
@@ -364,28 +333,35 @@ function follow() {
   const want = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
   const card = cards.find((each) => each.video.id === want.v);
   if (card) openVideo(card, { ...want, f: Number(want.f) });
-  else if (want.v) $("count").textContent = `The video ${want.v} of this link is not among those on the page`;
+  else if (want.v) {
+    $("count").textContent = `The video ${want.v} of this link is not among those on the page`;
+    $("count").scrollIntoView();
+  }
 }
 
 if ($("player")) {
-  $("player").addEventListener("close", () => shown && closeVideo());
-  $("close").addEventListener("click", () => $("player").close());
-  $("play").addEventListener("click", play);
-  for (const [name, text, live] of [["play", "Pause", "off"], ["pause", "Play", "polite"], ["emptied", "Play", "polite"]])
-    $("clip").addEventListener(name, () => { $("play").textContent = text; $("where").setAttribute("aria-live", live); });
-  $("seek").addEventListener("input", () => { $("clip").pause(); step(Number($("seek").value)); });
-  for (const id of ["opacity", "threshold", "outline"]) $(id).addEventListener("input", paint);
-  $("own").addEventListener("change", paint);
+  on($("player"), "close", () => shown && closeVideo());
+  on($("close"), "click", () => $("player").close());
+  on($("play"), "click", play);
+  for (const name of ["play", "pause", "emptied"])
+    on($("clip"), name, ({ target }) => {
+      $("play").textContent = target.paused ? "Play" : "Pause";
+      $("where").ariaLive = target.paused ? "polite" : "off";
+    });
+  on($("seek"), "input", () => pauseAt(Number($("seek").value)));
+  for (const id of ["opacity", "threshold", "outline"]) on($(id), "input", paint);
+  on($("own"), "change", paint);
+  startGallery();
 }
 
-addEventListener("keydown", (event) => {
+on(window, "keydown", (event) => {
   const typing = event.target.matches?.("input, select, textarea");
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (shown) {
     if (event.key === " " && !typing && !event.target.matches("button")) { event.preventDefault(); play(); }
     if (typing) return;
     const way = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (way) { $("clip").pause(); step(shown.k + way); }
+    if (way) pauseAt(shown.k + way);
     return;
   }
   if (typing || !cards.length) return;
@@ -396,5 +372,3 @@ addEventListener("keydown", (event) => {
     opens[Math.min(Math.max(at + (event.key === "j" ? 1 : -1), 0), opens.length - 1)]?.focus();
   }
 });
-
-if (cards.length) startGallery();

@@ -1,7 +1,8 @@
 -- The videos that a gallery can show: those with maps, and by what they are sorted.
 -- Grain: one row per (video, model) with a map.
--- said: the class with the largest mean probability over frames, sure: that mean; p_label: the mean probability of the
--- video's own label; loss: -ln p_label in nats, at most 16. localisation: mean AUROC of the maps on the true mask, over
+-- said: the class with the largest mean probability over frames, sure: that mean. score: the mean probability of
+-- fake, of a model that does not know it of the one class that the run explains, else sure; p_label: of the video's
+-- own label; loss: -ln p_label in nats, at most 16. localisation: mean AUROC of the maps on the true mask, over
 -- methods, chance .5; outside: mean share of the heat outside of the face.
 with explained as (
     select distinct
@@ -10,6 +11,16 @@ with explained as (
         model
     from masks
     where error_code is null
+),
+
+asked as (
+    select
+        run_id,
+        model,
+        any_value(target) as class
+    from masks
+    group by run_id, model
+    having count(distinct target) = 1
 ),
 
 probabilities as (
@@ -31,9 +42,16 @@ verdicts as (
         probabilities.model,
         arg_max(probabilities.class, probabilities.probability) as said,
         max(probabilities.probability) as sure,
+        coalesce(
+            any_value(probabilities.probability) filter (where probabilities.class = 'fake'),
+            any_value(probabilities.probability) filter (where probabilities.class = asked.class),
+            max(probabilities.probability)
+        ) as score,
         any_value(probabilities.probability) filter (where probabilities.class = videos.label) as p_label
     from probabilities
     inner join videos using (run_id, video_id)
+    left join asked
+        on probabilities.run_id = asked.run_id and probabilities.model = asked.model
     group by probabilities.run_id, probabilities.video_id, probabilities.model
 ),
 
@@ -69,6 +87,7 @@ final as (
         explained.model,
         verdicts.said,
         verdicts.sure,
+        verdicts.score,
         verdicts.p_label,
         located.localisation,
         outer_heat.outside,

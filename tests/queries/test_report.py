@@ -278,11 +278,20 @@ def test_a_gallery_is_sorted_by_what_its_videos_say(views):
         localisation_frames=[{"video_id": "a", "auroc": 0.5}, {"video_id": "a", "frame": 1, "auroc": 1.0}],
     ) as lake:
         rows = asked(lake, "videos")
-    names = ("video_id", "said", "sure", "p_label", "is_right", "loss", "localisation", "outside")
+    names = ("video_id", "said", "sure", "score", "p_label", "is_right", "loss", "localisation", "outside")
     assert [tuple(row[name] for name in names) for row in rows] == [
-        ("a", "fake", 0.625, 0.375, False, pytest.approx(-np.log(0.375)), 0.75, None),
-        ("b", "real", 0.75, None, None, None, None, None),
+        ("a", "fake", 0.625, 0.625, 0.375, False, pytest.approx(-np.log(0.375)), 0.75, None),
+        ("b", "real", 0.75, 0.25, None, None, None, None, None),
     ]
+
+
+@pytest.mark.parametrize(("targets", "score"), [(("cat", "cat"), 0.25), (("cat", "dog"), 0.75)])
+def test_the_score_of_a_model_without_fakes_is_that_of_the_class_asked_about(views, targets, score):
+    said = [{"class": "dog", "probability": 0.75}, {"class": "cat", "probability": 0.25, "rank": 2}]
+    maps = [{"frame": frame, "target": target} for frame, target in enumerate(targets)]
+    with views(videos=[{}], predictions=said, masks=maps) as lake:
+        (row,) = asked(lake, "videos")
+    assert (row["said"], row["score"]) == ("dog", score)
 
 
 def test_the_choice_takes_one_of_each_kind_in_turn():

@@ -99,7 +99,10 @@ def test_cards_are_sorted_filtered_and_downloaded(opened):
     videos = chrome.execute_script("return JSON.parse(document.getElementById('data').textContent).videos")
     by_id = {video["id"]: number for number, video in enumerate(videos)}
     assert names(chrome) == [0, 1, 2, 3]
-    choose(chrome, "sort", "loss")
+    choose(chrome, "sort", "-score")
+    # p of fake, whatever is said: .75, .375, .25, .125
+    assert names(chrome) == [by_id[each] for each in ("fake-001", "real-001", "fake-000", "real-000")]
+    choose(chrome, "sort", "-loss")
     # p of the own label: .25, .625, .75, .875
     wanted = [by_id[each] for each in ("fake-000", "real-001", "fake-001", "real-000")]
     assert names(chrome) == wanted
@@ -132,6 +135,9 @@ def test_a_video_plays_and_its_methods_switch(opened):
     assert (clip.get_property("videoWidth"), clip.get_property("error")) == (224, None)
     assert pressed(chrome)[:3] == ["zoo", "iba", "l"]
     find(chrome, "#outline").click()
+    # the heat of keyframes lies on the slider, whose thumb goes from the middle of the first to that of the last
+    bands = "const { backgroundImage } = getComputedStyle(document.getElementById('seek')); return backgroundImage"
+    assert re.findall(r"(-?\d+)%", chrome.execute_script(bands)) == ["-50", "50", "50", "150"]
     # iba is hot in the upper left, Grad-CAM everywhere else
     assert pixel(chrome, 0.1, 0.1) > 150
     assert pixel(chrome, 0.9, 0.9) == 0
