@@ -181,6 +181,8 @@ def test_a_link_to_a_video_that_is_not_there_says_so(opened):
     chrome, _ = opened
     chrome.get(chrome.current_url.partition("#")[0] + "#v=gone&f=4")
     until(lambda: "gone of this link is not among" in find(chrome, "#count").text, "said")
+    ((_, top, _, bottom),) = boxes(chrome, "#count")
+    assert 0 <= top < bottom <= chrome.execute_script("return innerHeight")
     # a card that is not among those shown has its place again after its video
     hidden = "const card = document.getElementById('card-1'); card.hidden = true; return card.id"
     number = chrome.execute_script(hidden).removeprefix("card-")
@@ -191,6 +193,22 @@ def test_a_link_to_a_video_that_is_not_there_says_so(opened):
     until(lambda: not find(chrome, "#player").is_displayed(), "closed")
     back = find(chrome, f"#card-{number} .opens")
     until(lambda: chrome.switch_to.active_element == back, "back at its card")
+
+
+def test_a_page_for_which_every_video_is_too_large(opened, page, tmp_path):
+    chrome, _ = opened
+    bare = report(page.parent / "lake", out=tmp_path / "page.html", max_mb=0.001, console=Console(quiet=True))
+    chrome.get(bare.as_uri() + "#v=fake-001&f=4")
+    until(lambda: "fake-001 of this link is not among" in find(chrome, "#count").text, "said")
+    assert not find(chrome, "#tools").is_displayed()
+
+
+def test_a_page_of_no_video_is_printed(opened, tmp_path):
+    chrome, _ = opened
+    lake = write_lake({"runs": [{"config": json.dumps(report_lake.CONFIG)}]}, lake=tmp_path / "lake")
+    chrome.get(report(lake, console=Console(quiet=True)).as_uri())
+    chrome.execute_cdp_cmd("Page.printToPDF", {})
+    assert not severe(chrome)
 
 
 def test_an_empty_map_is_grey_and_says_so(opened):
