@@ -29,8 +29,8 @@ def rows(folder, clips, name="{}.mp4"):
     """Tables of a run that explained the clips of the fixture `portraits`, in `folder` and named as `name` says."""
     uris = {}
     for (label, number), content in clips.items():
-        (folder / label).mkdir(parents=True, exist_ok=True)
         file = folder / label / name.format(number)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
         uris[f"{label}-{number}"] = str(file)
     ids = [{"video_id": video, "frame": frame, "first_frame": frame} for video in uris for frame in FRAMES]

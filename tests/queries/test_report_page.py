@@ -17,8 +17,8 @@ from tests.queries.conftest import until, write_lake
 
 #: what `npm install --no-save axe-core@4.14.1` brings
 AXE = Path(os.environ.get("VIBA_AXE", "node_modules/axe-core/axe.min.js"))
-#: a file cannot be called </script>, for the slash; names of videos can, in a lake (test_report.py)
-NAME = "<script>alert(1)<" + "b>{}.mp4"
+#: its slashes are those of folders, of which the page shows as many as tell two videos apart
+NAME = "</script><script>alert(1)</script>/{}.mp4"
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +181,8 @@ def test_a_link_to_a_video_that_is_not_there_says_so(opened):
     chrome, _ = opened
     chrome.get(chrome.current_url.partition("#")[0] + "#v=gone&f=4")
     until(lambda: "gone of this link is not among" in find(chrome, "#count").text, "said")
+    ((_, top, _, bottom),) = boxes(chrome, "#count")
+    assert 0 <= top < bottom <= chrome.execute_script("return innerHeight")
     # a card that is not among those shown has its place again after its video
     hidden = "const card = document.getElementById('card-1'); card.hidden = true; return card.id"
     number = chrome.execute_script(hidden).removeprefix("card-")
@@ -191,6 +193,22 @@ def test_a_link_to_a_video_that_is_not_there_says_so(opened):
     until(lambda: not find(chrome, "#player").is_displayed(), "closed")
     back = find(chrome, f"#card-{number} .opens")
     until(lambda: chrome.switch_to.active_element == back, "back at its card")
+
+
+def test_a_page_for_which_every_video_is_too_large(opened, page, tmp_path):
+    chrome, _ = opened
+    bare = report(page.parent / "lake", out=tmp_path / "page.html", max_mb=0.001, console=Console(quiet=True))
+    chrome.get(bare.as_uri() + "#v=fake-001&f=4")
+    until(lambda: "fake-001 of this link is not among" in find(chrome, "#count").text, "said")
+    assert not find(chrome, "#tools").is_displayed()
+
+
+def test_a_page_of_no_video_is_printed(opened, tmp_path):
+    chrome, _ = opened
+    lake = write_lake({"runs": [{"config": json.dumps(report_lake.CONFIG)}]}, lake=tmp_path / "lake")
+    chrome.get(report(lake, console=Console(quiet=True)).as_uri())
+    chrome.execute_cdp_cmd("Page.printToPDF", {})
+    assert not severe(chrome)
 
 
 def test_an_empty_map_is_grey_and_says_so(opened):
@@ -339,13 +357,44 @@ def test_the_page_is_printed_with_everything_that_is_folded(opened):
     assert not severe(chrome)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_stands_in_the_way_of_who_cannot_see_it(opened, scheme):
+def test_a_name_that_ends_a_script_is_shown_as_it_is(opened):
+    chrome, _ = opened
+    name = find(chrome, "#card-0 h3").text
+    assert name.partition("/")[2] in (NAME.format("000"), NAME.format("001"))
+    find(chrome, "#card-0 .opens").click()
+    until(lambda: find(chrome, "#title").text == name, "opened")
+    assert not severe(chrome)
+
+
+def test_without_javascript_everything_can_be_read(opened, page):
+    chrome, _ = opened
+    chrome.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        chrome.get(page.as_uri())
+        assert not chrome.find_elements("css selector", "th button, .opens")  # no script has run
+        for selector, n in ((".findings li", 3), (".card h3", 4), (".card img", 4), ("figure svg", 5), (".missing", 1)):
+            found = chrome.find_elements("css selector", selector)
+            assert len(found) >= n
+            assert all(each.is_displayed() for each in found)
+        # what is folded opens by itself
+        for summary in chrome.find_elements("css selector", "details:not([open]).data > summary"):
+            summary.click()
+        tables = chrome.find_elements("css selector", ".scroll table")
+        assert len(tables) > 10
+        assert all(each.is_displayed() and each.find_elements("css selector", "td") for each in tables)
+    finally:
+        chrome.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 360)])
+def test_nothing_stands_in_the_way_of_who_cannot_see_it(opened, scheme, width):
     if not AXE.is_file():
         pytest.skip("no axe-core here: npm install --no-save axe-core@4.14.1, or VIBA_AXE=axe.min.js")
     chrome, _ = opened
     wanted = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 400}
     chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", wanted)
+    chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     try:
         chrome.refresh()
         chrome.execute_script("document.querySelectorAll('details').forEach((each) => (each.open = true))")
@@ -359,3 +408,4 @@ def test_nothing_stands_in_the_way_of_who_cannot_see_it(opened, scheme):
             assert found == []
     finally:
         chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+        chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
