@@ -129,6 +129,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no other change after so many")
     parser.add_argument("--out", help="append each result to this file; what it has is not done again")
     options = parser.parse_intermixed_args()
+    sys.path[0] = str(ROOT)  # not bench/: pandas takes a module named bottleneck for the one that it knows
     if options.kind == "reach":
         raise SystemExit(note_reach(options.reach, options.words or ["tests/unit", "tests/video", "tests/queries"]))
     _preload()
@@ -370,7 +371,6 @@ def note_reach(path: Path, tests: list[str]) -> int:
     """Run tests and add to a file which lines those that pass reach; pytest's exit code."""
     found = json.loads(path.read_text()) if path.exists() else {"seconds": {}, "lines": {}}
     os.chdir(ROOT)
-    sys.path[0] = str(ROOT)
     code = pytest.main([*_OPTIONS, *tests], plugins=[_Reach(found)])
     path.write_text(json.dumps(found))
     return int(code)
