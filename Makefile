@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup newest lock landmarks demo test test-fast test-faults test-e2e test-unit test-queries test-video mutants check clean
+.PHONY: setup newest lock landmarks demo test test-fast test-faults test-e2e test-unit test-queries test-files test-browser mutants check clean
 setup: .venv/.done
 
 .venv/.done: requirements.lock
@@ -40,14 +40,14 @@ $(MESH): | setup
 demo: setup
 	$(BIN)/python -m pipelines demo demo
 
-# all at a time: what needs Ray, which takes longest and goes first, and what does not, with the one thread that its
+# four at a time: what needs Ray, which takes longest and goes first, and what does not, with the one thread that its
 # small networks are fastest with
 test: setup
-	$(MAKE) --no-print-directory --jobs 4 test-e2e test-unit test-queries test-video
+	$(MAKE) --no-print-directory --jobs 4 test-e2e test-unit test-queries test-files test-browser
 
 # for every edit
 test-fast: setup
-	$(MAKE) --no-print-directory --jobs 3 test-unit test-queries test-video
+	$(MAKE) --no-print-directory --jobs 3 test-unit test-queries test-files
 
 # what kills processes, has a store fail and reads broken files: four tests that take as long as the others end to end
 test-faults: setup
@@ -60,11 +60,16 @@ test-unit: setup
 	OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest tests/unit tests/gpu
 
 test-queries: setup
-	OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest tests/queries
+	OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest tests/queries -m "not browser"
 
-# of files and frames: waits for the processes that decode, which leaves the processors to the others
-test-video: setup
-	OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest tests/video
+# of files, frames and stores: waits for the processes that decode and for a server, which leaves the processors to the
+# others
+test-files: setup
+	OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest tests/files
+
+# of pages in Chromium; skipped where there is none
+test-browser: setup
+	nice $(BIN)/python -m pytest tests/queries -m browser
 
 # careless changes, one at a time: which does no test notice (docs/testing.md); an hour
 mutants: setup

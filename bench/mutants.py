@@ -38,7 +38,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "1000"}
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 _TREE: Final = ("operators", "pipelines", "schemas", "queries", "bench", "tests", "docs")
-_OPTIONS: Final = ("-q", "-p", "no:cacheprovider", "--hypothesis-seed=0")
+_OPTIONS: Final = ("-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", "-m", "not browser")
 _FILES: Final = (
     "pyproject.toml",
     "requirements.lock",
@@ -131,7 +131,7 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     sys.path[0] = str(ROOT)  # not bench/: pandas takes a module named bottleneck for the one that it knows
     if options.kind == "reach":
-        raise SystemExit(note_reach(options.reach, options.words or ["tests/unit", "tests/video", "tests/queries"]))
+        raise SystemExit(note_reach(options.reach, options.words or ["tests/unit", "tests/files", "tests/queries"]))
     _preload()
     if options.kind == "named":
         mutants = [each for each in named() if not options.words or any(word in each.name for word in options.words)]

@@ -12,6 +12,7 @@ from pipelines.lake.read import open_lake
 from tests.queries.conftest import until
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium here: it is in the extra dev")
+pytestmark = pytest.mark.browser
 QUIET = Console(quiet=True)
 #: an answer for each place of the order: regions by key, and confidence
 GIVEN = [("14", 3), ("0", 5), ("2", 1), ("356", 2), ("6", 4)]

@@ -599,7 +599,7 @@ def test_the_line_below_a_table_gives_that_table(make_lake, tmp_path, capsys):
     make_lake(lake_of({"iba": {"a1": 0.0}}, auroc=0.25) | {"runs": [later]}, "r2", name="b")
     text = report(lake, "r1", out=tmp_path / "page.html", media="none", console=QUIET).read_text(encoding="utf-8")
     assert json.loads(text.partition('id="data">')[2].partition("</script>")[0])["render"].endswith("--run r1")
-    tried = set()
+    tried, evaluated = set(), set()
     for block in text.split('<h3 id="h-')[1:]:
         name, uri = block.partition('"')[0], re.findall(r'"(data:text/csv[^"]+)"', block)[0]
         line = html.unescape(re.findall(r'class="shell"><code>(.*?)</code>', block)[0])
@@ -609,8 +609,11 @@ def test_the_line_below_a_table_gives_that_table(make_lake, tmp_path, capsys):
             assert main([*words, (QUERIES.parent / file).read_text(encoding="utf-8"), "--format", "csv"]) == 0
             given = capsys.readouterr().out
         else:
-            main(words)  # a check fails: the lake is made by hand
-            assert f"\n{name}: " in capsys.readouterr().out
+            if tuple(words) not in evaluated:
+                main(words)  # a check fails: the lake is made by hand
+                evaluated.add(tuple(words))
+                printed = capsys.readouterr().out
+            assert f"\n{name}: " in printed
             given = (lake / f"evaluation/{name}.csv").read_text(encoding="utf-8")
         assert rounded(csv.reader(io.StringIO(given))) == rounded(read_csv(uri)), name
         tried.add(name)

@@ -15,6 +15,7 @@ from pipelines.report.write import report
 from tests.queries import report_lake
 from tests.queries.conftest import until, write_lake
 
+pytestmark = pytest.mark.browser
 #: what `npm install --no-save axe-core@4.14.1` brings
 AXE = Path(os.environ.get("VIBA_AXE", "node_modules/axe-core/axe.min.js"))
 #: its slashes are those of folders, of which the page shows as many as tell two videos apart

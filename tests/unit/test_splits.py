@@ -22,8 +22,8 @@ def splits(table: pa.Table) -> dict[str, str]:
 
 @st.composite
 def tables(draw, official: bool = False):
-    n = draw(st.integers(1, 40))
-    persons = st.lists(st.integers(0, draw(st.integers(1, 40))), max_size=3)
+    n = draw(st.integers(1, 20))
+    persons = st.lists(st.integers(0, draw(st.integers(1, 20))), max_size=3)
     rows = []
     for i in range(n):
         identities = IDENTITY_SEPARATOR.join(f"p:{person}" for person in draw(persons)) or None

@@ -502,7 +502,7 @@ def test_name_that_is_not_unicode(tmp_path):
 
 
 def test_other_file_systems(tmp_path):
-    """fsspec's memory stands for the ones in the cloud, which take the same way; tests/unit/test_remote.py has S3."""
+    """fsspec's memory stands for the ones in the cloud, which take the same way; tests/files/test_remote.py has S3."""
     encode(tmp_path / "a.mp4", [quadrants()])
     path_of("memory://decode/a.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())
     assert len(images_of("memory://decode/a.mp4")) == 1

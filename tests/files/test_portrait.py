@@ -39,17 +39,20 @@ def test_files_are_named_so_that_pairs_meet(folder):
     assert _frames(folder / "real/000.mp4").shape == (N, 320, 320, 3)
 
 
+@pytest.fixture(scope="module")
+def detector():
+    return dlib.get_frontal_face_detector()
+
+
 @pytest.mark.parametrize("name", ["real/000", "real/001", "real/002", "fake/000", "fake/001"])
-def test_dlib_finds_the_one_face(folder, name):
-    detector = dlib.get_frontal_face_detector()
+def test_dlib_finds_the_one_face(folder, detector, name):
     frames = _frames(folder / f"{name}.mp4")[::3]
     found = [len(detector(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), 0)) for frame in frames]
     assert found.count(1) >= len(frames) - 1
 
 
-def test_the_box_given_to_the_forger_is_where_dlib_sees_the_face():
+def test_the_box_given_to_the_forger_is_where_dlib_sees_the_face(detector):
     frames, boxes = portrait._scene(3, 10)
-    detector = dlib.get_frontal_face_detector()
     for frame, (left, top, width, height) in zip(frames[::4], boxes[::4], strict=True):
         (face,) = detector(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), 0)
         centre = np.array([face.left() + face.width() / 2, face.top() + face.height() / 2])

@@ -17,7 +17,7 @@ from operators.video.identity import video_id
 from operators.video.sandbox import Limits, Sandbox
 from schemas.errors import SampleError
 from schemas.tables import MANIFEST
-from tests.video.in_child import peak_memory_mb
+from tests.files.in_child import peak_memory_mb
 
 PARAMS = ForgeriesParams(forge=ForgeParams(strengths=(1.0,)))
 N = 8

@@ -20,7 +20,7 @@ from operators.video.keyframes import KeyframeParams
 from operators.video.sandbox import Limits, Sandbox
 from schemas.errors import SampleError
 from schemas.tables import FRAMES, INPUT, MANIFEST, VIDEOS, item
-from tests.video.in_child import killed_once, peak_memory_mb
+from tests.files.in_child import killed_once, peak_memory_mb
 
 INPUTS = (View(96), View(64), View(80, shows="flow"))
 PARAMS = PrepareParams()

@@ -13,7 +13,7 @@ import pytest
 
 from operators.video.sandbox import Limits, Sandbox
 from schemas.errors import SampleError
-from tests.video import in_child
+from tests.files import in_child
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -173,7 +173,7 @@ def test_child_ends_when_its_parent_is_killed(function, tmp_path):
     began = tmp_path / "began"
     script = f"""
 from operators.video.sandbox import Limits, Sandbox
-from tests.video import in_child
+from tests.files import in_child
 sandbox = Sandbox(Limits())
 print(sandbox.run(in_child.child_pid), flush=True)
 sandbox.run(in_child.{function}, {str(began)!r})
