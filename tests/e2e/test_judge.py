@@ -1,7 +1,10 @@
 """Judging the maps of a run: the tables check out, nothing is explained again, and a kill costs nothing."""
 
 import json
+import random
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -110,6 +113,34 @@ def test_what_a_kill_leaves_is_gone_on_from_as_if_nothing_had_happened(judged, v
     assert [path.stat().st_mtime_ns for path in kept] == stamps
     assert not list(lake.rglob("*.part"))
     assert not layout.maps_to_judge(run_id).exists()
+
+
+@pytest.mark.faults
+def test_killed_in_mid_run_and_gone_on_with_as_if_nothing_had_happened(explained, judged, killable, viba, tmp_path):
+    """kill -9 of driver, Ray and workers at a random moment from the first file of a table to the first commit, or up
+    to half a second later."""
+    seed = time.time_ns()
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    lake = tmp_path / "lake"
+    shutil.copytree(explained, lake)
+    layout, command = Layout(lake), ("judge", "--lake", lake, *FEW)
+    (run_id,) = layout.run_ids()
+    n_files = rng.randint(1, len(JUDGE_TABLES))
+
+    def begun() -> bool:
+        folders = [layout.table(run_id, table.name) for table in JUDGE_TABLES]
+        return sum(1 for folder in folders for _ in folder.glob("*")) >= n_files
+
+    assert killable(*command).kill_when(begun, rng) == (-signal.SIGKILL, "")
+    finished = layout.committed(JUDGE, run_id)
+    assert len(finished) < 3, "nothing was left to do"
+    kept = [layout.table(run_id, table.name) / each.name for each in finished for table in JUDGE_TABLES]
+    stamps = [path.stat().st_mtime_ns for path in kept]
+    assert f"{3 - len(finished)} videos to do" in viba(*command).out
+    assert rows(lake) == rows(judged[0])
+    assert [path.stat().st_mtime_ns for path in kept] == stamps
+    assert not list(lake.rglob("*.part"))
 
 
 def video_of(checkpoint: Path) -> str:
