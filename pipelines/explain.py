@@ -30,7 +30,7 @@ from pipelines.lake.lock import locked
 from pipelines.lake.read import committed
 from pipelines.lake.sink import LakeSink, checkpointed
 from pipelines.prepare import all_views, prepare_stage
-from pipelines.probe import probe
+from pipelines.probe import cuts_there, probe
 from pipelines.screen import logged, say
 from pipelines.stream import streamed
 from schemas.errors import TRANSIENT
@@ -96,11 +96,12 @@ def _explain(
 def _run(config: Config, layout: Layout, kept: tuple[Kept, ...], keep: bool, todo: int, console: Console) -> None:
     """Start or join Ray, and do what is `todo`."""
     run_id = config.run_id
-    cuts = probe(config)
+    here = probe(config)
+    cluster = connect(config.resources, console)
+    cuts = cuts_there(config, cluster, here)
     for (model, _), cut in cuts.items():
         if cut.slower is not None:
             say(console, f"{model} {cut.slower}", "yellow")
-    cluster = connect(config.resources, console)
     runs.begin(config, layout, cuts)
     if any(STATISTICS in method.needs for method in config.made_methods):
         keep_statistics(config, layout.manifest(run_id), layout.statistics(run_id), kept, cluster, console)

@@ -3,6 +3,7 @@
 import gc
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,8 +13,9 @@ from operators.methods import statistics
 from operators.models.spec import spec_for
 from operators.models.weights import Detector, load_model, save_model
 from pipelines import config as configs
+from pipelines.cluster import Cluster
 from pipelines.errors import UserError
-from pipelines.probe import Cut, probe
+from pipelines.probe import Cut, cuts_there, probe
 
 
 def config(model: str, *layers: str, tables: dict | None = None, **given) -> configs.Config:
@@ -35,6 +37,25 @@ def test_it_tells_how_each_layer_is_cut(monkeypatch):
     for cut in probe(run).values():
         assert (cut.kind, cut.folded) == ("hooks", False)
         assert "several times as long" in str(cut.slower)
+
+
+def test_on_a_gpu_it_is_known_how_a_layer_is_cut_there(monkeypatch):
+    run = config("resnet10t", "layer3")
+    here, asked = probe(run), []
+
+    def remote(**resources):
+        asked.append(resources)
+        monkeypatch.setattr(Detector, "load", untraceable(Detector.load))  # as a GPU's kernels might have it
+        return lambda work: SimpleNamespace(remote=work)
+
+    monkeypatch.setattr("pipelines.probe.ray", SimpleNamespace(remote=remote, get=lambda result: result))
+    cluster = Cluster(1, 4, 0, 4, 8, 4, 1)
+    assert cuts_there(run, cluster, here) == here
+    assert cuts_there(run, replace(cluster, gpus_per_actor=1), {}) == {}
+    assert not asked
+    (cut,) = cuts_there(run, replace(cluster, gpus_per_actor=0.5), here).values()
+    assert (cut.kind, cut.folded) == ("hooks", False)
+    assert asked == [{"num_cpus": 4, "num_gpus": 0.5}]
 
 
 def test_nothing_of_a_model_stays_in_memory():
