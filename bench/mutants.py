@@ -55,6 +55,7 @@ _SAMPLED: Final = (
 )
 #: of the tests that reach a change, the quickest that take so long together
 _TESTS_S: Final = 60
+_OF_DEFAULTS: Final = ("tests/unit/test_config.py::test_every_field", "tests/unit/test_docs.py::")
 #: a change without end: how many times as long as its tests it may compute, and wait on a busy machine
 _CPU, _WAIT, _LEAST_S = 5, 15, 30
 _COMPARISONS: Final = {
@@ -299,6 +300,8 @@ def tests_of(mutant: Mutant, reach: dict[str, Any]) -> tuple[list[str], float]:
         else:
             name = f"/test_{Path(mutant.file).stem}.py::"
             chosen = {each for each in seconds if name in each}
+        if (first, last) != mutant.around[0]:  # as it is imported: a default may be, which the docs are compared with
+            chosen |= {each for each in seconds if each.startswith(_OF_DEFAULTS)}
     # one file after the other, or what the tests of a file share would be made again and again
     of_file = Counter[str]()
     for test in chosen:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from pipelines.annotate.answers import read
 from pipelines.annotate.clips import Shown, choose, order, token
+from pipelines.annotate.export import _videos
 from pipelines.annotate.take import take
 from pipelines.errors import UserError
 from pipelines.lake.read import open_lake
@@ -185,6 +186,19 @@ def test_a_file_that_is_no_text_is_named(tmp_path):
     (tmp_path / "x.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match=r"cannot read .*x\.csv"):
         read(tmp_path / "x.csv")
+
+
+def test_people_are_asked_about_videos_with_an_explained_frame_which_is_shown_first(make_lake):
+    frames = [
+        *({"video_id": "v", "frame": each, "time_s": each / 25, "status": "ok"} for each in (9, 4, 7)),
+        {"video_id": "v", "frame": 1, "time_s": 1 / 25, "status": "no_face"},
+        {"video_id": "w", "frame": 2, "time_s": 2 / 25, "status": "ok"},
+        {"video_id": "x", "frame": 3, "time_s": 3 / 25, "status": "no_face"},
+    ]
+    videos = [{"video_id": each, "uri": each, "label": "fake"} for each in "vwx"]
+    videos[1]["status"] = "error"
+    (found,) = _videos(make_lake({"runs": [{}], "videos": videos, "frames": frames}))
+    assert (found["video_id"], found["first_face_s"]) == ("v", 4 / 25)
 
 
 IDS = [f"v{number}" for number in range(20)]

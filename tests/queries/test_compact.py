@@ -1,7 +1,10 @@
 """Many small blocks become a large one: a reader sees the same rows before, meanwhile and afterwards."""
 
+import os
+
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from pipelines.lake import blocks, compact
 from pipelines.lake.layout import PENDING, Layout
@@ -55,6 +58,21 @@ def test_the_rows_are_the_same_in_fewer_files(lake, make_lake):
     compact.sweep(lake, EXPLAIN, "r1", older_than_s=0)
     assert files(lake) == n_files / 7
     assert len(rows(lake)["videos"]) == 10
+
+
+def test_beside_a_run_small_blocks_become_large_ones_and_what_they_replaced_long_ago_goes(lake, monkeypatch):
+    monkeypatch.setattr(compact, "MANY", 7)
+    before, n_files = rows(lake), files(lake)
+    compact.compact(lake, EXPLAIN, "r1", many=7, large=3)
+    (first, _) = [each for each in blocks.committed(lake, EXPLAIN, "r1")[0] if blocks.replaced_by(each)]
+    long_ago = first.stat().st_mtime - 24 * 3600
+    os.utime(first, (long_ago, long_ago))
+    with compact.compacting(lake, EXPLAIN, "r1", Console(quiet=True)):
+        pass
+    # one is alone, two were made of three each, and beside the later one its three still lie
+    assert files(lake) == n_files * (1 + 2 + 3) / 7
+    assert rows(lake) == before
+    assert not blocks.damage(lake, EXPLAIN, "r1", thorough=True)
 
 
 def test_blocks_whose_inputs_others_read_stay(lake):

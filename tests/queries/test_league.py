@@ -137,6 +137,18 @@ def test_ranks_and_agreement(plain):
     assert plain["league_agreement"][0]["metrics"] == ["srg", "auroc"]
 
 
+def test_a_table_without_a_row_has_its_columns():
+    """Of one method there is nothing to agree on."""
+    lake = lake_of()
+    faithfulness = [each for each in lake["faithfulness"] if each["method"] == "iba"]
+    maps = [each for each in lake["judged_maps"] if each["method"] == "iba"]
+    with views_of(lake_of(faithfulness=faithfulness, judged_maps=maps)) as connection:
+        league.prepare(connection)
+        found = league.league(connection, connection.sql(queries("tables")["league"]).to_arrow_table())
+    assert found["league_agreement"].num_rows == 0
+    assert found["league_agreement"].column_names == ["model", "layer", "kendall_w", "p", "n_methods", "metrics"]
+
+
 def test_who_does_not_beat_a_control_is_named(plain):
     rows = {row["method"]: row["loses_to"] for row in plain["league"]}
     # IBA is as good as the centre on the true mask alone, and there as good as its own mean map

@@ -535,6 +535,10 @@ def both(make_lake, tmp_path):
             "videos": videos,
             "predictions": [{"video_id": each, "prob_fake": score} for each, score in scores.items()],
             "masks": [{"video_id": each, "empty": each == "a"} for each in scores],
+            "localisation_frames": [
+                {"video_id": each, "auroc": score, "heat_inside": score, "chance": 0.125}
+                for each, score in scores.items()
+            ],
         }
 
     make_lake(tables({"a": 0.5, "b": 0.75, "c": 0.25, "e": 0.875}, 2), "r1", name="a")
@@ -554,6 +558,8 @@ def test_two_runs_are_compared_by_person_on_the_videos_that_both_have(make_lake,
     assert 0.1875 <= told["difference_low"] <= 0.21875 <= told["difference_high"] <= 0.25
     # r1 explains layer l by the same name that r2's rows have
     assert rows["iba", "empty"]["difference"] == 0
+    gain = rows["iba", "heat_gain"]  # heat in the true mask less its area
+    assert (gain["here"], gain["there"], rows["iba", "auroc"]["here"]) == (0.5 - 0.125, 0.28125 - 0.125, 0.5)
     assert rows["iba", "empty"]["p_holm"] == 1
     settings = {row["what"]: (row["here"], row["there"]) for row in found["against_configs"].to_pylist()}
     assert settings["run"] == ("r1", "r2")

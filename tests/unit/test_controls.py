@@ -77,11 +77,12 @@ def test_smooth_noise_correlates_as_white_noise_through_a_gaussian():
 
 
 def test_edges_are_where_the_brightness_changes():
-    """Red from column 100 on: Sobel / 8 of .299 is .1495 on two columns of cell 12, the mean over 8 columns .0374."""
-    inputs = torch.full((1, 3, 256, 256), -1.0)
-    inputs[:, 0, :, 100:] = 1
-    found = maps(Edges(), inputs)[0]
-    torch.testing.assert_close(found[:, 12], torch.full((32,), 0.299 / 2 * 2 / 8))
+    """Of red from column 100 on Sobel / 8 of .299 is .1495 on two columns of cell 12, the mean over 8 columns .0374."""
+    for channel, brightness in ((1, 0.587), (2, 0.114), (0, 0.299)):
+        inputs = torch.full((1, 3, 256, 256), -1.0)
+        inputs[:, channel, :, 100:] = 1
+        found = maps(Edges(), inputs)[0]
+        torch.testing.assert_close(found[:, 12], torch.full((32,), brightness / 2 * 2 / 8))
     assert max(found[:, :12].max(), found[:, 13:].max()) < 1e-6
     turned = maps(Edges(), inputs.transpose(2, 3))[0]
     torch.testing.assert_close(turned, found.T)

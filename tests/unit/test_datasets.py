@@ -203,7 +203,12 @@ def test_dfdc(tmp_path):
     }
     (part / "metadata.json").write_text(json.dumps(meta))
     (test / "labels.csv").write_text("filename,label\nccc.mp4,1\n")
+    final = tmp_path / "final"  # which says it otherwise
+    clips(tmp_path, "final/ddd.mp4", "final/eee.mp4")
+    (final / "metadata.json").write_text(json.dumps({"ddd.mp4": {"is_fake": 1}, "eee.mp4": {"is_fake": 0}}))
     found, problems = rows("DFDC", tmp_path)
+    assert found.pop("final/ddd.mp4")["label"] == "fake"
+    assert found.pop("final/eee.mp4")["label"] == "real"
     assert {path: facts(row) for path, row in found.items()} == {
         "dfdc_train_part_0/aaa.mp4": ("real", None, "dfdc:aaa", "train"),
         "dfdc_train_part_0/bbb.mp4": ("fake", "DFDC", "dfdc:aaa", "train"),

@@ -162,6 +162,11 @@ def test_variants():
     expected = [np.corrcoef(perfect().ravel(), each.ravel())[0, 1] for each in half]
     assert first[""]["same_map"] == pytest.approx(np.mean(expected), abs=1e-5)
     assert first["mean_map"]["auroc"] != first[""]["auroc"] == 1
+    means = [
+        row["auroc"]
+        for row in judged(video("v", [mask("m", sum(each / each.max() for each in half))]))[0]["judged_maps"]
+    ]
+    assert first["mean_map"]["auroc"] == pytest.approx(means[0], abs=2e-3)  # its own, at the input
     assert first["blur16"]["gini"] < first[""]["gini"]
     assert first["blur16"]["same_map"] is None
     (alone,) = judged(video("v", [mask("m", perfect())]), params=replace(PARAMS, variants=("mean_map",)))
@@ -256,6 +261,18 @@ def test_passes_are_not_more_than_announced(monkeypatch):
     attacks = 3 * 4 + 5
     assert row["passes"] <= params.passes(4, nes=False)
     assert row["passes"] <= sum(seen) <= row["passes"] + attacks
+
+
+def test_passes_by_hand():
+    """One plain, full and empty ends for each fill, 8 sizes of 6 sets; of 3 maps two orders of 3 steps between the ends
+    and ROAD's five shares in both; top 1, 2, 3 of each map and 5 by chance are attacked by 2 steps."""
+    params = JudgeParams(steps=4, fills=("blur", "mean"), sensitivity_sets=6, pgd_steps=2, nes_steps=7)
+    removal = 1 + 2 * 2 + 8 * 6 + 3 * (2 * 2 * 3)
+    road, attacks = 3 * 2 * 5, 3 * 3 + 5
+    assert params.passes(3, nes=False) == removal + road + attacks * 2
+    assert params.passes(3, nes=True) == removal + road + attacks * (2 + 40 * 7)
+    assert replace(params, road=False).passes(3, nes=False) == removal + attacks * 2
+    assert params.passes(3, nes=True, still=False) == removal  # of a clip
 
 
 def test_no_memory_is_an_error_row(monkeypatch):

@@ -79,6 +79,15 @@ def test_an_outline_that_leaves_the_crop_keeps_its_ring():
     face = proportions()
     near = replace(face, outline=(face.outline - 0.5) * 1.15 + 0.5)  # the hairline is above the crop by .002
     assert FACE_REGIONS[region_labels(near, SIZE)[0, SIZE // 2]] == "edges"
+    outside = replace(face, outline=(face.outline - 0.5) * 1.2 + 0.5)  # by .024, of the ring's .053
+    labels = region_labels(outside, SIZE)
+    assert FACE_REGIONS[labels[0, SIZE // 2]] == "edges"
+    # as in a crop that shows all of it, of which this one is the middle
+    whole = {
+        part: (getattr(outside, part) - 0.5) / 2 + 0.5 for part in ("outline", "eye_left", "eye_right", "nose", "mouth")
+    }
+    middle = region_labels(replace(face, **whole), 2 * SIZE)[SIZE // 2 : -SIZE // 2, SIZE // 2 : -SIZE // 2]
+    assert (middle == labels).mean() > 0.98
 
 
 def test_uniform_heat_scores_the_area_and_the_shares_are_a_partition():
