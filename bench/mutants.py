@@ -293,14 +293,13 @@ def tests_of(mutant: Mutant, reach: dict[str, Any]) -> tuple[list[str], float]:
         chosen = {*lines.get("1", ()), *(each for each in seconds if each.startswith(files))}
     else:
         reached = {int(line): tests for line, tests in lines.items()}
-        for first, last in mutant.around:
-            chosen = {test for line, tests in reached.items() if first <= line <= last for test in tests}
-            if chosen:
-                break
-        else:
-            name = f"/test_{Path(mutant.file).stem}.py::"
-            chosen = {each for each in seconds if name in each}
-        if (first, last) != mutant.around[0]:  # as it is imported: a default may be, which the docs are compared with
+        around = [
+            {test for line, tests in reached.items() if first <= line <= last for test in tests}
+            for first, last in mutant.around
+        ]
+        name = f"/test_{Path(mutant.file).stem}.py::"
+        chosen = next(filter(None, around), {each for each in seconds if name in each})
+        if not around[0]:  # runs as it is imported: a default may be, which the docs are compared with
             chosen |= {each for each in seconds if each.startswith(_OF_DEFAULTS)}
     # one file after the other, or what the tests of a file share would be made again and again
     of_file = Counter[str]()
