@@ -17,6 +17,7 @@ from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.judge import _begin, _plan, _views, _write_maps
 from pipelines.lake.layout import Layout
+from pipelines.lake.read import queries
 from schemas.tables import JUDGE, VIDEO_ROW
 
 PARAMS = JudgeParams(max_frames=3, nes_frames=1, variants=("mean_map",), steps=4, pgd_steps=2, sanity_frames=0)
@@ -60,6 +61,16 @@ def test_frames_are_chosen_by_a_hash_and_passes_counted_of_those_alone(views):
     passes = [PARAMS.passes(n_maps[frame], nes=place == 0) for place, frame in enumerate(explained[:3])]
     assert plan.passes == {"m": sum(passes)}
     assert all_of_them.passes == {"m": sum(PARAMS.passes(each, nes=False) for each in n_maps.values())}
+
+
+def test_what_explaining_again_costs_is_what_the_maps_of_its_frames_took(views):
+    """Grad-CAM knows it, of two layers; what a method of an older version took is not known and nothing."""
+    frame = {"video_id": "v", "frame": 0, "saliency": [1.0, 0.0]}
+    masks = [frame | {"layer": layer, "evaluations": n} for layer, n in (("a", 3), ("b", 5), ("c", None))]
+    masks.append(frame | {"frame": 4, "first_frame": 4, "evaluations": None})
+    with views(videos=[{"video_id": "v"}], masks=masks) as lake:
+        found = lake.sql(queries("judge")["samples"]).fetchall()
+    assert sorted(found) == [("v", 0, "m", "fake", 3, 8), ("v", 4, "m", "fake", 1, 0)]
 
 
 def test_every_video_is_judged_with_its_own_maps_and_their_sum(views, tmp_path, monkeypatch):

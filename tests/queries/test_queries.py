@@ -1,6 +1,7 @@
 """Every query binds against empty tables and keeps the house's form; the report counts what is there."""
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 
@@ -120,6 +121,49 @@ def test_report_counts(views):
             ("metrics", 1, 0.5, 0.5, 0.5),
         ],
     }
+
+
+def test_sources_count_each_split(views):
+    splits = ["train", "train", "train", "val", "val", "test", None]
+    with views(videos=[{"video_id": str(n), "split": split} for n, split in enumerate(splits)]) as lake:
+        assert lake.sql(queries("summary")["sources"]).fetchall() == [("d", None, None, 3, 2, 1, 7)]
+
+
+def test_what_models_say_is_said_without_the_bottleneck_of_the_run_and_its_videos(views):
+    through = {"method": "iba", "layer": "l", "target": "fake"}
+    with views(
+        predictions=[
+            {"video_id": "v", "prob_fake": 0.75},
+            {"video_id": "v", "prob_fake": 1.0, **through},
+            {"video_id": "w", "prob_fake": 0.25},
+            {"video_id": "x", "prob_fake": 0.5},
+            {"run_id": "r2", "video_id": "v", "prob_fake": 0.875},
+        ]
+    ) as lake:
+        found = lake.sql(queries("export")["said"], params={"run_id": "r1", "video_ids": ["v", "w"]}).fetchall()
+    assert sorted(found) == [("v", 0, "m", "fake", 0.75), ("w", 0, "m", "real", 0.75)]
+
+
+def test_of_ids_that_begin_alike_the_exact_one_comes_first_and_of_its_runs_the_latest(views):
+    runs = [{"run_id": f"r{day}", "started_at": datetime(2026, 1, day, tzinfo=UTC)} for day in (1, 3, 2)]
+    videos = [{"run_id": f"r{day}", "video_id": name} for day in (1, 2, 3) for name in ("ab", "abc")]
+    with views(runs=runs, videos=[*videos, {"run_id": "r1", "video_id": "b"}]) as lake:
+        found = lake.sql(queries("render")["video"], params={"video_id": "ab"}).fetchall()
+    assert [row[:2] for row in found] == [
+        *(("r3", "ab"), ("r2", "ab"), ("r1", "ab")),
+        *(("r3", "abc"), ("r2", "abc"), ("r1", "abc")),
+    ]
+
+
+def test_a_detector_is_trained_on_what_the_latest_run_found(views):
+    runs = [{"run_id": f"r{day}", "started_at": datetime(2026, 1, day, tzinfo=UTC)} for day in (1, 2)]
+    videos = [{"run_id": run, "video_id": name} for run in ("r1", "r2") for name in ("v", "w", "x")]
+    videos[4] |= {"status": "error", "error_stage": "prepare", "error_code": "empty_file"}  # r2's w
+    videos[2] |= {"status": "no_face"}
+    videos[5] |= {"status": "no_face"}
+    with views(runs=runs, videos=videos) as lake:
+        found = lake.sql(queries("samples")["explained"]).fetchall()
+    assert [row[:2] for row in found] == [("r2", "v"), ("r1", "w")]
 
 
 def test_maps_to_draw_come_with_what_the_model_says_of_their_class(views):
