@@ -160,6 +160,11 @@ def exchanged(table, one, other, column):
     return exchange
 
 
+def below_zero(tables):
+    """Which add up to 1 all the same."""
+    tables["closed"][0]["probability"], tables["closed"][1]["probability"] = 1.25, -0.25
+
+
 def repeated(table):
     return lambda tables: tables[table].append(tables[table][0])
 
@@ -300,6 +305,7 @@ DEFECTS = [
     ("ranges_closed", changed("closed", probability=0.5), "do not add up to 1", 1),
     ("ranges_closed", changed("closed", probability=np.nan), "do not add up to 1", 1),
     ("ranges_closed", exchanged("closed", 0, 1, "probability"), "not the most probable", 1),
+    ("ranges_closed", below_zero, "do not add up to 1", 1),
     ("ranges_metrics", changed("metrics", n_frames=0), "no frames", 1),
     ("ranges_metrics", changed("metrics", n_empty=3), "n_empty outside", 1),
     ("ranges_metrics", changed("metrics", n_empty=-1), "n_empty outside", 1),

@@ -181,6 +181,18 @@ def test_figure2_by_hand(views):
     assert found["nose"]["p"] == pytest.approx(1)
 
 
+def test_chance_in_figure2_is_so_many_or_more(views):
+    """Of four videos people name a region in two and maps in two, one of them the same: all but one choice of six have
+    at least that."""
+    names = [f"v{index}" for index in range(4)]
+    given = [row for name, each in zip(names, ["E", "E", "L", "L"], strict=True) for row in answers(name, each)]
+    shown = [row for name, each in zip(names, ["L", "E", "E", "L"], strict=True) for row in heat(name, each)]
+    with views(videos=videos(*names), regions=shown, annotations=given) as lake:
+        found = {row["region"]: row for row in rows(lake, "figure2")}
+    assert found["edges"]["match"] == 1 / 4
+    assert found["edges"]["p"] == pytest.approx(5 / 6)
+
+
 def test_the_papers_table_4_is_what_regions_drawn_at_random_score():
     """docs/people.md: people name three of six regions; m of six are drawn, every choice as likely."""
 

@@ -166,6 +166,56 @@ def test_a_detector_is_trained_on_what_the_latest_run_found(views):
     assert [row[:2] for row in found] == [("r2", "v"), ("r1", "w")]
 
 
+THROUGH = {"method": "iba", "layer": "l", "target": "fake"}
+SCORED = {
+    "videos": [
+        *(
+            {"video_id": name, "label": label}
+            for name, label in (("v", "fake"), ("w", "real"), ("x", None), ("y", "cat"))
+        ),
+    ],
+    "predictions": [
+        *({"video_id": "v", "frame": frame, "prob_fake": p} for frame, p in ((0, 0.75), (4, 0.25))),
+        {"video_id": "v", "prob_fake": 1.0, **THROUGH},
+        *({"video_id": name, "prob_fake": 0.125} for name in "wxy"),
+        {"video_id": "w", "model": "zoo", "class": "cat", "probability": 0.875},
+    ],
+}
+
+
+def test_a_score_is_the_mean_of_what_the_model_alone_says_of_a_labelled_video(views):
+    with views(**SCORED) as lake:
+        found = lake.sql("select video_id, model, label, score from scores order by all").fetchall()
+        league.prepare(lake)
+        persons = lake.sql(queries("league")["predictions"]).fetchall()
+    assert found == [("v", "m", "fake", 0.5), ("w", "m", "real", 0.125)]
+    assert [(row[0], row[1], row[3], row[4]) for row in persons] == [("m", "v", 1.0, 0.5), ("m", "w", 0.0, 0.125)]
+
+
+def test_only_videos_with_a_map_are_exported(views):
+    videos = [{"video_id": each} for each in "vwx"] + [{"run_id": "r2", "video_id": "y"}]
+    masks = [
+        {"video_id": "v"},
+        {"video_id": "v", "frame": 4, **FAILED_MAP},
+        {"video_id": "w", **FAILED_MAP},
+        {"run_id": "r2", "video_id": "x"},
+        {"run_id": "r2", "video_id": "y"},
+    ]
+    with views(videos=videos, masks=masks) as lake:
+        found = lake.sql(queries("export")["videos"], params={"run_id": "r1"}).fetchall()
+    assert [row[0] for row in found] == ["v"]
+
+
+def test_sanity_counts_videos_once(views):
+    tests = [
+        {"video_id": video, "frame": frame, "similarity": value}
+        for video, frame, value in (("v", 0, 0.5), ("v", 4, -0.25), ("w", 0, 0.75))
+    ]
+    with views(sanity=tests) as lake:
+        found = lake.sql(queries("report")["sanity"]).fetchall()
+    assert found == [("m", "iba", "l", "weights", 1.0, "fc", 2, 0.5)]
+
+
 def test_maps_to_draw_come_with_what_the_model_says_of_their_class(views):
     through = {"method": "iba", "layer": "l"}
     clip = {"span_frames": 4, "box_x": 8, "scale": 0.25}

@@ -440,7 +440,7 @@ def test_duplicates_are_videos_of_different_splits_with_half_of_their_keyframes_
     #: four bits, one in each of four words of 13: the fifth word is the same
     near = 0xF0F0_F0F0_F0F0_F0F0 ^ (1 | 1 << 13 | 1 << 26 | 1 << 39)
     prints = {
-        "a": ("train", [0xF0F0_F0F0_F0F0_F0F0, other]),
+        "a": ("train", [0xF0F0_F0F0_F0F0_F0F0, other, None]),  # a picture of nothing is like no other
         "b": ("test", [near, 7]),  # one of two
         "c": ("test", [near ^ 1 << 63, 7, 8]),  # five bits
         "d": ("test", [near, 7, 8]),  # one of two, for a has two

@@ -1,5 +1,6 @@
 """Concept clips: what is in a box, followed and standing still, found by a CSV or a detector, and clips of nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torchvision.models as zoo
 
 from operators.concepts import ObjectConcepts, Objects
 from operators.inputs.faces import Box
-from operators.tcav.clips import ConceptParams, Found, concept_clips
+from operators.tcav.clips import FACE, REGIONS, ConceptParams, Found, concept_clips
 from operators.tcav.objects import coco_classes, find_objects, load_detector
 from operators.video.encode import write_video
 from operators.video.sandbox import Limits
@@ -70,6 +71,16 @@ def test_what_is_in_a_box_is_followed_and_stands_still(video):
     # the crop goes with the square, which has moved by 12 pixels of 32 after 6 frames; a box that stays loses half
     assert pixels(moving)[-1, 6:18, 6:18].mean() > 200
     assert [row["concept"] for row in rows[2:]] == ["random"] * FEW.random_per_video
+
+
+def test_parts_of_a_face_lie_in_its_box(video):
+    face = Found(FACE, 0, Box(16, 26, 32, 24, 1.0))
+    rows = concept_clips(video, "v", replace(FEW, regions=True), [face])
+    boxes = {row["concept"]: tuple(row[side] for side in ("x", "y", "width", "height")) for row in rows}
+    x, y, width, height = boxes[FACE]
+    for name, (left, top, right, bottom) in REGIONS.items():
+        shares = left * width, top * height, (right - left) * width, (bottom - top) * height
+        assert boxes[name] == pytest.approx(np.add(shares, (x, y, 0, 0)), abs=1)
 
 
 def test_random_clips_are_a_videos_own(video):

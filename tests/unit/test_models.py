@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import time
+from dataclasses import replace
 
 import huggingface_hub
 import numpy as np
@@ -150,6 +151,18 @@ def cut_off(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "hub"
+
+
+def test_classes_have_names_of_their_own():
+    with pytest.raises(ValueError, match="resnet10t has two classes named 'b': tables tell them by their names"):
+        replace(spec_for("resnet10t"), classes=("a", "b", "c", "b"))
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"), [("test_mambaout", "NHWC"), ("swin_tiny_patch4_window7_224", "NHWC"), ("resnet10t", "NCHW")]
+)
+def test_it_is_known_where_a_models_channels_are(name, layout):
+    assert spec_for(name).layout == layout
 
 
 def test_without_a_connection_there_is_one_line_and_no_waiting(cut_off):

@@ -229,6 +229,14 @@ def test_batch_norm_settles_on_as_many_genuine_as_forged_samples():
     torch.testing.assert_close(norm.running_mean, middle)
 
 
+def test_where_bfloat16_is_fast_pictures_are_trained_in_it_and_clips_on_a_gpu_alone(monkeypatch):
+    picture, clip = spec_for("resnet10t"), spec_for("small3d", "frame")
+    for fast in (True, False):
+        monkeypatch.setattr("operators.models.running.fast_bfloat16", lambda _, fast=fast: fast)
+        found = [trains_in_bfloat16(spec, torch.device(kind)) for spec in (picture, clip) for kind in ("cpu", "cuda")]
+        assert found == [fast, fast, False, fast]
+
+
 def test_the_gradient_of_a_clip_models_weights_is_not_what_was_in_memory():
     """A processor's bfloat16 leaves it so where two cells of time are left."""
     spec, device = spec_for("small3d", "frame"), torch.device("cpu")
