@@ -572,6 +572,17 @@ def test_the_command_says_when_the_official_split_has_one_side(tmp_path):
     assert set(pq.read_table(tmp_path / "m.parquet")["split"].to_pylist()) > {"train"}
 
 
+def test_the_command_divides_by_its_seed(tmp_path):
+    clips(tmp_path, *(f"real/{name}.mp4" for name in "abcdefgh"))
+
+    def divided(seed: int) -> list[str]:
+        command.manifest("folder", tmp_path, tmp_path / "m.parquet", Console(quiet=True), seed=seed)
+        return pq.read_table(tmp_path / "m.parquet")["split"].to_pylist()
+
+    assert divided(1) == divided(1)
+    assert len({tuple(divided(seed)) for seed in range(5)}) > 1
+
+
 def test_every_dataset_is_documented():
     text = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text()
     assert [name for name in datasets.NAMES if f"`{name}`" not in text] == []

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import huggingface_hub
 import numpy as np
@@ -18,6 +19,7 @@ from operators.models.running import to_input
 from operators.models.spec import PAPER_LAYERS, VGG11_FLOW, XCEPTION, spec_for
 from operators.models.weights import (
     Detector,
+    fetch_published,
     imagenet_source,
     imagenet_weights,
     load_model,
@@ -171,6 +173,22 @@ def test_without_a_connection_there_is_one_line_and_no_waiting(cut_off):
         start_from_imagenet(spec_for("resnet10t"))
     assert "\n" not in str(raised.value)
     assert time.monotonic() - started < 15
+
+
+def test_weights_of_a_clip_model_are_fetched_once_and_by_their_digest(monkeypatch, tmp_path):
+    asked = []
+
+    def download(url, path, hash_prefix, progress):
+        asked.append((url, hash_prefix))
+        Path(path).write_bytes(b"weights")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    spec = spec_for("r3d_18", "frame")
+    first, again = fetch_published(spec), fetch_published(spec)
+    assert first == again == tmp_path / "hub/checkpoints/r3d_18-b3b3357e.pth"
+    assert first.read_bytes() == b"weights"
+    assert asked == [("https://download.pytorch.org/models/r3d_18-b3b3357e.pth", "b3b3357e")]
 
 
 @pytest.fixture
