@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 import tomllib
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +39,8 @@ from schemas.tables import LABELS
 
 #: sections of a config file that are not a run's: `train`, `train-readout` and `judge` take them
 _OTHERS: Final = ("train", "readout", "judge")
+#: a text of `--set` that needs no quotes: a shell would want a second pair around them
+_WORD: Final = re.compile(r"[A-Za-z][\w-]*")
 #: the flag that fills `folder` and `files` of a section
 _BY_FLAG: Final = {"statistics": "--statistics", "readouts": "--readout"}
 #: what --view takes besides the parts: the middle of the whole frame, by models of clips alone
@@ -191,7 +194,8 @@ def _plain(value: Any, identity_only: bool) -> Any:
 
 
 def load(file: Path | None, settings: list[str]) -> dict[str, Any]:
-    """The tables of a TOML file with `section.key=value` settings (TOML values) laid over them.
+    """The tables of a TOML file with `section.key=value` settings (TOML values, one word also without its quotes) laid
+    over them.
 
     They may be those of several commands. Raises UserError for what cannot be read, and for a section no command has.
     """
@@ -208,7 +212,9 @@ def load(file: Path | None, settings: list[str]) -> dict[str, Any]:
         try:
             parsed = tomllib.loads(f"value = {value}")["value"]
         except ValueError as error:
-            raise UserError(f"cannot read --set {setting}: write section.key=value, texts in quotes") from error
+            if not _WORD.fullmatch(value):
+                raise UserError(f"cannot read --set {setting}: write section.key=value, texts in quotes") from error
+            parsed = value
         *sections, key = name.strip().split(".")
         if not sections and key not in (known := _known()):
             raise UserError(f"--set {setting}: write section.key=value; sections are {', '.join(known)}")

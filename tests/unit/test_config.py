@@ -273,10 +273,18 @@ def test_a_field_of_what_is_no_table():
         configs.load(None, ["prepare=3", "prepare.keyframes.max_keyframes=2"])
 
 
-@pytest.mark.parametrize("setting", ["prepare", "bottleneck.draws=", "bottleneck.draws=two", "a.b=" + "9" * 5000])
+@pytest.mark.parametrize("setting", ["prepare", "bottleneck.draws=", "run.name=two words", "a.b=" + "9" * 5000])
 def test_a_setting_that_is_not_toml(setting):
     with pytest.raises(UserError, match=r"cannot read --set .*: write section.key=value, texts in quotes"):
         configs.load(None, [setting])
+
+
+def test_a_word_needs_no_quotes():
+    bare, quoted = (configs.load(None, [f"bottleneck.start={start}"]) for start in ("readout", '"readout"'))
+    assert bare == quoted == {"bottleneck": {"start": "readout"}}
+    assert configs.load(None, ["train.mirror=false"]) == {"train": {"mirror": False}}
+    with pytest.raises(UserError, match=r"bottleneck\.draws"):
+        build(configs.load(None, ["bottleneck.draws=two"]))
 
 
 def test_a_config_that_cannot_be_read(tmp_path):
