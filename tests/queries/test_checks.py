@@ -415,5 +415,20 @@ def test_check_fires(found, number, name, problem, n_rows):
     assert all(problem in each for each in found[name, number]), found[name, number]
 
 
+@pytest.mark.parametrize(
+    ("defect", "said"),
+    [
+        (repeated("frames"), ("frames key occurs more than once", "r1", "v", "0", 2)),
+        (added("metrics", layer="other"), ("metrics row without its masks", "r1", "v", "m iba other fake max0.5")),
+        (of_another_run, ("videos row without its runs", "r1", "v", None)),
+    ],
+)
+def test_a_problem_names_its_row(defect, said):
+    tables = good()
+    defect(tables)
+    with views_of(tables) as lake:
+        assert said in [row for query in checks().values() for row in lake.sql(query).fetchall()]
+
+
 def test_every_check_is_shown_to_fire():
     assert {name for name, *_ in DEFECTS} == set(CHECKS)

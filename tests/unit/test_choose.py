@@ -112,3 +112,10 @@ def test_the_choice_is_what_is_fitted(tmp_path, known):
     ]
     assert torch.equal(maps[0], maps[1])
     assert not torch.equal(maps[0], maps[2])
+
+
+def test_two_samples_with_evidence_are_compared_and_one_is_not(tmp_path, known):
+    one, few = detector(tmp_path, 40), replace(AUTO, draws=10)
+    assert choose(one, few, {LAYER: known}, PIXELS[:1], at_once=4, threads=0)[LAYER].tried == ()
+    (tried,) = choose(one, few, {LAYER: known}, PIXELS[:2], at_once=4, threads=0)[LAYER].tried
+    assert tried["samples"] == 2

@@ -90,6 +90,15 @@ def test_an_outline_that_leaves_the_crop_keeps_its_ring():
     assert (middle == labels).mean() > 0.98
 
 
+def test_the_proportions_are_a_mirror_image_of_themselves():
+    labels = region_labels(proportions(), SIZE)
+    left, right = (np.asarray(getattr(proportions(), f"eye_{side}")) for side in ("left", "right"))
+    assert (labels == labels[:, ::-1]).mean() > 0.97
+    assert left[:, 1].max() == pytest.approx(right[:, 1].max())
+    assert left[:, 1].min() == pytest.approx(right[:, 1].min())
+    assert np.ptp(left[:, 0]) == pytest.approx(np.ptp(right[:, 0]))
+
+
 def test_uniform_heat_scores_the_area_and_the_shares_are_a_partition():
     labels = region_labels(proportions(), SIZE)
     found = region_shares(np.full((SIZE, SIZE), 3e-4, np.float32), labels)
