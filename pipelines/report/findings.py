@@ -1,5 +1,6 @@
 """What a run found, in lines that rules write from its tables: plain ones, each of which can be checked by hand."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -94,18 +95,24 @@ def best_on_truth(tables: Tables) -> Finding | None:
 
 
 def empty_maps(tables: Tables) -> Finding | None:
-    """How many maps are empty, and how many could not be made."""
-    rows = tables["explained"]
-    n, n_empty = sum(row["n_maps"] for row in rows), sum(row["n_empty"] for row in rows)
-    n_failed = sum(row["n_failed"] for row in rows)
-    if not n:
+    """How many maps of each method are empty, and how many could not be made; of controls, which ask no detector,
+    emptiness says nothing."""
+    n_maps, n_empty = Counter[str](), Counter[str]()
+    for row in tables["explained"]:
+        if not is_control(row["method"]):
+            n_maps[row["method"]] += row["n_maps"]
+            n_empty[row["method"]] += row["n_empty"]
+    if not n_maps.total():
         return None
-    share = n_empty / n
-    said = f"{n_empty:,} of {n:,} maps ({share:.0%}) are empty: nothing was needed for the class"
+    of = [
+        f"{n_empty[each]:,} of {n:,} of {each} ({n_empty[each] / n:.0%})" for each, n in n_maps.items() if n_empty[each]
+    ]
+    said = f"Empty maps, where nothing was needed for the class: {', '.join(of) or f'none of {n_maps.total():,}'}"
+    n_failed = sum(row["n_failed"] for row in tables["explained"])
     if n_failed:
         said += f"; {n_failed:,} could not be made"
-    kind = "warning" if share > _MANY_EMPTY or n_failed else "note"
-    return Finding(kind, f"{said}.", "run")
+    many = any(n_empty[each] > _MANY_EMPTY * n for each, n in n_maps.items())
+    return Finding("warning" if many or n_failed else "note", f"{said}.", "run")
 
 
 def few_samples(tables: Tables) -> Finding | None:

@@ -160,15 +160,20 @@ def test_who_fails_the_gate_is_named():
 
 
 @pytest.mark.parametrize(("n_empty", "n_failed", "kind"), [(5, 0, "note"), (6, 0, "warning"), (0, 1, "warning")])
-def test_empty_maps_are_counted(n_empty, n_failed, kind):
+def test_empty_maps_are_counted_by_method_and_not_of_controls(n_empty, n_failed, kind):
     explained = [
-        {"n_maps": 8, "n_empty": n_empty, "n_failed": n_failed},
-        {"n_maps": 2, "n_empty": 0, "n_failed": 0},
+        {"method": "iba", "n_maps": 8, "n_empty": n_empty, "n_failed": n_failed},
+        {"method": "iba", "n_maps": 2, "n_empty": 0, "n_failed": 0},
+        {"method": "rise", "n_maps": 10, "n_empty": n_empty and 1, "n_failed": 0},
+        {"method": "ig", "n_maps": 10, "n_empty": 0, "n_failed": 0},
+        {"method": "edges", "n_maps": 10, "n_empty": 10, "n_failed": 0},
     ]
     found = rules.empty_maps(tables(explained=explained))
     assert found.kind == kind
-    assert found.text.startswith(f"{n_empty} of 10 maps ({n_empty}0%)" if n_empty else "0 of 10 maps (0%)")
+    of = f"{n_empty} of 10 of iba ({n_empty}0%), 1 of 10 of rise (10%)" if n_empty else "none of 30"
+    assert found.text.startswith(f"Empty maps, where nothing was needed for the class: {of}")
     assert ("1 could not be made" in found.text) == bool(n_failed)
+    assert rules.empty_maps(tables(explained=explained[4:])) is None
 
 
 def test_few_samples_are_called_out_below_a_thousand():
@@ -211,7 +216,7 @@ def test_the_worst_come_first_and_no_more_than_eight():
         detectors=[auc(0.7)],
         league=[CENTRE, scores("iba", (0.4, 0.2, 0.6), (0.8, 0.7, 0.9), "does not beat centre (srg)")],
         gate=[{"model": "m", "layer": "l", "method": "iba", "sanity": "fails: x"}],
-        explained=[{"n_maps": 4, "n_empty": 1, "n_failed": 0}],
+        explained=[{"method": "iba", "n_maps": 4, "n_empty": 1, "n_failed": 0}],
         statistics=[{"model": "m", "layer": "l", "n": 1}],
         status=[{"status": "error", "n_videos": 1}],
         agreement=[{"who": "people", "item": "answer", "alpha": 0.2, "low": 0.0, "high": 0.4}],
