@@ -102,6 +102,9 @@ def _league(rows: list[Row]) -> list[Spec]:
         for name, (title, chance) in _LEAGUE_METRICS.items()
         if row[name] is not None
     ]
+    # best on top: the table has controls, which have no layer, before all others
+    places = list(dict.fromkeys(row["place"] for row in shown))
+    shown.sort(key=lambda row: (places.index(row["place"]), -row["value"]))
     y = _x("method", None, "nominal", sort=None, axis=_room(shown))
     colour = _x("kind", None, "nominal", scale={"domain": ["method", "control"], "range": [_COLOURS[0], _QUIET]})
     layers: list[Spec] = [

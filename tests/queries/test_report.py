@@ -251,7 +251,12 @@ def test_a_chart_of_the_league_stands_for_each_metric_and_says_what_controls_sco
     assert "m iba l has the highest SRG, 0.25, of the controls beside it centre, 0.50;" in chart.says(rows)
     known = [row | {f"auroc{end}": 0.5 for end in ("", "_low", "_high")} for row in rows]
     srg, auroc = chart.draw(known)
-    assert len(srg["data"]["values"]) == len(auroc["data"]["values"]) == 3
+    assert len(auroc["data"]["values"]) == 3
+    drawn = [(row["place"], row["method"]) for row in srg["data"]["values"]]
+    assert drawn == [("m l", "centre"), ("m l", "iba"), ("n l", "centre")]
+    turned = [known[0] | {"srg": 0.6}, *known[1:]]
+    drawn = [(row["place"], row["method"]) for row in chart.draw(turned)[0]["data"]["values"]]
+    assert drawn == [("m l", "iba"), ("m l", "centre"), ("n l", "centre")]
     # whoever hears a chart hears no digits that say nothing
     heard = svg(srg, "league-0")
     assert "0.3333;" in heard
