@@ -71,6 +71,12 @@ def test_the_threshold_is_that_of_balanced_accuracy():
     assert best_threshold(np.array([0.5, 0.2, 0.3, 0.8, 0.9]), np.array([0, 1, 1, 1, 1])) == pytest.approx(0.65)
 
 
+def test_of_thresholds_as_good_the_one_nearest_to_a_half_is_taken():
+    """Between the first two and between the last two each class is right in all and in half of its cases."""
+    assert best_threshold(np.array([0.1, 0.2, 0.6, 0.7]), np.array([0, 1, 0, 1])) == pytest.approx(0.65)
+    assert best_threshold(np.array([0.3, 0.4, 0.8, 0.9]), np.array([0, 1, 0, 1])) == pytest.approx(0.35)
+
+
 def test_nothing_to_calibrate_is_an_error():
     with pytest.raises(ValueError, match="no predictions"):
         expected_calibration_error(np.zeros((0, 2)), np.zeros(0, int))

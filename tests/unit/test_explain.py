@@ -17,6 +17,7 @@ from operators.methods import statistics
 from operators.methods.bottleneck import Bottleneck
 from operators.methods.edges import Edges
 from operators.methods.gradcam import GradCam
+from operators.methods.gradcampp import GradCamPlusPlus
 from operators.methods.iba import Iba
 from operators.methods.occlusion import Occlusion
 from operators.methods.ready import Files
@@ -176,13 +177,14 @@ def test_a_video_of_which_one_sample_does_not_fit_is_an_error_row(folder, memory
 
 
 def test_a_method_without_a_layer_explains_a_model_once_and_tells_what_it_cost(folder):
-    methods = (Occlusion(window=0.5, positions=2), GradCam(), Edges())
+    methods = (Occlusion(window=0.5, positions=2), GradCam(), GradCamPlusPlus(), Edges())
     found = Explainer((DETECTOR,), methods, ("real", "fake"), Files(folder, {}), 2, threads=1)(table())
     (masks,) = (row["masks"] for row in found.to_pylist() if row["video_id"] == "b")
     places = {(mask["method"], mask["layer"], mask["target"]): mask for mask in masks}
-    assert len(places) == len(masks) == 2 * (1 + 2 + 1)
+    assert len(places) == len(masks) == 2 * (1 + 2 + 2 + 1)
     costs = {(method, layer): mask["evaluations"] for (method, layer, _), mask in places.items()}
-    assert costs == {("occlusion", ""): 5, ("gradcam", "layer2"): 1, ("gradcam", "layer3"): 1, ("edges", ""): 0}
+    of_layers = {(method, layer): 1 for method in ("gradcam", "gradcam++") for layer in ("layer2", "layer3")}
+    assert costs == {("occlusion", ""): 5, ("edges", ""): 0} | of_layers
     # alone, there is no layer to cut the model at
     alone = Explainer((DETECTOR,), methods[:1], ("real", "fake"), Files(folder, {}), 2, threads=1)(table())
     (masks,) = (row["masks"] for row in alone.to_pylist() if row["video_id"] == "b")

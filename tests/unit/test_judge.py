@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from operators.inputs.view import View
 from operators.judge import Explanations, Judge
 from operators.judging.params import JudgeParams
-from operators.judging.totals import totals
+from operators.judging.totals import Totals, totals
 from operators.measures.grid import CELLS, SIDE
 from operators.models.spec import spec_for
 from operators.models.weights import Detector
@@ -89,6 +89,16 @@ def scores(row: dict) -> dict:
 
 
 RANDOM = np.random.default_rng(0).random((SIDE, SIDE))
+
+
+def test_without_a_video_all_is_as_if_it_had_never_been():
+    rng = np.random.default_rng(0)
+    one, other = rng.random((2, CELLS)), rng.random((3, CELLS))
+    left = Totals().plus(list(one)).plus(list(other)).minus(Totals().plus(list(one)))
+    alone = Totals().plus(list(other))
+    assert (left.n_videos, left.n_standard) == (alone.n_videos, alone.n_standard) == (1, 3)
+    assert left.relative == pytest.approx(alone.relative)
+    assert left.standard == pytest.approx(alone.standard)
 
 
 def test_a_perfect_map_its_inverse_and_chance():
