@@ -92,6 +92,25 @@ def test_random_clips_are_a_videos_own(video):
     assert not set(drawn("v")) & set(drawn("w"))
 
 
+class Sees(torch.nn.Module):
+    """A detector that is sure of a person in one box."""
+
+    def __init__(self, box):
+        super().__init__()
+        self.boxes = torch.nn.Parameter(torch.tensor([box]))
+
+    def forward(self, _images):
+        return [{"boxes": self.boxes, "labels": torch.tensor([1]), "scores": torch.tensor([0.9])}]
+
+
+def test_a_box_ends_with_the_picture_and_one_without_area_is_none():
+    wide = np.zeros((60, 90, 3), np.uint8)
+    (box,) = find_objects(Sees((80.0, 50.0, 99.0, 99.0)), NAME, wide, ("person",)).values()
+    assert (box.x, box.y, box.width, box.height) == (80, 50, 10, 10)
+    for thin in ((10.0, 10.0, 10.2, 30.0), (10.0, 10.0, 30.0, 10.2)):
+        assert find_objects(Sees(thin), NAME, wide, ("person",)) == {}
+
+
 def test_a_detector_finds_the_classes_that_are_wanted_inside_the_picture(video, weights):
     model = load_detector(NAME, weights)
     image = np.random.default_rng(1).integers(0, 255, (60, 90, 3), np.uint8)

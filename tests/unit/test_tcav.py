@@ -17,7 +17,7 @@ from operators.concepts import Activations
 from operators.inputs.view import View
 from operators.models.spec import spec_for
 from operators.models.weights import Detector
-from operators.tcav.cav import CavParams, direction, learn, random_set, score, try_all
+from operators.tcav.cav import CavParams, _half, direction, learn, random_set, score, try_all
 from pipelines.lake.layout import Layout
 from pipelines.lake.read import open_lake
 from pipelines.manifest import write_table
@@ -290,3 +290,12 @@ def test_what_is_tried_is_told_of_each_layer_in_the_tables(tmp_path):
         for each in tried[layer]
         if each.concept == "ball dynamic" and not each.against
     ]
+
+
+def test_a_half_has_no_clip_twice():
+    clips = np.arange(9.0)[:, None]
+    for seed in range(5):
+        half = _half(clips, np.random.default_rng(seed)).ravel().tolist()
+        assert len(half) == len(set(half)) == 5
+        assert half == sorted(half)
+    assert len(_half(clips[:4], np.random.default_rng(0))) == 3
