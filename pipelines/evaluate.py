@@ -42,8 +42,8 @@ def evaluate(lake: Path, run_id: str | None = None, wide: bool = False, brief: b
     run_id = runs(lake)[-1] if run_id is None else run_id
     console = Console()
     tables = Console(quiet=True) if brief else console
-    say(tables, f"run {run_id}")
     with open_lake(lake, run_id) as connection:
+        say(tables, f"run {run_id}")
         failed = [name for name, query in checks().items() if not _check(connection, name, query, console, wide)]
         if passed := [name for name in checks() if name not in failed]:
             say(tables, f"checks that passed: {', '.join(passed)}")
