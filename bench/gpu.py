@@ -18,11 +18,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from operators.measures.fidelity import compare
@@ -154,12 +156,20 @@ class Report:
             print(f"failed: {type(error).__name__}: {error}", flush=True)
 
 
-def ceilings(device: torch.device) -> float:
-    """Print what the memory and the products reach; the products' operations per second in the lower precision."""
+class Ceilings(NamedTuple):
+    """Bytes that the memory copies, and operations of products in the lower precision, per second."""
+
+    moved: float
+    flops: float
+
+
+def ceilings(device: torch.device) -> Ceilings:
+    """Print and return what the memory and the products reach."""
     n = 1 << 31 if device.type == "cuda" else 1 << 26
     a, b = (torch.empty(n, dtype=torch.uint8, device=device) for _ in range(2))
     seconds = timed(partial(a.copy_, b), device)
-    print(f"copy {2 * n / seconds / 1e12:.2f} TB/s", flush=True)
+    moved = 2 * n / seconds
+    print(f"copy {moved / 1e12:.2f} TB/s", flush=True)
     del a, b
     side = 8192 if device.type == "cuda" else 1024
     best = 0.0
@@ -169,7 +179,7 @@ def ceilings(device: torch.device) -> float:
         reached = 2 * m * k * k / timed(partial(torch.matmul, x, y), device)
         best = max(best, reached)
         print(f"product {m} x {k} x {k}, bfloat16: {reached / 1e12:.2f} TFLOP/s", flush=True)
-    return best
+    return Ceilings(moved, best)
 
 
 def fitted(subject: Subject, cut: Split, n: int, settings: Bottleneck) -> Callable[[], Any]:
@@ -189,8 +199,24 @@ def flops(cut: Split, image: Tensor, settings: Bottleneck) -> float:
     return below.get_total_flops() + settings.draws * forward.get_total_flops() * (2 * len(settings.asks) + 1)
 
 
-def line(name: str, subject: Subject, cut: Split, n: int, device: torch.device, report: Report, peak: float) -> None:
-    """Milliseconds per map of a fit and of its parts."""
+class Moved(TorchDispatchMode):
+    """Adds up the bytes that kernels read and write, as if no cache held any; a view of memory moves none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        tensors = {id(each): each for each in tree_leaves((args, kwargs, out)) if isinstance(each, Tensor)}
+        if not func.is_view and func is not torch.ops.aten._unsafe_view.default:
+            self.n_bytes += sum(each.nbytes for each in tensors.values())
+        return out
+
+
+def line(name: str, subject: Subject, cut: Split, n: int, device: torch.device, report: Report, peak: Ceilings) -> None:
+    """Milliseconds per map of a fit and of its parts, and what the products and the roofline would allow: the time of
+    its operations and that of the bytes of its kernels, which a compiler joins and which are not known then."""
     images, targets = subject.inputs(n), subject.classes(n)
     mean, std, active = subject.known
     with torch.no_grad(), tf32(False):
@@ -203,11 +229,17 @@ def line(name: str, subject: Subject, cut: Split, n: int, device: torch.device, 
         step = timed(lambda: mix.pull_of_information(mix.at(alpha)), device)
         forward = timed(lambda: mix.ask(state, eps, last=True), device)
         both = timed(lambda: mix.ask(state, eps).pull(), device)
-    whole = timed(fitted(subject, cut, n, replace(FAST, sure_draws=0, quiet=0.0)), device, times=5)
-    flop = flops(cut, images[:1], FAST)
+    work = fitted(subject, cut, n, replace(FAST, sure_draws=0, quiet=0.0))
+    whole = timed(work, device, times=5)
+    needed = n * flops(cut, images[:1], FAST) / peak.flops
+    roofline = ""
+    if not isinstance(cut._above, torch._dynamo.eval_frame.OptimizedModule):
+        with Moved() as moved:
+            work()
+        roofline = f"{(needed + moved.n_bytes / peak.moved) / whole:.0%}"
     cells = [below, step, forward, both - forward, whole]
     said = f"| {name} | {n} | " + " | ".join(f"{1e3 * each / n:.3f}" for each in cells)
-    report.speeds.append(f"{said} | {n / whole:.1f} | {flop * n / whole / peak:.0%} |")
+    report.speeds.append(f"{said} | {n / whole:.1f} | {needed / whole:.0%} | {roofline} |")
     print(report.speeds[-1], flush=True)
 
 
@@ -261,30 +293,36 @@ def profiled(work: Callable[[], Any], device: torch.device) -> None:
         print(f"{launches} launches, {len(said)} waits for the device", flush=True)
 
 
-def depthwise(device: torch.device, compiled: bool) -> None:
-    """Print what a depthwise convolution of Xception's middle reaches, each way to do it."""
+def convolutions(device: torch.device, compiled: bool) -> None:
+    """Print what the two convolutions of Xception's middle reach alone, each way to do them: the depthwise one moves
+    memory, the 1x1 computes."""
     n, c, side = (128, 728, 19) if device.type == "cuda" else (4, 728, 19)
     low = torch.bfloat16 if fast_bfloat16(device) else torch.float32
-    conv = nn.Conv2d(c, c, 3, padding=1, groups=c, bias=False).to(device, low).requires_grad_(False)
     x = torch.randn(n, c, side, side, device=device, dtype=low)
-    products = as_products(Split("l", "graph", nn.Identity(), nn.ModuleDict({"conv": conv})))._above.get_submodule(
-        "conv"
-    )
-    ways: dict[str, tuple[Callable[[Tensor], Tensor], Tensor]] = {
-        "cuDNN, channels last": (conv, x.contiguous(memory_format=torch.channels_last)),
-        "native, channels first": (conv, x),
-        "nine products": (products, x.contiguous(memory_format=torch.channels_last)),
-    }
-    if compiled:
-        ways["nine products, compiled"] = torch.compile(products, options=COMPILED), ways["nine products"][1]
-    n_bytes = 2 * x.numel() * x.element_size()
-    for name, (work, given) in ways.items():
-        given = given.clone().requires_grad_()
-        out = work(given)
-        gradient = torch.randn_like(out)
-        forth = timed(partial(work, given), device)
-        back = timed(partial(torch.autograd.grad, out, given, gradient, retain_graph=True), device)
-        print(f"{name}: {n_bytes / forth / 1e9:.0f} GB/s, gradient {n_bytes / back / 1e9:.0f} GB/s", flush=True)
+    n_bytes, n_flops = 2 * x.numel() * x.element_size(), 2 * x.numel() * c
+    depthwise, pointwise = nn.Conv2d(c, c, 3, padding=1, groups=c, bias=False), nn.Conv2d(c, c, 1, bias=False)
+    for what, conv, whole, unit in (
+        ("depthwise", depthwise, n_bytes / 1e9, "GB/s"),
+        ("1x1", pointwise, n_flops / 1e12, "TFLOP/s"),
+    ):
+        conv = conv.to(device, low).requires_grad_(False)
+        alone = Split("l", "graph", nn.Identity(), nn.ModuleDict({"conv": conv}))
+        products = as_products(alone)._above.get_submodule("conv")
+        last = x.contiguous(memory_format=torch.channels_last)
+        ways: dict[str, tuple[Callable[[Tensor], Tensor], Tensor]] = {
+            "cuDNN, channels last": (conv, last),
+            "channels first": (conv, x),
+            "products": (products, last),
+        }
+        if compiled:
+            ways["products, compiled"] = torch.compile(products, options=COMPILED), last
+        for name, (work, given) in ways.items():
+            given = given.clone().requires_grad_()
+            out = work(given)
+            gradient = torch.randn_like(out)
+            forth = timed(partial(work, given), device)
+            back = timed(partial(torch.autograd.grad, out, given, gradient, retain_graph=True), device)
+            print(f"{what}, {name}: {whole / forth:.3g} {unit}, gradient {whole / back:.3g} {unit}", flush=True)
 
 
 def fidelity(subject: Subject, cuts: dict[str, Split], n: int, seeds: int) -> None:
@@ -333,7 +371,7 @@ def busy(subject: Subject, cut: Split, n: int, seconds: float) -> None:
 
 def run(folder: Path, device: torch.device, minutes: float, samples: list[int], compiled: bool) -> None:
     """All blocks, while there is time."""
-    report, subject, peak = Report(minutes), unpacked(folder, device), float("inf")
+    report, subject, peak = Report(minutes), unpacked(folder, device), Ceilings(float("inf"), float("inf"))
     low = torch.bfloat16 if fast_bfloat16(device) else torch.float32
     cut, products = lowered(subject.cut, low), lowered(as_products(subject.cut), low)
     shown: Any = torch.compile(products._above, options=COMPILED, dynamic=False) if compiled else cut._above
@@ -345,9 +383,8 @@ def run(folder: Path, device: torch.device, minutes: float, samples: list[int], 
     with report.block("2 ceilings") as go:
         peak = ceilings(device) if go else peak
     heads = (
-        "| way | samples | below | step | above | gradient | fit, ms a map | maps per s | of the product |\n"
-        + "|---" * 9
-        + "|"
+        "| way | samples | below | step | above | gradient | fit, ms a map | maps per s | of the product "
+        "| of the roofline |\n" + "|---" * 10 + "|"
     )
     with report.block("3 as it is") as go:
         if go:
@@ -376,9 +413,9 @@ def run(folder: Path, device: torch.device, minutes: float, samples: list[int], 
         if go:
             in_few_shapes(subject, {"as it is": cut, "few shapes": few}, most, device)
             second_looks(subject, cut, device)
-    with report.block("6 a depthwise convolution alone") as go:
+    with report.block("6 a depthwise and a 1x1 convolution alone") as go:
         if go:
-            depthwise(device, compiled)
+            convolutions(device, compiled)
     with report.block("7 fidelity") as go:
         if go:
             n, seeds = (32, 16) if device.type == "cuda" else (2, 2)
