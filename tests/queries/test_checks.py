@@ -421,6 +421,10 @@ def test_check_fires(found, number, name, problem, n_rows):
         (repeated("frames"), ("frames key occurs more than once", "r1", "v", "0", 2)),
         (added("metrics", layer="other"), ("metrics row without its masks", "r1", "v", "m iba other fake max0.5")),
         (of_another_run, ("videos row without its runs", "r1", "v", None)),
+        (
+            added("masks", method="readout", layer="l", target="fake"),  # beside one of iba, which has its prediction
+            ("masks row without the prediction through its bottleneck", "r1", "v", "0 m readout l fake"),
+        ),
     ],
 )
 def test_a_problem_names_its_row(defect, said):
@@ -428,6 +432,15 @@ def test_a_problem_names_its_row(defect, said):
     defect(tables)
     with views_of(tables) as lake:
         assert said in [row for query in checks().values() for row in lake.sql(query).fetchall()]
+
+
+def test_a_video_that_could_not_be_judged_has_no_judged_maps():
+    tables = good()
+    tables["judged"][0] |= {"status": "error", "error_stage": "judge", "error_code": "changed", "error_detail": "?"}
+    for table in ("judged_maps", "faithfulness", "faithfulness_curves", "sanity"):
+        tables[table].clear()
+    with views_of(tables) as lake:
+        assert lake.sql(CHECKS["judged"]).fetchall() == []
 
 
 def test_every_check_is_shown_to_fire():

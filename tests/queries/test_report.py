@@ -522,32 +522,42 @@ def test_no_lake_and_no_such_run(make_lake, tmp_path):
         )
 
 
+def of_scores(scores, day, **config):
+    """Forged videos with such probabilities of fake, b and c of one person."""
+    persons = {"a": "n:1", "b": "n:2", "c": "n:2", "d": "n:3", "e": "n:4"}
+    videos = [{"video_id": each, "label": "fake", "identities": persons[each]} for each in scores]
+    spec = {"name": "m", "classes": ["real", "fake"], "view": asdict(View(64))}
+    detector = {"layers": ["l"], "spec": spec} | config
+    return {
+        "runs": [
+            {
+                "started_at": datetime(2026, 1, day, tzinfo=UTC),
+                "config": json.dumps(report_lake.CONFIG | {"detectors": [detector]}),
+            }
+        ],
+        "videos": videos,
+        "predictions": [{"video_id": each, "prob_fake": score} for each, score in scores.items()],
+        "masks": [{"video_id": each, "empty": each == "a"} for each in scores],
+        "localisation_frames": [
+            {"video_id": each, "auroc": score, "heat_inside": score, "chance": 0.125} for each, score in scores.items()
+        ],
+    }
+
+
 def both(make_lake, tmp_path):
     """Two runs: r1 says of a, b, c and d .25 more than r2, and its maps are as empty; b and c are one person."""
-    persons = {"a": "n:1", "b": "n:2", "c": "n:2", "d": "n:3", "e": "n:4"}
+    make_lake(of_scores({"a": 0.5, "b": 0.75, "c": 0.25, "e": 0.875}, 2), "r1", name="a")
+    return make_lake(of_scores({"a": 0.25, "b": 0.5, "c": 0.125, "d": 0.5}, 1, layers=["k"]), "r2", name="b")
 
-    def tables(scores, day, **config):
-        videos = [{"video_id": each, "label": "fake", "identities": persons[each]} for each in scores]
-        spec = {"name": "m", "classes": ["real", "fake"], "view": asdict(View(64))}
-        detector = {"layers": ["l"], "spec": spec} | config
-        return {
-            "runs": [
-                {
-                    "started_at": datetime(2026, 1, day, tzinfo=UTC),
-                    "config": json.dumps(report_lake.CONFIG | {"detectors": [detector]}),
-                }
-            ],
-            "videos": videos,
-            "predictions": [{"video_id": each, "prob_fake": score} for each, score in scores.items()],
-            "masks": [{"video_id": each, "empty": each == "a"} for each in scores],
-            "localisation_frames": [
-                {"video_id": each, "auroc": score, "heat_inside": score, "chance": 0.125}
-                for each, score in scores.items()
-            ],
-        }
 
-    make_lake(tables({"a": 0.5, "b": 0.75, "c": 0.25, "e": 0.875}, 2), "r1", name="a")
-    return make_lake(tables({"a": 0.25, "b": 0.5, "c": 0.125, "d": 0.5}, 1, layers=["k"]), "r2", name="b")
+def test_which_of_two_runs_is_right_more_often(make_lake, tmp_path):
+    make_lake(of_scores({"a": 0.75, "d": 0.625, "e": 0.25}, 2), "r1", name="a")
+    lake = make_lake(of_scores({"a": 0.75, "d": 0.25, "e": 0.25}, 1), "r2", name="b")
+    with open_lake(lake, "r1") as connection:
+        league.prepare(connection)
+        found = against.against(connection, *against.find(lake, "r1", "r2"))
+    (right,) = (row for row in found["against"].to_pylist() if row["metric"] == "right")
+    assert (right["here"], right["there"]) == pytest.approx((2 / 3, 1 / 3))
 
 
 def test_two_runs_are_compared_by_person_on_the_videos_that_both_have(make_lake, tmp_path):

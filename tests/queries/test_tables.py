@@ -448,6 +448,8 @@ def test_duplicates_are_videos_of_different_splits_with_half_of_their_keyframes_
         "f": ("test", [None]),
         "g": (None, [other]),
         "h": ("val", [other] * 3),  # one fingerprint thrice
+        "i": ("other", [0x0FF0_3CC3_5AA5_6996, 2**64 - 1]),
+        "j": ("more", [0x0FF0_3CC3_5AA5_6996, 2**64 - 1 - (3 << 20)]),  # one the same, one two bits away
     }
     with views(
         videos=[{"video_id": video, "split": split} for video, (split, _) in prints.items()],
@@ -460,8 +462,20 @@ def test_duplicates_are_videos_of_different_splits_with_half_of_their_keyframes_
         rows = lake.sql(queries("tables")["duplicates"]).to_arrow_table().to_pylist()
     found = {frozenset((row["video_id"], row["other_id"])): row for row in rows}
     # c is five bits from a, and one from e, which has near itself
-    assert set(found) == {frozenset(pair) for pair in ("ab", "ad", "ah", "eb", "ec", "ed", "eh")}
+    assert set(found) == {frozenset(pair) for pair in ("ab", "ad", "ah", "eb", "ec", "ed", "eh", "ij")}
     row = found[frozenset("ab")]
     assert (row["video_id"], row["split"], row["other_id"], row["other_split"]) == ("b", "test", "a", "train")
     assert (row["n_alike"], row["n_frames"], row["distance"]) == (1, 2, 4)
     assert (found[frozenset("ah")]["n_alike"], found[frozenset("ah")]["n_frames"]) == (1, 1)
+    assert (found[frozenset("ij")]["n_alike"], found[frozenset("ij")]["distance"]) == (2, 1)  # their mean
+
+
+def test_what_maps_say_of_a_region_is_the_mean_over_those_of_forged_videos_with_heat(views):
+    def of(video, frame, heat, region="nose"):
+        return {"video_id": video, "first_frame": frame, "frame": frame, "region": region, "heat": heat, "area": 0.125}
+
+    regions = [of("f", 0, 0.5), of("f", 5, 0.25), of("f", 9, None), of("f", 0, 0.0, "eyes"), of("r", 0, 1.0)]
+    videos = [{"video_id": "f", "label": "fake"}, {"video_id": "r", "label": "real"}]
+    with views(videos=videos, regions=regions) as lake:
+        found = lake.sql("select video_id, region, excess from map_regions order by all").fetchall()
+    assert found == [("f", "eyes", -0.125), ("f", "nose", 0.25)]
