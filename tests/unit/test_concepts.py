@@ -93,18 +93,19 @@ def test_random_clips_are_a_videos_own(video):
 
 
 class Sees(torch.nn.Module):
-    """A detector that is sure of a person in one box."""
+    """A detector that is sure of a person in one box of a white picture."""
 
     def __init__(self, box):
         super().__init__()
         self.boxes = torch.nn.Parameter(torch.tensor([box]))
 
-    def forward(self, _images):
+    def forward(self, images):
+        assert [(each.shape, each.min(), each.max()) for each in images] == [((3, 60, 90), 1, 1)]
         return [{"boxes": self.boxes, "labels": torch.tensor([1]), "scores": torch.tensor([0.9])}]
 
 
 def test_a_box_ends_with_the_picture_and_one_without_area_is_none():
-    wide = np.zeros((60, 90, 3), np.uint8)
+    wide = np.full((60, 90, 3), 255, np.uint8)
     (box,) = find_objects(Sees((80.0, 50.0, 99.0, 99.0)), NAME, wide, ("person",)).values()
     assert (box.x, box.y, box.width, box.height) == (80, 50, 10, 10)
     for thin in ((10.0, 10.0, 10.2, 30.0), (10.0, 10.0, 30.0, 10.2)):
