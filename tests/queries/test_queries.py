@@ -124,9 +124,9 @@ def test_report_counts(views):
 
 
 def test_sources_count_each_split(views):
-    splits = ["train", "train", "train", "val", "val", "test", None]
+    splits = ["train"] * 4 + ["val"] * 2 + ["test", None]
     with views(videos=[{"video_id": str(n), "split": split} for n, split in enumerate(splits)]) as lake:
-        assert lake.sql(queries("summary")["sources"]).fetchall() == [("d", None, None, 3, 2, 1, 7)]
+        assert lake.sql(queries("summary")["sources"]).fetchall() == [("d", None, None, 4, 2, 1, 8)]
 
 
 def test_what_models_say_is_said_without_the_bottleneck_of_the_run_and_its_videos(views):
