@@ -77,6 +77,7 @@ def test_what_a_training_leaves(whole):
     assert (whole / "curves.png").stat().st_size > 0
     assert f"epoch {EPOCHS}/{EPOCHS}: train loss" in (whole / "train.log").read_text()
     assert curves(whole)["epoch"] == list(range(EPOCHS))
+    assert 0 < max(curves(whole)["train_loss"]) < 1  # the mean over batches, near log 2 at first
     with open_lake(whole.parent / "lake") as connection:  # which has no run yet
         found = connection.sql("select * from curves order by epoch").to_arrow_table()
     assert found.to_pydict() == curves(whole)
