@@ -45,7 +45,8 @@ def sql(lake: Path, statement: str, format: str = "table", run_id: str | None = 
             else:
                 write_json(rows, sys.stdout)
         except (duckdb.Error, pa.ArrowException) as error:
-            raise UserError(one_line(error)) from error
+            unknown = isinstance(error, duckdb.CatalogException) and "Table with name" in str(error)
+            raise UserError(one_line(error) + (' ("show tables" lists them)' if unknown else "")) from error
 
 
 @contextmanager

@@ -162,6 +162,11 @@ def test_the_message_is_duckdbs_own(lake):
         sql(lake, "select no_such_column\nfrom videos")
 
 
+def test_an_unknown_table_says_how_to_list_them(lake):
+    with pytest.raises(UserError, match=r'attributions does not exist![^\n]*\("show tables" lists them\)$'):
+        sql(lake, "select * from attributions")
+
+
 def test_an_unknown_format_is_refused(lake):
     with pytest.raises(UserError, match="table, csv, json"):
         sql(lake, "select 1", "xml")
