@@ -6,7 +6,7 @@
 
 `sampled` draws changes from all that a few rules make of every file: another comparison, sign, number or truth value,
 an option, a statement or a column of a join left out. Each is made in a copy of the tree, and the tests that reach its
-lines run on that, the quickest files first. A change is noticed when one fails.
+lines run on that, the file of the same name and then the quickest first. A change is noticed when one fails.
 """
 
 import argparse
@@ -220,9 +220,9 @@ def _of_python(file: str, source: str) -> list[Mutant]:
 
 
 def _around(tree: ast.Module, first: int, last: int) -> tuple[tuple[int, int], ...]:
-    """The statements that hold some lines, from the innermost to the whole file."""
+    """The statements that hold all of some lines, from the innermost to the whole file."""
     ranges = [(node.lineno, node.end_lineno or 0) for node in ast.walk(tree) if isinstance(node, ast.stmt)]
-    holding = {each for each in ranges if each[0] <= last and first <= each[1]}
+    holding = {each for each in ranges if each[0] <= first and last <= each[1]}
     return (*sorted(holding, key=lambda each: each[1] - each[0]), (1, 1 << 30))
 
 
@@ -285,6 +285,7 @@ def _ends(node: Any) -> tuple[tuple[int, int], tuple[int, int]]:
 def tests_of(mutant: Mutant, reach: dict[str, Any]) -> tuple[list[str], float]:
     """Those that mutants.toml names; else the tests that reach the change, or what is around it; and their seconds."""
     seconds, lines = reach["seconds"], reach["lines"].get(mutant.file, {})
+    name = f"/test_{Path(mutant.file).stem}.py::"
     if mutant.tests:
         chosen = {each for each in seconds if each.startswith(mutant.tests)}
     elif mutant.file.endswith(".sql"):
@@ -297,16 +298,20 @@ def tests_of(mutant: Mutant, reach: dict[str, Any]) -> tuple[list[str], float]:
             {test for line, tests in reached.items() if first <= line <= last for test in tests}
             for first, last in mutant.around
         ]
-        name = f"/test_{Path(mutant.file).stem}.py::"
         chosen = next(filter(None, around), {each for each in seconds if name in each})
         if not around[0]:  # runs as it is imported: a default may be, which the docs are compared with
             chosen |= {each for each in seconds if each.startswith(_OF_DEFAULTS)}
-    # one file after the other, or what the tests of a file share would be made again and again
+    # first those of the file's own name; file by file, or what tests share would be made again and again
     of_file = Counter[str]()
     for test in chosen:
         of_file[test.split("::")[0]] += seconds[test]
     found, total = [], 0.0
-    for test in sorted(chosen, key=lambda each: (of_file[each.split("::")[0]], each.split("::")[0], seconds[each])):
+
+    def order(test: str) -> tuple[bool, float, str, float]:
+        file = test.split("::")[0]
+        return name not in test, of_file[file], file, seconds[test]
+
+    for test in sorted(chosen, key=order):
         if found and total + seconds[test] > _TESTS_S:
             continue
         found.append(test)
