@@ -98,7 +98,7 @@ class _Clip:
         if self.view.part == "face" and self.track is not None:
             face = self.track[frame.index - self.start]
         box = self.view.box(face, height, width)
-        if box is not None and box.x + box.width <= width and box.y + box.height <= height:
+        if box is not None:
             self.boxes.append(box)
             self.pixels.append(crop(frame.image, box, self.view.size).tobytes())
 
