@@ -137,6 +137,16 @@ def test_ranks_and_agreement(plain):
     assert plain["league_agreement"][0]["metrics"] == ["srg", "auroc"]
 
 
+def test_metrics_agree_on_means_and_not_on_how_many_persons_a_method_was_judged_of():
+    srg = {"iba": SRG["iba"], "gradcam": {"a1": 0.9}, "centre": SRG["centre"]}
+    maps = [
+        {"video_id": "a1", "auroc": auroc} | place(name)
+        for name, auroc in {"iba": 0.8, "gradcam": 0.9, "centre": 0.5}.items()
+    ]
+    (agreed,) = made(srg=srg, judged_maps=maps)["league_agreement"]
+    assert agreed["kendall_w"] == pytest.approx(1)
+
+
 def test_a_table_without_a_row_has_its_columns():
     """Of one method there is nothing to agree on."""
     lake = lake_of()

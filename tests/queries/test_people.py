@@ -4,6 +4,7 @@ from itertools import combinations, permutations
 from math import comb
 
 import pytest
+from scipy.stats import hypergeom
 
 from pipelines.lake.read import queries
 from schemas.tables import FACE_REGIONS
@@ -191,6 +192,18 @@ def test_chance_in_figure2_is_so_many_or_more(views):
         found = {row["region"]: row for row in rows(lake, "figure2")}
     assert found["edges"]["match"] == 1 / 4
     assert found["edges"]["p"] == pytest.approx(5 / 6)
+
+
+def test_chance_in_figure2_is_scipys_hypergeometric(views):
+    """Of nine videos people name a region in five and maps in four: two of them the same; and the other way round."""
+    people, maps = ["E"] * 5 + ["L"] * 4, ["E", "E", "L", "L", "L", "E", "E", "L", "L"]
+    names = [f"v{index}" for index in range(9)]
+    given = [row for name, each in zip(names, people, strict=True) for row in answers(name, each)]
+    shown = [row for name, each in zip(names, maps, strict=True) for row in heat(name, each)]
+    with views(videos=videos(*names), regions=shown, annotations=given) as lake:
+        found = {row["region"]: row["p"] for row in rows(lake, "figure2")}
+    assert found["edges"] == pytest.approx(hypergeom.sf(1, 9, 5, 4))
+    assert found["mouth"] == pytest.approx(hypergeom.sf(1, 9, 4, 5))
 
 
 def test_the_papers_table_4_is_what_regions_drawn_at_random_score():

@@ -1,5 +1,6 @@
 """The stage that judges, on a model whose answers are known: it sees the mean brightness of one quarter."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -260,13 +261,15 @@ def test_frames_that_were_not_chosen_are_judged_without_a_model():
     assert {each["frame"] for each in found["faithfulness"]} == {0}
 
 
-def test_passes_are_not_more_than_announced(monkeypatch):
+def test_passes_and_seconds_are_not_more_than_announced(monkeypatch):
     seen = []
     monkeypatch.setattr(
         Corner, "forward", lambda self, x, before=Corner.forward: (seen.append(len(x)), before(self, x))[1]
     )
     params = replace(PARAMS, variants=("blur8",), fills=("blur", "mean"))
+    before = time.perf_counter()
     (row,) = judged(video("v", [mask("best", perfect()), mask("any", RANDOM)]), params=params)
+    assert 0 < row["judge_s"] < time.perf_counter() - before
     # an attack asks once more, what it has come to
     attacks = 3 * 4 + 5
     assert row["passes"] <= params.passes(4, nes=False)

@@ -164,6 +164,9 @@ def test_the_region_at_the_models_size():
     single[63, 0] = 1
     small = region(single, 16)
     assert (small.sum(), small[15, 0]) == (1, True)
+    wide = np.zeros((2, 4), np.uint8)
+    wide[0, 0] = 1
+    assert region(wide, 2).tolist() == [[True, False], [False, False]]
 
 
 def test_truth_of_a_box():

@@ -3,6 +3,7 @@
 import gc
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -83,6 +84,26 @@ def test_the_cascade_permutes_weights_from_the_top_and_nothing_else():
     assert not torch.equal(other.fc.weight, model.fc.weight)
 
 
+def video(maps: dict, target: str, shown: dict[View, np.ndarray]) -> dict:
+    """A row with these maps of frame 0, and what of each view is `shown`, (frames, 64, 64, 3)."""
+    box = {"box_x": 0, "box_y": 0, "box_width": 9, "box_height": 9}
+    masks = []
+    for (method, layer), (values,) in maps.items():
+        most = float(values.abs().max()) or 1.0
+        mask = {"first_frame": 0, "frame": 0, "span_frames": 1, "model": "toy", "method": method, "layer": layer}
+        mask |= {"target": target, "input_size": 64, "unit": "u", "empty": False, "seconds": 0.0}
+        mask |= {"height": len(values), "width": values.shape[1], "scale": most}
+        mask |= {"saliency": (values / most).numpy().ravel().astype(np.float16)}
+        masks.append(dict.fromkeys(("error_code", "total_bits", "floor_bits", "loss_first", "loss_last")) | box | mask)
+    inputs = [
+        box | {"view": str(view), "span_frames": 1, "frame": t, "pixels": each.tobytes()}
+        for view, frames in shown.items()
+        for t, each in enumerate(frames)
+    ]
+    row = dict.fromkeys(VIDEO_ROW.names) | {table.name: [] for table in NESTED}
+    return row | {"video_id": "v", "uri": "v", "dataset": "d", "status": "ok", "masks": masks, "inputs": inputs}
+
+
 @pytest.fixture(scope="module")
 def alive() -> list[int]:
     """How many modules there were whenever maps were made again; filled by `judged`."""
@@ -106,25 +127,8 @@ def judged(tmp_path_factory, alive) -> list[dict]:
     of = [again.maps(images[:1], target, None) for target in (0, 1)]
     target = int(of[1]["gradcam", "layer3"].max() > of[0]["gradcam", "layer3"].max())
     made = of[target]
-    row = dict.fromkeys(VIDEO_ROW.names) | {table.name: [] for table in NESTED}
-    where = {"view": str(SPEC.view), "span_frames": 1, "box_x": 0, "box_y": 0, "box_width": 9, "box_height": 9}
-    masks = []
-    for (method, layer), (values,) in made.items():
-        most = float(values.abs().max()) or 1.0
-        mask = {"first_frame": 0, "frame": 0, "span_frames": 1, "model": "toy", "method": method, "layer": layer}
-        mask |= {
-            "target": SPEC.classes[target],
-            "box_x": 0,
-            "box_y": 0,
-            "box_width": 9,
-            "box_height": 9,
-            "input_size": 64,
-        }
-        mask |= {"height": len(values), "width": values.shape[1], "scale": most, "unit": "u", "empty": False}
-        mask |= {"saliency": (values / most).numpy().ravel().astype(np.float16), "seconds": 0.0}
-        masks.append(dict.fromkeys(("error_code", "total_bits", "floor_bits", "loss_first", "loss_last")) | mask)
-    inputs = [where | {"frame": t, "pixels": each.tobytes()} for t, each in enumerate(PIXELS)]
-    row |= {"video_id": "v", "uri": "v", "dataset": "d", "status": "ok", "masks": masks, "inputs": inputs}
+    row = video(made, SPEC.classes[target], {SPEC.view: PIXELS})
+    masks = row["masks"]
     params = JudgeParams(steps=2, variants=(), road=False, sensitivity_sets=0, pgd_steps=0, sanity_depths=3)
     judge = Judge((DETECTOR,), params, totals(masks, {}), frozenset(), frozenset(), None, files, 2, threads=1)
 
@@ -167,3 +171,22 @@ def test_a_control_that_asks_no_network_stays_the_same_and_grad_cam_does_not(jud
     assert of["edges"] == pytest.approx([1, 1, 1], abs=1e-3)
     assert abs(of["gradcam"][-1]) < 0.9
     assert [row["similarity"] for row in judged if row["method"] == "edges"] == pytest.approx([1] * 5, abs=1e-3)
+
+
+def test_a_control_of_a_flow_model_is_shown_the_picture_again():
+    """Edges are the face's, also where the model sees how it moves: the same map whatever the class."""
+    spec = replace(SPEC, view=View(64, shows="flow"))
+    model, edges = load_model(spec).requires_grad_(False), METHODS["edges"]()
+    flow, picture = PIXELS
+    files = Explanations(frozenset({("v", 0)}), (edges,), Files(Path(), {}), {})
+    again = Again(spec, model, ("layer3",), (edges,), partial(files.files.of, "toy"))
+    seen = torch.tensor(picture).permute(2, 0, 1)[None].float() / 255
+    maps = again.maps(to_input(flow[None], spec), 0, seen)
+    row = video(maps, spec.classes[0], {spec.view: flow[None], spec.view.picture: picture[None]})
+    params = JudgeParams(steps=2, variants=(), road=False, sensitivity_sets=0, pgd_steps=0, sanity_depths=1)
+    sums, detector = totals(row["masks"], {}), Detector(spec, ("layer3",))
+    judge = Judge((detector,), params, sums, frozenset(), frozenset(), None, files, 2, threads=1)
+    (found,) = judge(pa.Table.from_pylist([row], schema=VIDEO_ROW)).to_pylist()
+    assert (found["status"], found["error_detail"]) == ("ok", None)
+    told = {each["test"]: each["similarity"] for each in found["sanity"]}
+    assert told == {"weights": pytest.approx(1, abs=1e-3), "class": pytest.approx(1, abs=1e-3)}

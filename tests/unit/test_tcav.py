@@ -64,6 +64,13 @@ def test_ridge_in_the_dual_is_the_plain_ridge_regression():
     assert threshold == pytest.approx(float((concept.mean(0) + other.mean(0)) / 2 @ vector), abs=1e-6)
 
 
+@pytest.mark.parametrize("classifier", ["ridge", "means"])
+def test_two_sets_that_are_the_same_have_no_direction(classifier):
+    alike = np.arange(12.0).reshape(4, 3)
+    vector, threshold = direction(alike, alike, CavParams(classifier=classifier))
+    assert (*vector, threshold) == pytest.approx((0, 0, 0, 0), abs=1e-9)
+
+
 def test_scores_by_hand():
     gradients = np.array([[3.0, 4.0], [-3.0, 4.0], [0.0, -5.0], [0.0, 0.0]], np.float32)
     share, magnitude = score(np.array([1.0, 0.0], np.float32), gradients)
