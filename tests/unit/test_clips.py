@@ -32,7 +32,7 @@ from operators.methods.ready import Files
 from operators.methods.rise import Rise
 from operators.methods.smoothgrad import SmoothGrad
 from operators.models.activations import read
-from operators.models.clips import CLIP_MODELS, SMALL, kinetics_classes
+from operators.models.clips import CLIP_MODELS, SMALL, create_clip_model, kinetics_classes
 from operators.models.cut import folded, frozen, split, split_all
 from operators.models.running import example, to_input, to_rgb
 from operators.models.spec import spec_for
@@ -91,6 +91,22 @@ def test_the_specs_are_torchvisions_own(name):
     with torch.device("meta"):
         modules = dict(zoo.get_model(name, weights=None).named_modules())
     assert {*clip.stages, clip.layer, clip.head} <= set(modules)
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        *[("r3d_18", (256, 4, 14, 14)), ("r2plus1d_18", (256, 4, 14, 14)), ("s3d", (832, 32, 14, 14))],
+        *[("mvit_v2_s", (384, 8, 14, 14)), ("swin3d_t", (384, 16, 14, 14)), ("swin3d_s", (384, 16, 14, 14))],
+        ("swin3d_b", (512, 16, 14, 14)),
+    ],
+)
+def test_the_layer_that_is_explained_has_channels_time_height_and_width(name, cells):
+    spec, layer = spec_for(name), CLIP_MODELS[name].layer
+    with torch.device("meta"), torch.no_grad():
+        model = create_clip_model(spec.architecture, spec.view, 2).eval()
+        found = read(model, [layer], torch.zeros((1, 3, *spec.view.sides)), spec.layout)[layer]
+    assert found.shape[1:] == cells
 
 
 @pytest.mark.parametrize("name", ["r3d_18", "s3d", "swin3d_t"])

@@ -52,5 +52,11 @@ def test_it_is_the_mean_of_the_probabilities_over_the_noise():
     assert not torch.equal(found, said(Linear(), 0.125, 1.0, seed=1))
 
 
+def test_of_so_many_draws_in_one_order_however_many_go_through_at_a_time():
+    noise = torch.randn((CLOSED_DRAWS, 16), generator=torch.Generator().manual_seed(3))
+    plain = torch.sigmoid((0.125 + noise).sum(1)).double().mean()
+    assert said(Linear(), 0.125, 1.0, seed=3)[0].item() == pytest.approx(plain.item(), abs=1e-6)
+
+
 def test_nothing_is_said_where_the_input_comes_by_another_path():
     assert said(Linear(beside=True), 0.125, 1.0) is None

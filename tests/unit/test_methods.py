@@ -131,6 +131,16 @@ def test_maps_are_finite_and_of_the_samples(name, maps_of):
         assert maps.logits.shape == maps.probabilities.shape == (8, 2)
 
 
+@pytest.mark.parametrize("name", ["iba", "readout"])
+def test_bits_per_pixel_over_all_pixels_are_the_bits_in_all(name, maps_of):
+    """To float32 and what rounding leaves below 0; a cell's value is that of each of its pixels."""
+    maps = maps_of(name)
+    pixels = INPUTS.shape[2] * INPUTS.shape[3]
+    assert maps.saliency.shape[2:].numel() < pixels
+    found = maps.saliency.mean((1, 2, 3)) * pixels
+    assert found.tolist() == pytest.approx(maps.figures["total_bits"].tolist(), rel=1e-4, abs=1e-3)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_a_sample_has_the_same_map_in_every_batch_and_after_a_resume(name, maps_of, explain):
     together = maps_of(name).saliency

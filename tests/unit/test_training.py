@@ -199,6 +199,13 @@ def test_augmentation_flips_half_zooms_a_little_and_shifts_colours_a_little():
     assert 60 < (np.abs(middle - lines).max((1, 2)) > 2).sum() < 120
 
 
+def test_augmentation_exchanges_no_colours():
+    orange = np.broadcast_to(np.array([220, 120, 40], np.uint8), (64, 64, 3))
+    means = np.array([augment(orange, np.random.default_rng(seed)).mean((0, 1)) for seed in range(40)])
+    # a tenth and 12 up or down, and what JPEG makes of a plain colour
+    assert (np.abs(means - [220, 120, 40]) <= [38, 28, 20]).all()
+
+
 def test_a_planted_patch_is_learned():
     """Grey noise, and in the forged half a patch ten levels brighter: a small net finds it on pictures it never saw."""
     rng = np.random.default_rng(0)
