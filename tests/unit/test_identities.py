@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from operators.video.identity import read_blocks, video_id
+from operators.video.identity import read_blocks, video_id, video_id_of
 from pipelines import identities
 from pipelines.identities import Identities, identify
 from pipelines.manifest import build
@@ -129,3 +129,8 @@ def test_a_manifest_whose_files_are_known_reads_none_of_them(tmp_path, read):
         uri: video_id(uri) for uri in first["uri"].to_pylist()
     }
     assert identify(first["uri"].to_pylist(), [None] * 2_000) == first["video_id"].to_pylist()
+
+
+def test_a_uri_of_a_file_and_its_path_are_one_video():
+    assert video_id_of("file:///x/a%20b.mp4", None, b"content") == video_id_of("/y/a b.mp4", None, b"content")
+    assert video_id_of("/y/a%20b.mp4", None, b"content") != video_id_of("/y/a b.mp4", None, b"content")

@@ -1,6 +1,7 @@
 """The run's row: what is known of its starts and its end stays when it goes on, and what it chose is noted."""
 
 import json
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from operators.methods.choice import Choice
 from pipelines import config as configs
 from pipelines.lake import runs
+from pipelines.lake.kept import _cuts_alike
 from pipelines.lake.layout import Layout
 from pipelines.probe import Cut
 from schemas.tables import RUNS
@@ -77,3 +79,20 @@ def test_layers_say_how_they_are_cut_and_how_many_draws_they_take(layout):
 def test_a_tree_that_is_in_no_repository_has_no_commit(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "_ROOT", tmp_path)
     assert runs._commit() is None
+
+
+def test_what_a_run_kept_is_for_those_that_look_at_the_same_parts_and_no_more_views():
+    """Frames of a run that looks for faces are others than those of one that does not: a face has to be there."""
+    face, frame = (configs.build({}, ["resnet10t"], ["layer2"], {}, view=part) for part in ("face", "frame"))
+    other_size = configs.build({}, ["xception"], ["block4"], {})
+    both_sizes, both_parts = (replace(face, detectors=face.detectors + each.detectors) for each in (other_size, frame))
+    for kept, wanted, alike in (
+        (face, face, True),
+        (both_sizes, face, True),
+        (face, both_sizes, False),
+        (both_parts, face, False),
+        (both_parts, frame, False),
+        (frame, face, False),
+        (face, replace(face, prepare=replace(face.prepare, faces=replace(face.prepare.faces, margin=0.9))), False),
+    ):
+        assert _cuts_alike(kept, wanted) == alike
