@@ -1,5 +1,6 @@
 """What is lost, damaged or left over of a lake's files is found, named and taken back."""
 
+import os
 import shutil
 
 import pytest
@@ -184,8 +185,10 @@ def test_a_run_has_one_writer(lake):
             pass
         with locked(layout, EXPLAIN, "r2"):  # other runs go on side by side
             pass
-    with locked(layout, EXPLAIN, "r1"):  # and the next one may
-        pass
+    layout.lock(EXPLAIN, "r1").write_text("process 1234567890 on a machine of a long name\n" * 9)
+    with locked(layout, EXPLAIN, "r1"):  # and the next one may, in whose name alone it then is
+        assert layout.lock(EXPLAIN, "r1").read_text().startswith(f"process {os.getpid()} on ")
+        assert "long" not in layout.lock(EXPLAIN, "r1").read_text()
     assert main(["verify", "--lake", str(lake), "--repair"]) == 0
 
 

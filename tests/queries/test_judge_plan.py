@@ -64,13 +64,15 @@ def test_frames_are_chosen_by_a_hash_and_passes_counted_of_those_alone(views):
 
 
 def test_what_explaining_again_costs_is_what_the_maps_of_its_frames_took(views):
-    """Grad-CAM knows it, of two layers; what a method of an older version took is not known and nothing."""
+    """Grad-CAM knows it, of two layers; what a method of an older version took is not known and nothing. A clip's cells
+    of time are one map, with what all of them took."""
     frame = {"video_id": "v", "frame": 0, "saliency": [1.0, 0.0]}
     masks = [frame | {"layer": layer, "evaluations": n} for layer, n in (("a", 3), ("b", 5), ("c", None))]
     masks.append(frame | {"frame": 4, "first_frame": 4, "evaluations": None})
-    with views(videos=[{"video_id": "v"}], masks=masks) as lake:
+    cells = [frame | {"video_id": "w", "frame": cell, "first_frame": 0, "evaluations": 3} for cell in (0, 2, 4)]
+    with views(videos=[{"video_id": "v"}, {"video_id": "w"}], masks=masks + cells) as lake:
         found = lake.sql(queries("judge")["samples"]).fetchall()
-    assert sorted(found) == [("v", 0, "m", "fake", 3, 8), ("v", 4, "m", "fake", 1, 0)]
+    assert sorted(found) == [("v", 0, "m", "fake", 3, 8), ("v", 4, "m", "fake", 1, 0), ("w", 0, "m", "fake", 1, 9)]
 
 
 def test_every_video_is_judged_with_its_own_maps_and_their_sum(views, tmp_path, monkeypatch):
