@@ -136,6 +136,31 @@ def test_scores_by_tenth_and_threshold(views):
     assert thresholds[1.0] == (0.0, 0.0)
 
 
+def test_certain_scores_lie_in_the_outer_tenths_and_a_threshold_is_no_score_above_it(views):
+    given = {"real-a": 0.0, "real-b": 0.5, "fake-a": 1.0, "fake-b": 0.5}
+    videos = [{"video_id": name, "label": name[:4]} for name in given]
+    predictions = [{"video_id": name, "prob_fake": score} for name, score in given.items()]
+    with views(videos=videos, predictions=predictions) as lake:
+        scores = asked(lake, "scores")
+        thresholds = {row["threshold"]: (row["recall"], row["false_alarms"]) for row in asked(lake, "thresholds")}
+    assert [(row["label"], row["bin"]) for row in scores] == [
+        ("fake", 0.5),
+        ("fake", 0.9),
+        ("real", 0.0),
+        ("real", 0.5),
+    ]
+    assert [thresholds[at] for at in (0.0, 0.45, 0.5, 1.0)] == [(1, 0.5), (1, 0.5), (0.5, 0), (0, 0)]
+
+
+def test_a_videos_heat_outside_of_the_face_is_the_mean_of_its_maps(views):
+    heat = [("outside", 0, 0.5), ("outside", 4, 0.25), ("mouth", 0, 1.0)]
+    regions = [{"video_id": "v", "region": region, "frame": frame, "heat": each} for region, frame, each in heat]
+    masks = [{"video_id": "v", "frame": frame} for frame in (0, 4)]
+    with views(videos=[{"video_id": "v"}], masks=masks, regions=regions) as lake:
+        (row,) = asked(lake, "videos")
+    assert row["outside"] == 0.375
+
+
 def test_regions_curves_and_sanity_are_means_over_videos(views):
     with views(
         videos=[{"video_id": "a"}, {"video_id": "b"}],
